@@ -1,0 +1,78 @@
+-- Who works here. Roles belong to the cluster, not to the database: another database of the same
+-- cluster may have made them before, or be making them at this very moment, and a Supabase
+-- database brings three of them along.
+
+do $$
+declare
+  wanted record;
+begin
+  for wanted in
+    select * from (values
+      ('anon',             'nologin noinherit', 'Somebody without a JWT.'),
+      ('authenticated',    'nologin noinherit', 'A user, whose claims the transaction carries.'),
+      ('service_role',     'nologin noinherit', 'Another program of the house: sees all.'),
+      -- NOINHERIT: what it may do, it may do by its own grants and policies; it is a member of
+      -- the users' roles only so that it can become them.
+      ('lastseen_service', 'nologin noinherit',
+       'What the lastseen server works as, by SET ROLE: no owner, no superuser, bound by policies like everybody.'),
+      ('lastseen_definer', 'nologin noinherit bypassrls',
+       'Owns is_participant() and nothing else: the one look past the policies.')
+    ) as roles (name, attributes, comment)
+  loop
+    continue when exists (select from pg_catalog.pg_roles where rolname = wanted.name);
+    begin
+      execute format('create role %I %s', wanted.name, wanted.attributes);
+      execute format('comment on role %I is %L', wanted.name, wanted.comment);
+    exception
+      when duplicate_object or unique_violation then
+        null;
+      when insufficient_privilege then
+        raise insufficient_privilege using
+          message = format('%I may not create the role %I', current_user, wanted.name),
+          hint = format(
+            'Have a superuser run: CREATE ROLE %1$I %2$s; GRANT %1$I TO %3$I WITH ADMIN OPTION; and migrate again.',
+            wanted.name, upper(wanted.attributes), current_user);
+    end;
+  end loop;
+
+  if not (select rolbypassrls from pg_catalog.pg_roles where rolname = 'lastseen_definer') then
+    raise invalid_role_specification using
+      message = 'the role lastseen_definer has no BYPASSRLS',
+      hint = 'Have a superuser run: ALTER ROLE lastseen_definer BYPASSRLS; and migrate again.';
+  end if;
+end
+$$;
+
+do $$
+declare
+  -- From 16 on a membership may come without the right to SET ROLE, and the one that a role's
+  -- creator gets does.
+  by_set_role constant text :=
+    case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end;
+  -- Inherited, the service's policies would be the owner's too, and forced row security a word.
+  -- 15 cannot say this for one membership alone.
+  for_set_role_only constant text :=
+    case when current_setting('server_version_num')::int >= 160000 then 'with inherit false, set true' else '' end;
+  wanted record;
+begin
+  for wanted in
+    select * from (values
+      ('authenticated',    'lastseen_service'::name),
+      ('anon',             'lastseen_service'::name),
+      ('lastseen_service', current_user)
+    ) as memberships (role, member)
+  loop
+    continue when pg_has_role(wanted.member, wanted.role, by_set_role);
+    begin
+      execute format('grant %I to %I %s', wanted.role, wanted.member, for_set_role_only);
+    exception
+      when unique_violation then
+        null;
+      when insufficient_privilege then
+        raise insufficient_privilege using
+          message = format('%I may not make %I a member of %I', current_user, wanted.member, wanted.role),
+          hint = format('Have a superuser run: GRANT %I TO %I; and migrate again.', wanted.role, wanted.member);
+    end;
+  end loop;
+end
+$$;
