@@ -1,0 +1,107 @@
+//! The server's own time: monotonic milliseconds that fit an atomic.
+
+use std::ops::Add;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
+
+/// What a clock shows when it is made, in milliseconds. Far enough from zero that a moment from
+/// before this process (somebody who was seen by the server that ran here yesterday) is a number too.
+const START_MS: u64 = 1 << 42;
+
+/// A point on a [`Clock`], in milliseconds. Compare and store these freely: they never run backwards.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// Takes back what [`Moment::as_millis`] gave, for atomics.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// The number behind the moment; only good for [`Moment::from_millis`].
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// The time from `earlier` to this moment; zero where `earlier` is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The moment `age` before this one.
+    pub fn before(self, age: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(age)))
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(millis(duration)))
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Where moments come from. Copies show the same time.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    #[expect(clippy::new_without_default, reason = "a default would hide that it starts now")]
+    pub fn new() -> Self {
+        Self { started: Instant::now() }
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> Moment {
+        Moment(START_MS + millis(self.started.elapsed()))
+    }
+
+    /// The moment as a deadline for tokio's timers.
+    pub fn instant(&self, moment: Moment) -> Instant {
+        self.started + Duration::from_millis(moment.0.saturating_sub(START_MS))
+    }
+
+    /// The moment in civil time, by this machine's wall clock. For people and JSON; what is compared
+    /// with stored times goes to the database as an age.
+    pub fn utc(&self, moment: Moment) -> DateTime<Utc> {
+        let offset = i64::try_from(moment.0).unwrap_or(i64::MAX) - self.now().0.cast_signed();
+        Utc::now() + TimeDelta::milliseconds(offset)
+    }
+
+    /// The moment of a stored time, for people who were seen before this process started.
+    pub fn moment(&self, time: DateTime<Utc>) -> Moment {
+        self.now().before((Utc::now() - time).to_std().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_survives_the_way_to_civil_time_and_back() {
+        let clock = Clock::new();
+        let yesterday = clock.now().before(Duration::from_hours(24));
+        let back = clock.moment(clock.utc(yesterday));
+        let error = back.since(yesterday).max(yesterday.since(back));
+        assert!(error < Duration::from_secs(5), "off by {error:?}");
+    }
+
+    #[test]
+    fn time_never_runs_backwards() {
+        let clock = Clock::new();
+        let now = clock.now();
+        assert_eq!(now.since(now + Duration::from_secs(1)), Duration::ZERO);
+        assert_eq!((now + Duration::from_secs(1)).since(now), Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,386 @@
+//! Settings: flags and environment variables, and the rules that relate them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, ValueEnum};
+use ipnet::IpNet;
+
+/// What keeps a session open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum IdleCounts {
+    /// Somebody is connected, or was within the idle timeout.
+    Seen,
+    /// Somebody did something within the idle timeout; an unattended tab does not count.
+    Activity,
+}
+
+impl IdleCounts {
+    /// The word that the SQL functions know.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::Activity => "activity",
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A duration with its unit: `500ms`, `30s`, `15m`, `1h`, `30d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 500ms, 30s, 15m, 1h or 30d"))
+}
+
+/// Where the data is.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Database")]
+pub struct DatabaseSettings {
+    /// PostgreSQL to use, as postgres://…; without it the server runs its own in the data directory
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// Where the embedded database and the secret made at first start are kept
+    #[arg(long, env = "LASTSEEN_DATA_DIR", default_value = "./.lastseen", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Directory of the programs initdb and postgres (15 or newer) for the embedded database; found by themselves without it
+    #[arg(long, env = "LASTSEEN_POSTGRES_BIN", value_name = "DIR")]
+    pub postgres_bin: Option<PathBuf>,
+    /// Connections to the database for requests; the flush has two more of its own
+    #[arg(long, env = "LASTSEEN_DATABASE_CONNECTIONS", default_value_t = 10, value_name = "N")]
+    pub database_connections: u32,
+    /// Write the embedded database through to the disk; off is for tests only
+    #[arg(long, env = "LASTSEEN_DURABLE", default_value_t = true, action = ArgAction::Set, hide = true)]
+    pub durable: bool,
+}
+
+/// Who is believed.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Identity")]
+pub struct IdentitySettings {
+    /// Secret of HS256 tokens; without it and --jwks one is made in the data directory at first start
+    #[arg(long, env = "LASTSEEN_JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
+    pub jwt_secret: Option<String>,
+    /// Public keys of RS256, ES256 and EdDSA tokens: a file or an https URL, refreshed
+    #[arg(long, env = "LASTSEEN_JWKS", value_name = "FILE|URL", conflicts_with = "jwt_secret")]
+    pub jwks: Option<String>,
+    /// Audience that every token must name
+    #[arg(long, env = "LASTSEEN_JWT_AUD", value_name = "AUDIENCE")]
+    pub jwt_aud: Option<String>,
+}
+
+/// What is idle, and for how long things are kept.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Sessions")]
+pub struct SessionSettings {
+    /// A session is closed, and its invites are dead, after this long without a sign of anybody
+    #[arg(long, env = "LASTSEEN_IDLE_TIMEOUT", default_value = "1h", value_parser = duration, value_name = "TIME")]
+    pub idle_timeout: Duration,
+    /// What counts as a sign: being connected, or doing something
+    #[arg(long, env = "LASTSEEN_IDLE_COUNTS", value_enum, default_value_t = IdleCounts::Seen, value_name = "WHAT")]
+    pub idle_counts: IdleCounts,
+    /// How long what is over is kept
+    #[arg(long, env = "LASTSEEN_RETENTION", default_value = "reading-sessions=30d", value_name = "KIND=TIME,…")]
+    pub retention: Retention,
+}
+
+/// How long what is over is kept, by kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retention {
+    /// Closed reading sessions.
+    pub reading_sessions: Duration,
+}
+
+impl FromStr for Retention {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut retention = Self { reading_sessions: Duration::from_hours(30 * 24) };
+        for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("reading-sessions", time)) => retention.reading_sessions = duration(time)?,
+                _ => return Err(format!("'{pair}' is not of the form reading-sessions=30d")),
+            }
+        }
+        Ok(retention)
+    }
+}
+
+/// The pulse of a room.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Presence")]
+pub struct PresenceSettings {
+    /// How often clients are asked to beat
+    #[arg(long, env = "LASTSEEN_BEAT_INTERVAL", default_value = "30s", value_parser = duration, value_name = "TIME")]
+    pub beat_interval: Duration,
+    /// How often the server pings each connection (more often where the idle timeout is short)
+    #[arg(long, env = "LASTSEEN_PING_INTERVAL", default_value = "25s", value_parser = duration, value_name = "TIME")]
+    pub ping_interval: Duration,
+    /// A connection that was not heard for this long is dead
+    #[arg(long, env = "LASTSEEN_DEAD_AFTER", default_value = "75s", value_parser = duration, value_name = "TIME")]
+    pub dead_after: Duration,
+    /// How long somebody who lost the connection is kept as reconnecting
+    #[arg(long, env = "LASTSEEN_GRACE", default_value = "15s", value_parser = duration, value_name = "TIME")]
+    pub grace: Duration,
+    /// Somebody who did nothing for this long is shown as idle
+    #[arg(long, env = "LASTSEEN_IDLE_AFTER", default_value = "5m", value_parser = duration, value_name = "TIME")]
+    pub idle_after: Duration,
+    /// How long before a session expires for want of activity its people are told
+    #[arg(long, env = "LASTSEEN_EXPIRING_NOTICE", default_value = "5m", value_parser = duration, value_name = "TIME")]
+    pub expiring_notice: Duration,
+    /// How long changes of a room are gathered into one message
+    #[arg(long, env = "LASTSEEN_DIFF_INTERVAL", default_value = "100ms", value_parser = duration, value_name = "TIME")]
+    pub diff_interval: Duration,
+    /// The same for rooms of more than 100 people
+    #[arg(long, env = "LASTSEEN_DIFF_INTERVAL_LARGE", default_value = "1s", value_parser = duration, value_name = "TIME")]
+    pub diff_interval_large: Duration,
+    /// Rooms with more people than this are told counts instead of names
+    #[arg(long, env = "LASTSEEN_DETAIL_LIMIT", default_value_t = 500, value_name = "N")]
+    pub detail_limit: usize,
+    /// How often what was seen is written to the database
+    #[arg(long, env = "LASTSEEN_FLUSH_INTERVAL", default_value = "5s", value_parser = duration, value_name = "TIME")]
+    pub flush_interval: Duration,
+    /// How often idle sessions are looked for and closed
+    #[arg(long, env = "LASTSEEN_SWEEP_INTERVAL", default_value = "15m", value_parser = duration, value_name = "TIME")]
+    pub sweep_interval: Duration,
+}
+
+/// Bounds.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitSettings {
+    /// People in a session that does not say otherwise
+    #[arg(long, env = "LASTSEEN_MAX_PARTICIPANTS", default_value_t = 100, value_name = "N",
+          value_parser = clap::value_parser!(i32).range(1..=100_000))]
+    pub max_participants: i32,
+    /// WebSockets on this server
+    #[arg(long, env = "LASTSEEN_MAX_CONNECTIONS", default_value_t = 100_000, value_name = "N")]
+    pub max_connections: usize,
+    /// WebSockets from one address
+    #[arg(long, env = "LASTSEEN_MAX_CONNECTIONS_PER_IP", default_value_t = 1000, value_name = "N")]
+    pub max_connections_per_ip: usize,
+    /// Sessions that one address may open in a minute (the service is not limited)
+    #[arg(long, env = "LASTSEEN_MAX_SESSIONS_PER_MINUTE", default_value = "60", value_name = "N")]
+    pub max_sessions_per_minute: std::num::NonZeroU32,
+    /// Bytes of one WebSocket message from a client
+    #[arg(long, env = "LASTSEEN_MAX_MESSAGE_BYTES", default_value_t = 4096, value_name = "BYTES",
+          value_parser = clap::value_parser!(u32).range(128..=65_536))]
+    pub max_message_bytes: u32,
+    /// A connection that takes no data for this long is cut
+    #[arg(long, env = "LASTSEEN_WRITE_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
+    pub write_timeout: Duration,
+    /// How long a stopping server waits for its connections to end
+    #[arg(long, env = "LASTSEEN_DRAIN_TIMEOUT", default_value = "15s", value_parser = duration, value_name = "TIME")]
+    pub drain_timeout: Duration,
+}
+
+/// Where the server is, as seen from outside.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub struct NetworkSettings {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, env = "LASTSEEN_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// How people reach the server, for invite links; from --listen without it
+    #[arg(long, env = "LASTSEEN_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
+    pub public_url: Option<String>,
+    /// Origins of pages that may use this server from a browser, besides its own; * for all
+    #[arg(long, env = "LASTSEEN_ALLOWED_ORIGINS", value_delimiter = ',', value_name = "ORIGIN,…", value_parser = origin)]
+    pub allowed_origins: Vec<String>,
+    /// Networks of proxies whose X-Forwarded-For and Forwarded headers are believed
+    #[arg(long, env = "LASTSEEN_TRUSTED_PROXIES", value_delimiter = ',', value_name = "CIDR,…", value_parser = network)]
+    pub trusted_proxies: Vec<IpNet>,
+    /// Let anybody open a session; on where the server listens on loopback and neither --public-url nor --trusted-proxies is set
+    #[arg(long, env = "LASTSEEN_GUEST_HOSTS", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub guest_hosts: Option<bool>,
+    /// Name of this server in the database; two servers on one database need two names [default: the host name]
+    #[arg(long, env = "LASTSEEN_NODE", default_value_t = host_name(), hide_default_value = true, value_name = "NAME")]
+    pub node: String,
+}
+
+fn host_name() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
+}
+
+fn public_url(text: &str) -> Result<String, String> {
+    match origin(text) {
+        Ok(origin) if origin != "*" => Ok(origin),
+        _ => Err(format!("'{text}' is not of the form https://host or https://host:port")),
+    }
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let trimmed = text.trim().trim_end_matches('/');
+    let host = trimmed.strip_prefix("https://").or_else(|| trimmed.strip_prefix("http://"));
+    match host {
+        Some(host) if !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']) => Ok(trimmed.to_ascii_lowercase()),
+        None if trimmed == "*" => Ok(trimmed.to_owned()),
+        _ => Err(format!("'{text}' is not an origin of the form https://host or https://host:port")),
+    }
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .map_err(|_| format!("'{text}' is neither an address nor a network like 10.0.0.0/8"))
+}
+
+/// All settings of `lastseen serve`.
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says it")]
+    pub network: NetworkSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says it")]
+    pub database: DatabaseSettings,
+    /// Bring the database's schema up to date at start; `false` leaves that to `lastseen migrate`
+    #[arg(long, env = "LASTSEEN_MIGRATE", default_value_t = true, action = ArgAction::Set, value_name = "BOOL", help_heading = "Database")]
+    pub migrate: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says it")]
+    pub identity: IdentitySettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says it")]
+    pub sessions: SessionSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says it")]
+    pub presence: PresenceSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says it")]
+    pub limits: LimitSettings,
+}
+
+impl Settings {
+    /// Whether the settings make sense together.
+    ///
+    /// # Errors
+    /// One line that names the settings which contradict each other.
+    pub fn validate(&self) -> Result<(), String> {
+        let (presence, limits) = (&self.presence, &self.limits);
+        let idle_timeout = self.sessions.idle_timeout;
+        let positive = [
+            ("beat-interval", presence.beat_interval),
+            ("ping-interval", presence.ping_interval),
+            ("dead-after", presence.dead_after),
+            ("idle-after", presence.idle_after),
+            ("diff-interval", presence.diff_interval),
+            ("diff-interval-large", presence.diff_interval_large),
+            ("flush-interval", presence.flush_interval),
+            ("sweep-interval", presence.sweep_interval),
+            ("idle-timeout", idle_timeout),
+            ("write-timeout", limits.write_timeout),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, time)| time.is_zero()) {
+            return Err(format!("{name} must be longer than nothing"));
+        }
+        let longer = |long: (&str, Duration), short: (&str, Duration)| {
+            if long.1 > short.1 {
+                return Ok(());
+            }
+            let [long_time, short_time] = [long.1, short.1].map(humantime::format_duration);
+            Err(format!("{} ({long_time}) must be longer than {} ({short_time})", long.0, short.0))
+        };
+        longer(("dead-after", presence.dead_after), ("ping-interval", presence.ping_interval))?;
+        longer(("dead-after", presence.dead_after), ("beat-interval", presence.beat_interval))?;
+        longer(("idle-timeout", idle_timeout), ("twice flush-interval", presence.flush_interval * 2))?;
+        if self.sessions.idle_counts == IdleCounts::Activity {
+            longer(("idle-timeout", idle_timeout), ("expiring-notice", presence.expiring_notice))?;
+        }
+        if presence.detail_limit == 0 {
+            return Err("detail-limit must be at least 1".to_owned());
+        }
+        if self.network.node.trim().is_empty() {
+            return Err("node must not be empty".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether anybody may open a session.
+    pub fn guest_hosts(&self) -> bool {
+        let network = &self.network;
+        network.guest_hosts.unwrap_or_else(|| {
+            network.listen.ip().is_loopback() && network.public_url.is_none() && network.trusted_proxies.is_empty()
+        })
+    }
+
+    /// How often connections are pinged. A connected person has to be heard well within the idle
+    /// timeout, whatever `ping-interval` says: being connected is being seen.
+    pub fn ping_interval(&self) -> Duration {
+        self.presence.ping_interval.min(self.sessions.idle_timeout / 4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn settings(arguments: &[&str]) -> Settings {
+        let program = std::iter::once("lastseen").chain(arguments.iter().copied());
+        Cli::try_parse_from(program).unwrap_or_else(|error| panic!("{error}")).settings
+    }
+
+    #[test]
+    fn the_defaults_agree_with_each_other() {
+        assert_eq!(settings(&[]).validate(), Ok(()));
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_named() {
+        let refused = [
+            (&["--dead-after", "20s"][..], "dead-after (20s) must be longer than ping-interval (25s)"),
+            (&["--beat-interval", "2m"], "dead-after (1m 15s) must be longer than beat-interval (2m)"),
+            (&["--idle-timeout", "8s"], "idle-timeout (8s) must be longer than twice flush-interval (10s)"),
+            (
+                &["--idle-counts", "activity", "--idle-timeout", "4m"],
+                "idle-timeout (4m) must be longer than expiring-notice (5m)",
+            ),
+            (&["--ping-interval", "0s"], "ping-interval must be longer than nothing"),
+            (&["--detail-limit", "0"], "detail-limit must be at least 1"),
+        ];
+        for (arguments, message) in refused {
+            assert_eq!(settings(arguments).validate(), Err(message.to_owned()), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn anybody_may_host_only_where_the_server_is_private() {
+        assert!(settings(&[]).guest_hosts());
+        assert!(!settings(&["--listen", "0.0.0.0:80"]).guest_hosts());
+        assert!(!settings(&["--public-url", "https://example.org"]).guest_hosts());
+        assert!(!settings(&["--trusted-proxies", "10.0.0.0/8"]).guest_hosts());
+        assert!(settings(&["--listen", "0.0.0.0:80", "--guest-hosts"]).guest_hosts());
+        assert!(!settings(&["--guest-hosts=false"]).guest_hosts());
+    }
+
+    #[test]
+    fn connected_people_are_heard_well_within_a_short_idle_timeout() {
+        let short = settings(&["--idle-timeout", "4s", "--flush-interval", "1s"]);
+        assert_eq!(short.ping_interval(), Duration::from_secs(1));
+        assert_eq!(settings(&[]).ping_interval(), Duration::from_secs(25));
+    }
+
+    #[test]
+    fn retention_names_its_kind() {
+        assert_eq!(settings(&["--retention", "reading-sessions=7d"]).sessions.retention.reading_sessions, Duration::from_hours(7 * 24));
+        assert!("7d".parse::<Retention>().is_err());
+        assert!("reading-sessions=soon".parse::<Retention>().is_err());
+    }
+}

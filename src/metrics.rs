@@ -1,0 +1,146 @@
+//! What the server counts, for Prometheus. The list for operators is in docs/OPERATIONS.md.
+
+use std::fmt::{self, Debug, Formatter};
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// One label whose values are a closed set of words: never a name, an id or a token.
+type Label = [(&'static str, &'static str); 1];
+
+/// A gauge of seconds.
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// One server's figures. Counters are added to where things happen; gauges are set when somebody asks.
+#[expect(missing_docs, reason = "each has its help text where it is registered, below")]
+pub struct Metrics {
+    registry: Registry,
+    pub connections: Gauge,
+    pub observers: Gauge,
+    pub rooms: Gauge,
+    pub joins: Counter,
+    pub beats: Counter,
+    pub diffs: Counter,
+    pub deliveries: Counter,
+    pub lagged: Counter,
+    pub flush_rows: Counter,
+    pub flush_failures: Counter,
+    pub flush_seconds: Histogram,
+    pub flush_backlog: Gauge,
+    pub flush_age_seconds: Seconds,
+    pub sweeps: Counter,
+    pub sweep_failures: Counter,
+    pub sweep_seconds: Histogram,
+    pub sweep_closed: Counter,
+    pub sweep_purged: Counter,
+    pub admission_seconds: Histogram,
+    participants: Family<Label, Gauge>,
+    leaves: Family<Label, Counter>,
+    refusals: Family<Label, Counter>,
+    connection_ends: Family<Label, Counter>,
+}
+
+impl Debug for Metrics {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// From a millisecond to half a minute.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.0, 16))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("lastseen"),
+            connections: Gauge::default(),
+            observers: Gauge::default(),
+            rooms: Gauge::default(),
+            joins: Counter::default(),
+            beats: Counter::default(),
+            diffs: Counter::default(),
+            deliveries: Counter::default(),
+            lagged: Counter::default(),
+            flush_rows: Counter::default(),
+            flush_failures: Counter::default(),
+            flush_seconds: seconds(),
+            flush_backlog: Gauge::default(),
+            flush_age_seconds: Seconds::default(),
+            sweeps: Counter::default(),
+            sweep_failures: Counter::default(),
+            sweep_seconds: seconds(),
+            sweep_closed: Counter::default(),
+            sweep_purged: Counter::default(),
+            admission_seconds: seconds(),
+            participants: Family::default(),
+            leaves: Family::default(),
+            refusals: Family::default(),
+            connection_ends: Family::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register("connections", "WebSockets that are open", self.connections.clone());
+        r.register("observers", "WebSockets of the service that only watch", self.observers.clone());
+        r.register("rooms", "Rooms in memory", self.rooms.clone());
+        r.register("participants", "People in rooms, by status", self.participants.clone());
+        r.register("joins", "People who came into a room", self.joins.clone());
+        r.register("leaves", "People who left a room, by reason", self.leaves.clone());
+        r.register("beats", "Beats received", self.beats.clone());
+        r.register("diffs", "Steps of rooms that were told", self.diffs.clone());
+        r.register("deliveries", "Frames about rooms that were sent to connections", self.deliveries.clone());
+        r.register("lagged", "Connections that fell behind and got a snapshot", self.lagged.clone());
+        r.register("connection_ends", "WebSockets that ended, by reason", self.connection_ends.clone());
+        r.register("refusals", "Requests and joins that were refused, by code", self.refusals.clone());
+        r.register_with_unit("admission", "Time to decide on a join", Unit::Seconds, self.admission_seconds.clone());
+        r.register("flush_rows", "Participants written by the flush", self.flush_rows.clone());
+        r.register("flush_failures", "Statements of the flush that failed and are retried", self.flush_failures.clone());
+        r.register_with_unit("flush_duration", "Time of one flush", Unit::Seconds, self.flush_seconds.clone());
+        r.register("flush_backlog", "Participants that wait to be written", self.flush_backlog.clone());
+        r.register_with_unit("flush_age", "Time since the last flush that wrote everything", Unit::Seconds, self.flush_age_seconds.clone());
+        r.register("sweeps", "Sweeps that were run", self.sweeps.clone());
+        r.register("sweep_failures", "Sweeps that failed", self.sweep_failures.clone());
+        r.register_with_unit("sweep_duration", "Time of one sweep", Unit::Seconds, self.sweep_seconds.clone());
+        r.register("sweep_closed_sessions", "Reading sessions closed for being idle", self.sweep_closed.clone());
+        r.register("sweep_purged_sessions", "Closed reading sessions deleted after their retention", self.sweep_purged.clone());
+    }
+
+    /// People in rooms with this status.
+    pub fn participants(&self, status: &'static str) -> Gauge {
+        self.participants.get_or_create_owned(&[("status", status)])
+    }
+
+    /// People who left for this reason.
+    pub fn leaves(&self, reason: &'static str) -> Counter {
+        self.leaves.get_or_create_owned(&[("reason", reason)])
+    }
+
+    /// Requests and joins refused with this code.
+    pub fn refusals(&self, code: &'static str) -> Counter {
+        self.refusals.get_or_create_owned(&[("code", code)])
+    }
+
+    /// WebSockets that ended for this reason.
+    pub fn connection_ends(&self, reason: &'static str) -> Counter {
+        self.connection_ends.get_or_create_owned(&[("reason", reason)])
+    }
+
+    /// All figures in the text format of Prometheus (OpenMetrics 1.0).
+    pub fn encode(&self) -> String {
+        let mut out = String::with_capacity(16 * 1024);
+        text::encode(&mut out, &self.registry).expect("writing to a string cannot fail");
+        out
+    }
+}

@@ -1,0 +1,78 @@
+//! What a room tells its connections. Shared values: one allocation a room and change.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::participant::{CloseReason, LeaveReason, Participant};
+use crate::clock::Moment;
+use crate::ids::ParticipantId;
+
+/// The text of a frame, shared by all who send it. The one type that the room borrows from the
+/// transport; it never looks inside.
+pub type Text = Utf8Bytes;
+
+/// Text that is made from a value once, by the first connection that needs it, outside every lock.
+#[derive(Debug, Default)]
+pub struct Encoded(OnceLock<Text>);
+
+impl Encoded {
+    /// The text; `encode` runs at most once.
+    pub fn get(&self, encode: impl FnOnce() -> Text) -> Text {
+        self.0.get_or_init(encode).clone()
+    }
+}
+
+/// Something that every connection of a room has to hear of.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Presence changed.
+    Changed(Arc<Changed>),
+    /// Everybody needs a fresh snapshot: the room fell below its detail limit.
+    Refresh,
+    /// The session will be closed at that moment unless somebody does something.
+    Expiring(Moment),
+    /// A participant was removed: its connections end.
+    Removed(ParticipantId),
+    /// The session was closed: all connections end.
+    Closed(CloseReason),
+    /// The server stops: all connections end and come back.
+    Draining,
+}
+
+/// One step of a room's presence.
+#[derive(Debug)]
+pub struct Changed {
+    /// Counts the steps of the room, from 1.
+    pub seq: u64,
+    /// How many people are here after it.
+    pub occupancy: usize,
+    /// Who changed; `None` in a room over its detail limit, where only the count is told.
+    pub diff: Option<Diff>,
+    /// The frame.
+    pub text: Encoded,
+}
+
+/// Who changed since the step before.
+#[derive(Debug, Default)]
+pub struct Diff {
+    /// Who came.
+    pub joins: Vec<Arc<Participant>>,
+    /// Who looks different.
+    pub updates: Vec<Arc<Participant>>,
+    /// Who left, and why.
+    pub leaves: Vec<(ParticipantId, LeaveReason)>,
+}
+
+/// The presence of a room at one moment, shared by all who ask at that moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The last step that it includes.
+    pub seq: u64,
+    /// How many people are here.
+    pub occupancy: usize,
+    /// Everybody, in the order in which they came; `None` in a room over its detail limit.
+    pub everybody: Option<Vec<Arc<Participant>>>,
+    /// The list of everybody as JSON.
+    pub text: Encoded,
+}

@@ -1,0 +1,23 @@
+//! The live side of a reading session. Pure: no HTTP, no SQL, no wire format; time is passed in or
+//! comes from the server's clock.
+//!
+//! Locks are taken in the order registry shard → room → ledger or schedule, held for microseconds,
+//! and never across an await.
+
+pub mod event;
+pub mod ledger;
+pub mod participant;
+pub mod registry;
+#[expect(clippy::module_inception, reason = "the room is what this module is about")]
+pub mod room;
+pub mod roster;
+pub mod schedule;
+pub mod seat;
+
+pub use event::{Changed, Diff, Event, Snapshot, Text};
+pub use ledger::Ledger;
+pub use participant::{CloseReason, LeaveReason, Participant, Quality, Role, State, Status};
+pub use registry::Registry;
+pub use room::{Gone, JoinError, Place, Room, Rules, Session, Shared, Who};
+pub use roster::{Entrant, Timings};
+pub use seat::{Joined, Seat};

@@ -1,0 +1,157 @@
+//! What everybody in a room is shown of a person.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+
+use super::ledger::Mark;
+use crate::ids::{ParticipantId, UserId};
+
+/// Defines a closed set of words, the same in SQL, JSON, Rust and docs.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize, sqlx::Type)]
+        #[sqlx(type_name = "text")]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $word)] #[sqlx(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// Every word of the set.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word, as it stands in SQL and JSON.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+    };
+}
+
+words! {
+    /// What somebody may do in a session.
+    Role {
+        /// Opened the session, or came by an invite with this role: may rename, invite, remove, close.
+        Host = "host",
+        /// A regular member.
+        Participant = "participant",
+        /// Somebody without an account, or invited as one.
+        Guest = "guest",
+    }
+}
+
+words! {
+    /// Whether somebody is at the other end.
+    Status {
+        /// Connected, and did something lately.
+        Active = "active",
+        /// Connected, and did nothing for `idle-after`.
+        Idle = "idle",
+        /// The last connection was lost; the grace runs.
+        Reconnecting = "reconnecting",
+    }
+}
+
+words! {
+    /// How good a connection is, by the round trip of the server's Ping.
+    Quality {
+        /// Under 150 ms.
+        Good = "good",
+        /// Under 400 ms, or one Pong missed.
+        Degraded = "degraded",
+        /// Worse.
+        Poor = "poor",
+    }
+}
+
+words! {
+    /// Why somebody is gone from a room.
+    LeaveReason {
+        /// It said so.
+        Left = "left",
+        /// Its connection was lost and the grace ran out.
+        Timeout = "timeout",
+        /// A host or the service removed it.
+        Removed = "removed",
+        /// The session was closed.
+        Closed = "closed",
+    }
+}
+
+words! {
+    /// Why a session is closed.
+    CloseReason {
+        /// Nobody was seen for the idle timeout.
+        Idle = "idle",
+        /// A host closed it.
+        Host = "host",
+        /// The service closed it.
+        Admin = "admin",
+        /// It reached its greatest age.
+        Expired = "expired",
+    }
+}
+
+impl Quality {
+    /// The class of a Ping's round trip (protocol.md, Liveness).
+    pub const fn of_round_trip(millis: u128) -> Self {
+        match millis {
+            0..150 => Self::Good,
+            150..400 => Self::Degraded,
+            _ => Self::Poor,
+        }
+    }
+
+    /// The class of a connection that owes this many Pongs; `None` where it owes none.
+    pub const fn of_missed_pongs(missed: u8) -> Option<Self> {
+        match missed {
+            0 => None,
+            1 => Some(Self::Degraded),
+            _ => Some(Self::Poor),
+        }
+    }
+
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Good => 2,
+            Self::Degraded => 1,
+            Self::Poor => 0,
+        }
+    }
+
+    /// The best of several connections: the one by which the person can be reached.
+    pub fn best(qualities: impl Iterator<Item = Self>) -> Option<Self> {
+        qualities.max_by_key(|quality| quality.rank())
+    }
+}
+
+/// The public state of a person: JSON that the room does not look into.
+pub type State = Arc<RawValue>;
+
+/// A person as the others see it. A value that is never changed in place: a change makes a new one,
+/// so that snapshots and diffs can share it without a copy and without a lock.
+#[derive(Clone, Debug)]
+pub struct Participant {
+    /// The person in this session.
+    pub id: ParticipantId,
+    /// Its account, `None` for a guest.
+    pub user_id: Option<UserId>,
+    /// Display name, 1 to 80 characters.
+    pub name: Arc<str>,
+    /// What it may do.
+    pub role: Role,
+    /// Whether it is there.
+    pub status: Status,
+    /// How well it is connected; `None` before the first Pong and without a connection.
+    pub quality: Option<Quality>,
+    /// Open connections (tabs, devices).
+    pub connections: u32,
+    /// When it came in, this time.
+    pub joined_at: DateTime<Utc>,
+    /// Its public state, a JSON object.
+    pub state: State,
+    /// When it was last seen is read here at the moment of writing.
+    pub mark: Arc<Mark>,
+}

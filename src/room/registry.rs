@@ -1,0 +1,114 @@
+//! All rooms of this server: open, find, close.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dashmap::DashMap;
+
+use super::participant::{CloseReason, Status};
+use super::room::{Room, Session, Shared};
+use crate::clock::Moment;
+use crate::ids::SessionId;
+
+/// The rooms that are in memory: those with somebody in them, or on the way.
+#[derive(Debug)]
+pub struct Registry {
+    rooms: DashMap<SessionId, Arc<Room>>,
+    draining: AtomicBool,
+    shared: Arc<Shared>,
+}
+
+/// How many there are of what, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Census {
+    /// Rooms in memory.
+    pub rooms: u64,
+    /// People in them, by status (in the order of [`Status::ALL`]).
+    pub participants: [u64; Status::ALL.len()],
+    /// Connections that only watch.
+    pub observers: u64,
+}
+
+impl Registry {
+    /// No rooms.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { rooms: DashMap::new(), draining: AtomicBool::new(false), shared }
+    }
+
+    /// What the rooms share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The room of a session, where it is in memory.
+    pub fn find(&self, id: SessionId) -> Option<Arc<Room>> {
+        self.rooms.get(&id).map(|room| Arc::clone(&room))
+    }
+
+    /// The room of a session, made where it is not in memory.
+    pub fn open(&self, session: Session) -> Arc<Room> {
+        let room = Arc::clone(
+            &self
+                .rooms
+                .entry(session.id)
+                .or_insert_with(|| Arc::new(Room::new(session, Arc::clone(&self.shared)))),
+        );
+        // Set before `drain` walks the rooms: either the walk finds this room or the flag is seen here.
+        if self.is_draining() {
+            room.drain();
+        }
+        room
+    }
+
+    /// Ends the room of a session that was closed. Whether it was in memory.
+    pub fn close(&self, id: SessionId, reason: CloseReason) -> bool {
+        let room = self.rooms.remove(&id);
+        if let Some((_, room)) = &room {
+            room.close(reason);
+        }
+        room.is_some()
+    }
+
+    /// Ticks a room whose deadline has come; an empty one leaves memory.
+    pub fn tick(&self, id: SessionId, now: Moment) {
+        if let Some(room) = self.find(id)
+            && room.tick(now)
+        {
+            self.rooms.remove_if(&id, |_, current| Arc::ptr_eq(current, &room) && current.retire());
+        }
+    }
+
+    /// Whether the server stops and takes nobody in.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// From now on nobody is taken in. The connections that are open go on until [`Registry::drain`].
+    pub fn refuse_newcomers(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// The rooms in memory.
+    pub fn rooms(&self) -> Vec<Arc<Room>> {
+        self.rooms.iter().map(|room| Arc::clone(&room)).collect()
+    }
+
+    /// Asks the connections of all rooms to come back later, some rooms at a time: `pause` is awaited
+    /// after each batch, so that not everybody is told in one moment.
+    pub async fn drain(&self, rooms_at_once: usize, pause: impl AsyncFn()) {
+        self.refuse_newcomers();
+        for batch in self.rooms().chunks(rooms_at_once) {
+            batch.iter().for_each(|room| room.drain());
+            pause().await;
+        }
+    }
+
+    /// Counts rooms and people.
+    pub fn census(&self) -> Census {
+        let mut census = Census::default();
+        for room in self.rooms() {
+            room.count(&mut census);
+        }
+        census
+    }
+}

@@ -1,0 +1,309 @@
+//! Who is here: participants and their connections. Pure state; time is passed in.
+//!
+//! Every operation says what others have to be told, as a [`Change`]; telling them is the room's task.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::ledger::Mark;
+use super::participant::{LeaveReason, Participant, Quality, Role, State, Status};
+use crate::clock::Moment;
+use crate::ids::{ConnectionId, ParticipantId, UserId};
+
+/// Somebody who is let in: what admission knows of it.
+#[derive(Clone, Debug)]
+pub struct Entrant {
+    /// The person in this session.
+    pub id: ParticipantId,
+    /// Its account, `None` for a guest.
+    pub user_id: Option<UserId>,
+    /// Display name.
+    pub name: Arc<str>,
+    /// What it may do.
+    pub role: Role,
+    /// Its public state (JSON).
+    pub state: State,
+    /// When it came in.
+    pub joined_at: DateTime<Utc>,
+    /// Which of its resume tokens are good.
+    pub generation: i32,
+}
+
+/// What a roster operation means to those who watch it.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Somebody new is here.
+    Joined(ParticipantId),
+    /// Somebody who is here looks different.
+    Updated(ParticipantId),
+    /// Somebody is gone; the mark is the last trace of it.
+    Left(Arc<Mark>, LeaveReason),
+}
+
+/// The timings of a roster.
+#[derive(Clone, Copy, Debug)]
+pub struct Timings {
+    /// How long a lost participant is kept.
+    pub grace: Duration,
+    /// How long without activity makes somebody idle.
+    pub idle_after: Duration,
+}
+
+#[derive(Debug)]
+struct Person {
+    shown: Arc<Participant>,
+    generation: i32,
+    connections: Vec<(ConnectionId, Option<Quality>)>,
+    /// When the last connection was lost; `Some` exactly while there is none.
+    lost_at: Option<Moment>,
+}
+
+impl Person {
+    fn deadline(&self, timings: &Timings) -> Option<Moment> {
+        match (self.lost_at, self.shown.status) {
+            (Some(lost_at), _) => Some(lost_at + timings.grace),
+            (None, Status::Active) => Some(self.shown.mark.active() + timings.idle_after),
+            (None, _) => None,
+        }
+    }
+
+    /// Shows what follows from the connections and the marks; whether that is a change.
+    fn refresh(&mut self, idle: bool) -> bool {
+        let status = match (self.lost_at, idle) {
+            (Some(_), _) => Status::Reconnecting,
+            (None, true) => Status::Idle,
+            (None, false) => Status::Active,
+        };
+        let quality = Quality::best(self.connections.iter().filter_map(|(_, quality)| *quality));
+        let connections = u32::try_from(self.connections.len()).unwrap_or(u32::MAX);
+        let shown = &self.shown;
+        if (shown.status, shown.quality, shown.connections) == (status, quality, connections) {
+            return false;
+        }
+        self.show(|shown| (shown.status, shown.quality, shown.connections) = (status, quality, connections));
+        true
+    }
+
+    fn show(&mut self, change: impl FnOnce(&mut Participant)) {
+        let mut shown = Participant::clone(&self.shown);
+        change(&mut shown);
+        self.shown = Arc::new(shown);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.shown.status == Status::Idle
+    }
+}
+
+/// The people of one room.
+#[derive(Debug)]
+pub struct Roster {
+    timings: Timings,
+    people: HashMap<ParticipantId, Person>,
+    users: HashMap<UserId, ParticipantId>,
+    /// No grace and no idle time ends before this; `None` where nothing ends. May be too early, since
+    /// beats move the truth without telling the roster, and is never too late.
+    next_deadline: Option<Moment>,
+}
+
+impl Roster {
+    /// Nobody is here.
+    pub fn new(timings: Timings) -> Self {
+        Self { timings, people: HashMap::new(), users: HashMap::new(), next_deadline: None }
+    }
+
+    /// How many people are here, those who are reconnecting included.
+    pub fn occupancy(&self) -> usize {
+        self.people.len()
+    }
+
+    /// One person.
+    pub fn get(&self, id: ParticipantId) -> Option<&Arc<Participant>> {
+        self.people.get(&id).map(|person| &person.shown)
+    }
+
+    /// Everybody, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Participant>> {
+        self.people.values().map(|person| &person.shown)
+    }
+
+    /// The person of a user.
+    pub fn find_user(&self, user: UserId) -> Option<ParticipantId> {
+        self.users.get(&user).copied()
+    }
+
+    /// What admission would say of somebody who is here.
+    pub fn entrant(&self, id: ParticipantId) -> Option<Entrant> {
+        self.people.get(&id).map(|person| Entrant {
+            id,
+            user_id: person.shown.user_id,
+            name: Arc::clone(&person.shown.name),
+            role: person.shown.role,
+            state: Arc::clone(&person.shown.state),
+            joined_at: person.shown.joined_at,
+            generation: person.generation,
+        })
+    }
+
+    /// A connection of somebody who was let in. Somebody who is here already keeps its state and the
+    /// time it came in; `mark` is for somebody who is not.
+    pub fn join(&mut self, entrant: Entrant, connection: ConnectionId, mark: impl FnOnce() -> Arc<Mark>) -> Change {
+        let id = entrant.id;
+        let change = if let Some(person) = self.people.get_mut(&id) {
+            person.generation = entrant.generation;
+            if (&person.shown.name, person.shown.role) != (&entrant.name, entrant.role) {
+                person.show(|shown| (shown.name, shown.role) = (entrant.name, entrant.role));
+            }
+            Change::Updated(id)
+        } else {
+            self.admit(entrant, mark());
+            Change::Joined(id)
+        };
+        let person = self.people.get_mut(&id).expect("is here by now");
+        person.connections.push((connection, None));
+        person.lost_at = None;
+        person.refresh(false);
+        let deadline = person.deadline(&self.timings);
+        self.note_deadline(deadline);
+        change
+    }
+
+    /// Somebody whom the server that ran here before left in the room: it is reconnecting since now.
+    pub fn restore(&mut self, entrant: Entrant, mark: Arc<Mark>, now: Moment) -> Change {
+        let id = entrant.id;
+        self.admit(entrant, mark);
+        let person = self.people.get_mut(&id).expect("was just let in");
+        person.lost_at = Some(now);
+        person.refresh(false);
+        let deadline = person.deadline(&self.timings);
+        self.note_deadline(deadline);
+        Change::Joined(id)
+    }
+
+    fn admit(&mut self, entrant: Entrant, mark: Arc<Mark>) {
+        if let Some(user) = entrant.user_id {
+            self.users.insert(user, entrant.id);
+        }
+        let shown = Arc::new(Participant {
+            id: entrant.id,
+            user_id: entrant.user_id,
+            name: entrant.name,
+            role: entrant.role,
+            status: Status::Active,
+            quality: None,
+            connections: 0,
+            joined_at: entrant.joined_at,
+            state: entrant.state,
+            mark,
+        });
+        let person = Person { shown, generation: entrant.generation, connections: Vec::new(), lost_at: None };
+        self.people.insert(entrant.id, person);
+    }
+
+    /// A connection is gone without a word. The last one starts the grace.
+    pub fn lose(&mut self, id: ParticipantId, connection: ConnectionId, now: Moment) -> Option<Change> {
+        let person = self.people.get_mut(&id)?;
+        let before = person.connections.len();
+        person.connections.retain(|(open, _)| *open != connection);
+        if person.connections.len() == before {
+            return None;
+        }
+        if person.connections.is_empty() {
+            person.lost_at = Some(now);
+        }
+        person.refresh(person.is_idle());
+        let deadline = person.deadline(&self.timings);
+        self.note_deadline(deadline);
+        Some(Change::Updated(id))
+    }
+
+    /// A connection says goodbye. Somebody whose last one it is leaves at once.
+    pub fn leave(&mut self, id: ParticipantId, connection: ConnectionId) -> Option<Change> {
+        let person = self.people.get_mut(&id)?;
+        if person.connections.iter().all(|(open, _)| *open == connection) {
+            return self.remove(id, LeaveReason::Left);
+        }
+        person.connections.retain(|(open, _)| *open != connection);
+        person.refresh(person.is_idle());
+        Some(Change::Updated(id))
+    }
+
+    /// Somebody is gone, for whatever reason.
+    pub fn remove(&mut self, id: ParticipantId, reason: LeaveReason) -> Option<Change> {
+        let person = self.people.remove(&id)?;
+        if let Some(user) = person.shown.user_id {
+            self.users.remove(&user);
+        }
+        Some(Change::Left(Arc::clone(&person.shown.mark), reason))
+    }
+
+    /// A new public state.
+    pub fn set_state(&mut self, id: ParticipantId, state: State) -> Option<Change> {
+        self.people.get_mut(&id)?.show(|shown| shown.state = state);
+        Some(Change::Updated(id))
+    }
+
+    /// A new quality of one connection; a change only where it changes the person's.
+    pub fn set_quality(&mut self, id: ParticipantId, connection: ConnectionId, quality: Quality) -> Option<Change> {
+        let person = self.people.get_mut(&id)?;
+        let (_, known) = person.connections.iter_mut().find(|(open, _)| *open == connection)?;
+        *known = Some(quality);
+        person.refresh(person.is_idle()).then_some(Change::Updated(id))
+    }
+
+    /// Somebody did something: it is not idle any more.
+    pub fn activate(&mut self, id: ParticipantId) -> Option<Change> {
+        let person = self.people.get_mut(&id)?;
+        person.shown.mark.watch_activity(false);
+        let changed = person.refresh(false);
+        let deadline = person.deadline(&self.timings);
+        self.note_deadline(deadline);
+        changed.then_some(Change::Updated(id))
+    }
+
+    /// What the passing of time did: graces that ran out, people who became idle.
+    pub fn expire(&mut self, now: Moment) -> Vec<Change> {
+        if self.next_deadline.is_none_or(|deadline| deadline > now) {
+            return Vec::new();
+        }
+        let due: Vec<_> = self
+            .people
+            .values()
+            .filter(|person| person.deadline(&self.timings).is_some_and(|deadline| deadline <= now))
+            .map(|person| (person.shown.id, person.lost_at.is_some()))
+            .collect();
+        let changes = due
+            .into_iter()
+            .filter_map(|(id, lost)| if lost { self.remove(id, LeaveReason::Timeout) } else { self.idle(id, now) })
+            .collect();
+        self.next_deadline = self.people.values().filter_map(|person| person.deadline(&self.timings)).min();
+        changes
+    }
+
+    fn idle(&mut self, id: ParticipantId, now: Moment) -> Option<Change> {
+        let person = self.people.get_mut(&id)?;
+        let mark = &person.shown.mark;
+        mark.watch_activity(true);
+        // A beat that came before the watch was set told nobody: ask again.
+        if mark.active() + self.timings.idle_after > now {
+            mark.watch_activity(false);
+            return None;
+        }
+        person.refresh(true).then_some(Change::Updated(id))
+    }
+
+    /// When [`Roster::expire`] should be called next, at the latest.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.next_deadline
+    }
+
+    fn note_deadline(&mut self, deadline: Option<Moment>) {
+        self.next_deadline = self.next_deadline.into_iter().chain(deadline).min();
+    }
+}
+
+#[cfg(test)]
+mod tests;
