@@ -1,0 +1,131 @@
+//! The codes of refusals: the one table behind error frames, close codes and HTTP errors.
+
+use axum::http::StatusCode;
+
+/// Why somebody is refused or sent away. The table of protocol.md, section 2, and the HTTP errors of
+/// section 5.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[expect(missing_docs, reason = "each is the code of the same name; see `Code::row`")]
+pub enum Code {
+    Internal,
+    Draining,
+    Unavailable,
+    TokenExpired,
+    BeatTimeout,
+    SlowConsumer,
+    RateLimited,
+    BadFrame,
+    Unauthenticated,
+    Forbidden,
+    SessionNotFound,
+    InviteNotFound,
+    SessionFull,
+    InviteExpired,
+    SessionClosed,
+    Removed,
+    InvalidRequest,
+    OriginNotAllowed,
+    AtCapacity,
+    NotFound,
+    ParticipantNotFound,
+    MethodNotAllowed,
+    PayloadTooLarge,
+    BadRequest,
+    UpgradeRequired,
+}
+
+struct Row {
+    code: &'static str,
+    close: Option<u16>,
+    http: StatusCode,
+    message: &'static str,
+}
+
+impl Code {
+    const fn row(self) -> Row {
+        let (code, close, http, message) = match self {
+            Self::Internal => ("internal", 1011, 500, "Something went wrong in the server. Try again."),
+            Self::Draining => ("draining", 1012, 503, "The server is being restarted. Come back in a moment."),
+            Self::Unavailable => ("unavailable", 1013, 503, "The server cannot do this just now. Try again in a moment."),
+            Self::TokenExpired => ("token_expired", 4001, 401, "The token has expired. Get a fresh one and come back."),
+            Self::BeatTimeout => ("beat_timeout", 4008, 408, "Nothing was heard from this connection for too long."),
+            Self::SlowConsumer => ("slow_consumer", 4020, 408, "This connection took no data for too long."),
+            Self::RateLimited => ("rate_limited", 4029, 429, "Too many requests. Slow down."),
+            Self::BadFrame => ("bad_frame", 4500, 400, "The frame could not be understood."),
+            Self::Unauthenticated => ("unauthenticated", 4501, 401, "A valid token is needed."),
+            Self::Forbidden => ("forbidden", 4503, 403, "This is not open to you."),
+            Self::SessionNotFound => ("session_not_found", 4504, 404, "Session not found or inactive"),
+            Self::InviteNotFound => ("invite_not_found", 4504, 404, "There is no such invitation link."),
+            Self::SessionFull => ("session_full", 4509, 409, "This session is full."),
+            Self::InviteExpired => ("invite_expired", 4510, 410, "This invitation link has expired."),
+            Self::SessionClosed => ("session_closed", 4511, 410, "This session is closed."),
+            Self::Removed => ("removed", 4512, 403, "You were removed from this session."),
+            Self::InvalidRequest => ("invalid_request", 4522, 422, "Something in the request cannot be used."),
+            Self::OriginNotAllowed => ("origin_not_allowed", 0, 403, "Pages of this origin may not use this server."),
+            Self::AtCapacity => ("at_capacity", 0, 503, "The server holds as many connections as it may. Try again later."),
+            Self::NotFound => ("not_found", 0, 404, "There is nothing here."),
+            Self::ParticipantNotFound => ("not_found", 0, 404, "There is no such participant in this session."),
+            Self::MethodNotAllowed => ("method_not_allowed", 0, 405, "This method does not work here."),
+            Self::PayloadTooLarge => ("payload_too_large", 0, 413, "The request is too large."),
+            Self::BadRequest => ("invalid_request", 0, 400, "The request could not be understood."),
+            Self::UpgradeRequired => ("invalid_request", 0, 426, "Only WebSockets are served here."),
+        };
+        let http = match StatusCode::from_u16(http) {
+            Ok(status) => status,
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Row { code, close: if close == 0 { None } else { Some(close) }, http, message }
+    }
+
+    /// The word in error frames, HTTP errors and metrics.
+    pub const fn as_str(self) -> &'static str {
+        self.row().code
+    }
+
+    /// The WebSocket close code; `None` where this is only ever told over HTTP.
+    pub const fn close_code(self) -> Option<u16> {
+        self.row().close
+    }
+
+    /// The HTTP status.
+    pub const fn status(self) -> StatusCode {
+        self.row().http
+    }
+
+    /// What is said where nothing more exact is known.
+    pub const fn message(self) -> &'static str {
+        self.row().message
+    }
+
+    /// Whether the client should come back by itself.
+    pub const fn retry(self) -> bool {
+        match self.row().close {
+            Some(close) => reconnects(close),
+            None => matches!(self, Self::AtCapacity),
+        }
+    }
+}
+
+/// Whether a client reconnects after this close code: below 4500, but for those that say that coming
+/// back would end the same way.
+pub const fn reconnects(close_code: u16) -> bool {
+    close_code < 4500 && !matches!(close_code, 1000 | 1002 | 1003 | 1007 | 1009)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_to_come_back_has_a_code_that_says_so() {
+        for code in [Code::Internal, Code::Draining, Code::Unavailable, Code::TokenExpired, Code::BeatTimeout, Code::RateLimited] {
+            assert!(code.retry(), "{code:?}");
+        }
+        for code in [Code::Unauthenticated, Code::SessionClosed, Code::Removed, Code::SessionFull, Code::InvalidRequest] {
+            assert!(!code.retry(), "{code:?}");
+        }
+        for close_code in [1000, 1002, 1003, 1007, 1009, 4500, 4999] {
+            assert!(!reconnects(close_code), "{close_code}");
+        }
+    }
+}

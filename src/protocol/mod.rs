@@ -1,0 +1,12 @@
+//! What goes over the wire: refusals and their codes, frames as types and bytes.
+//!
+//! `v1` is the JSON protocol `lastseen.v1`; a second protocol would stand beside it.
+
+pub mod code;
+pub mod name;
+pub mod problem;
+pub mod refusal;
+pub mod v1;
+
+pub use code::Code;
+pub use refusal::{FieldError, Refusal};

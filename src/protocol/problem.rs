@@ -1,0 +1,64 @@
+//! Refusals over HTTP: `application/problem+json` (RFC 9457).
+
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::code::Code;
+use super::refusal::{FieldError, Refusal};
+use crate::room::CloseReason;
+
+/// The media type of refusals.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// A refusal as a client of the HTTP interface reads it.
+#[derive(Debug, Serialize)]
+pub struct Problem {
+    /// Always `about:blank`: `code` says what it is.
+    r#type: &'static str,
+    /// The meaning of the status.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// The word for programs.
+    code: &'static str,
+    /// The sentence for people.
+    detail: String,
+    /// Why a session is closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<CloseReason>,
+    /// What was wrong with which field.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+}
+
+/// Which refusal a response is, for whoever counts them.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused(pub Code);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = self.code.status();
+        let problem = Problem {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or_default(),
+            status: status.as_u16(),
+            code: self.code.as_str(),
+            detail: self.message.into_owned(),
+            reason: self.reason,
+            errors: self.errors,
+        };
+        let body = serde_json::to_string(&problem).expect("a problem holds nothing that JSON cannot");
+        let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
+        if let Some(after) = self.retry_after {
+            let seconds = after.as_millis().div_ceil(1000).max(1);
+            let seconds = HeaderValue::try_from(seconds.to_string()).expect("digits are a header value");
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        if status.as_u16() == 401 {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(Refused(self.code));
+        response
+    }
+}

@@ -1,0 +1,414 @@
+//! The protocol `lastseen.v1`: JSON text frames, as docs/PROTOCOL.md has them.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::refusal::Refusal;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::ids::{ConnectionId, ParticipantId, SessionId, UserId};
+use crate::room::{self, Changed, CloseReason, LeaveReason, Quality, Role, Snapshot, State, Status, Text};
+
+/// The name of the protocol among WebSocket subprotocols.
+pub const SUBPROTOCOL: &str = "lastseen.v1";
+
+/// The largest public state, in bytes of JSON.
+pub const MAX_STATE_BYTES: usize = 2048;
+
+/// A time as the contract has it: RFC 3339, UTC, milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timestamp(pub DateTime<Utc>);
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+impl From<DateTime<Utc>> for Timestamp {
+    fn from(time: DateTime<Utc>) -> Self {
+        Self(time)
+    }
+}
+
+/// `Participant` of the contract.
+#[derive(Serialize, Debug)]
+#[expect(missing_docs, reason = "the fields are the contract's")]
+pub struct Participant<'a> {
+    pub id: ParticipantId,
+    pub user_id: Option<UserId>,
+    pub name: &'a str,
+    pub role: Role,
+    pub status: Status,
+    pub quality: Option<Quality>,
+    pub connections: u32,
+    pub joined_at: Timestamp,
+    pub last_seen_at: Timestamp,
+    pub state: &'a RawValue,
+}
+
+impl<'a> Participant<'a> {
+    /// The person as it is now.
+    pub fn of(person: &'a room::Participant, clock: &Clock) -> Self {
+        Self {
+            id: person.id,
+            user_id: person.user_id,
+            name: &person.name,
+            role: person.role,
+            status: person.status,
+            quality: person.quality,
+            connections: person.connections,
+            joined_at: Timestamp(person.joined_at),
+            last_seen_at: Timestamp(clock.utc(person.mark.seen())),
+            state: &person.state,
+        }
+    }
+}
+
+/// `Session` of the contract.
+#[derive(Clone, Serialize, Debug)]
+#[expect(missing_docs, reason = "the fields are the contract's")]
+pub struct Session {
+    pub id: SessionId,
+    pub title: Option<String>,
+    pub host_user_id: Option<UserId>,
+    pub is_active: bool,
+    pub max_participants: i32,
+    pub created_at: Timestamp,
+    pub last_seen_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub closed_at: Option<Timestamp>,
+    pub close_reason: Option<CloseReason>,
+}
+
+/// Frames that are alike for all connections of a server but for what is handed over.
+#[derive(Clone, Debug)]
+pub struct Frames {
+    clock: Clock,
+    beat_ms: u128,
+    dead_after_ms: u128,
+    grace_ms: u128,
+}
+
+/// Who is welcomed.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the fields are the contract's")]
+pub struct Welcome<'a> {
+    /// `None` for an observer.
+    pub you: Option<ParticipantId>,
+    pub connection_id: ConnectionId,
+    pub resume: Option<&'a str>,
+    pub session: &'a Session,
+}
+
+impl Frames {
+    /// Frames with the timings of these settings.
+    pub fn new(clock: Clock, settings: &Settings) -> Self {
+        let presence = &settings.presence;
+        Self {
+            clock,
+            beat_ms: presence.beat_interval.as_millis(),
+            dead_after_ms: presence.dead_after.as_millis(),
+            grace_ms: presence.grace.as_millis(),
+        }
+    }
+
+    /// `welcome`.
+    pub fn welcome(&self, welcome: &Welcome<'_>, snapshot: &Snapshot, own: Option<&room::Participant>) -> Text {
+        #[derive(Serialize)]
+        struct Head<'a> {
+            r#type: &'static str,
+            seq: u64,
+            you: Option<ParticipantId>,
+            connection_id: ConnectionId,
+            resume: Option<&'a str>,
+            session: &'a Session,
+            occupancy: usize,
+            beat_ms: u128,
+            dead_after_ms: u128,
+            grace_ms: u128,
+            server_time: Timestamp,
+        }
+        let head = Head {
+            r#type: "welcome",
+            seq: snapshot.seq,
+            you: welcome.you,
+            connection_id: welcome.connection_id,
+            resume: welcome.resume,
+            session: welcome.session,
+            occupancy: snapshot.occupancy,
+            beat_ms: self.beat_ms,
+            dead_after_ms: self.dead_after_ms,
+            grace_ms: self.grace_ms,
+            server_time: self.server_time(),
+        };
+        self.with_participants(json(&head), snapshot, own)
+    }
+
+    /// `state`.
+    pub fn state(&self, snapshot: &Snapshot, own: Option<&room::Participant>) -> Text {
+        let head = format!(r#"{{"type":"state","seq":{},"occupancy":{}}}"#, snapshot.seq, snapshot.occupancy);
+        self.with_participants(head, snapshot, own)
+    }
+
+    /// Puts the list of people into an object, encoded once for all who are sent the snapshot. In a
+    /// room over its detail limit the list holds the receiver alone.
+    fn with_participants(&self, mut object: String, snapshot: &Snapshot, own: Option<&room::Participant>) -> Text {
+        let list = match &snapshot.everybody {
+            Some(everybody) => snapshot.text.get(|| {
+                let mut people: Vec<_> = everybody.iter().collect();
+                people.sort_by_key(|person| (person.joined_at, person.id));
+                self.list(people.into_iter().map(AsRef::as_ref)).into()
+            }),
+            None => self.list(own.into_iter()).into(),
+        };
+        object.pop();
+        object.reserve(list.len() + 20);
+        object.push_str(",\"participants\":");
+        object.push_str(&list);
+        object.push('}');
+        object.into()
+    }
+
+    fn list<'a>(&self, people: impl Iterator<Item = &'a room::Participant>) -> String {
+        json(&people.map(|person| Participant::of(person, &self.clock)).collect::<Vec<_>>())
+    }
+
+    /// `diff`, or `occupancy` in a room over its detail limit.
+    pub fn changed(&self, changed: &Changed) -> Text {
+        #[derive(Serialize)]
+        struct Leave {
+            id: ParticipantId,
+            reason: LeaveReason,
+        }
+        #[derive(Serialize)]
+        struct Diff<'a> {
+            r#type: &'static str,
+            seq: u64,
+            occupancy: usize,
+            joins: Vec<Participant<'a>>,
+            updates: Vec<Participant<'a>>,
+            leaves: Vec<Leave>,
+        }
+        let (seq, occupancy) = (changed.seq, changed.occupancy);
+        let Some(diff) = &changed.diff else {
+            return format!(r#"{{"type":"occupancy","seq":{seq},"occupancy":{occupancy}}}"#).into();
+        };
+        json(&Diff {
+            r#type: "diff",
+            seq,
+            occupancy,
+            joins: diff.joins.iter().map(|person| Participant::of(person, &self.clock)).collect(),
+            updates: diff.updates.iter().map(|person| Participant::of(person, &self.clock)).collect(),
+            leaves: diff.leaves.iter().map(|&(id, reason)| Leave { id, reason }).collect(),
+        })
+        .into()
+    }
+
+    /// The answer to a `beat`.
+    pub fn beat(&self, reference: Option<u64>) -> Text {
+        let time = self.server_time().0.to_rfc3339_opts(SecondsFormat::Millis, true);
+        match reference {
+            Some(reference) => format!(r#"{{"type":"beat","ref":{reference},"server_time":"{time}"}}"#),
+            None => format!(r#"{{"type":"beat","server_time":"{time}"}}"#),
+        }
+        .into()
+    }
+
+    /// `expiring`.
+    pub fn expiring(&self, at: crate::clock::Moment) -> Text {
+        let minutes = at.since(self.clock.now()).as_secs().div_ceil(60);
+        let at = self.clock.utc(at).to_rfc3339_opts(SecondsFormat::Millis, true);
+        format!(r#"{{"type":"expiring","expires_at":"{at}","minutes":{minutes}}}"#).into()
+    }
+
+    fn server_time(&self) -> Timestamp {
+        Timestamp(self.clock.utc(self.clock.now()))
+    }
+}
+
+/// `error`.
+pub fn error(refusal: &Refusal, reference: Option<u64>) -> Text {
+    let mut frame = format!(r#"{{"type":"error","code":"{}","message":{}"#, refusal.code.as_str(), json(&refusal.message));
+    let retry = refusal.code.retry();
+    let _ = write!(frame, r#","retry":{retry}"#);
+    if let (true, Some(after)) = (retry, refusal.retry_after) {
+        let _ = write!(frame, r#","retry_after_ms":{}"#, after.as_millis());
+    }
+    if let Some(reason) = refusal.reason {
+        let _ = write!(frame, r#","reason":"{}""#, reason.as_str());
+    }
+    if let Some(reference) = reference {
+        let _ = write!(frame, r#","ref":{reference}"#);
+    }
+    frame.push('}');
+    frame.into()
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("frames hold nothing that JSON cannot")
+}
+
+/// A frame from a client.
+#[derive(Clone, Debug)]
+pub enum ClientFrame {
+    /// Still here; `active` unless the client says that the person did nothing.
+    Beat {
+        /// Comes back in the answer.
+        reference: Option<u64>,
+        /// Whether the person did something since the last beat.
+        active: bool,
+    },
+    /// A new public state.
+    Update {
+        /// Comes back where the state is refused.
+        reference: Option<u64>,
+        /// The whole state.
+        state: State,
+    },
+    /// Wants a fresh `state`.
+    Sync,
+    /// Goodbye.
+    Leave,
+    /// Of a type that this server does not know.
+    Unknown,
+}
+
+/// Why a frame could not be understood.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct BadFrame {
+    /// The frame's `ref`, where that much could be read.
+    pub reference: Option<u64>,
+    /// What is wrong, for the person who wrote the client.
+    pub message: &'static str,
+}
+
+/// Reads a frame from a client.
+///
+/// # Errors
+/// [`BadFrame`] where it is no JSON object, has no `type`, or a field that it knows has the wrong form.
+pub fn decode(text: &str) -> Result<ClientFrame, BadFrame> {
+    #[derive(Deserialize)]
+    struct Raw<'a> {
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
+        #[serde(borrow)]
+        r#ref: Option<&'a RawValue>,
+        #[serde(borrow)]
+        active: Option<&'a RawValue>,
+        #[serde(borrow)]
+        state: Option<&'a RawValue>,
+    }
+    let bad = |reference, message| BadFrame { reference, message };
+    let is_object = text.trim_start().starts_with('{');
+    let raw = match serde_json::from_str::<Raw<'_>>(text) {
+        Ok(raw) if is_object => raw,
+        _ => return Err(bad(None, "a frame is a JSON object with a string 'type'")),
+    };
+    if !matches!(&*raw.r#type, "beat" | "update" | "sync" | "leave") {
+        return Ok(ClientFrame::Unknown);
+    }
+    let reference = field(raw.r#ref).map_err(|()| bad(None, "'ref' must be a whole number, zero or more"))?;
+    match &*raw.r#type {
+        "beat" => {
+            let active = field(raw.active).map_err(|()| bad(reference, "'active' must be true or false"))?;
+            Ok(ClientFrame::Beat { reference, active: active.unwrap_or(true) })
+        }
+        "update" => {
+            let state = public_state(raw.state).map_err(|message| bad(reference, message))?;
+            Ok(ClientFrame::Update { reference, state })
+        }
+        "sync" => Ok(ClientFrame::Sync),
+        _ => Ok(ClientFrame::Leave),
+    }
+}
+
+/// An optional field; `null` is the same as none.
+fn field<'a, T: Deserialize<'a>>(value: Option<&'a RawValue>) -> Result<Option<T>, ()> {
+    value.map_or(Ok(None), |value| serde_json::from_str(value.get()).map_err(|_| ()))
+}
+
+/// A state that everybody can be shown and that the database takes: JSONB knows neither NUL nor half
+/// a surrogate pair nor numbers beyond a double, so what is kept is the value and not the text.
+fn public_state(value: Option<&RawValue>) -> Result<State, &'static str> {
+    let text = value.ok_or("'state' is missing")?.get();
+    if text.len() > MAX_STATE_BYTES {
+        return Err("'state' must not be larger than 2 KiB");
+    }
+    let state: serde_json::Value =
+        serde_json::from_str(text).map_err(|_| "'state' holds text or numbers that cannot be kept")?;
+    if !state.is_object() {
+        return Err("'state' must be an object");
+    }
+    if has_nul(&state) {
+        return Err("'state' must not hold the character U+0000");
+    }
+    serde_json::value::to_raw_value(&state).map(State::from).map_err(|_| "'state' cannot be kept")
+}
+
+fn has_nul(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::String(text) => text.contains('\0'),
+        serde_json::Value::Array(values) => values.iter().any(has_nul),
+        serde_json::Value::Object(fields) => fields.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::protocol::Code;
+
+    #[test]
+    fn frames_of_clients_are_read() {
+        assert!(matches!(decode(r#"{"type":"beat"}"#), Ok(ClientFrame::Beat { reference: None, active: true })));
+        assert!(matches!(
+            decode(r#"{"type":"beat","ref":7,"active":false,"later":1}"#),
+            Ok(ClientFrame::Beat { reference: Some(7), active: false })
+        ));
+        assert!(matches!(decode(r#"{"type":"sync"}"#), Ok(ClientFrame::Sync)));
+        assert!(matches!(decode(r#"{"type":"leave"}"#), Ok(ClientFrame::Leave)));
+        assert!(matches!(decode(r#"{"type":"dance","ref":"x"}"#), Ok(ClientFrame::Unknown)));
+        let Ok(ClientFrame::Update { reference: Some(8), state }) = decode(r#"{"type":"update","ref":8,"state":{"page": 12}}"#)
+        else {
+            panic!("an update")
+        };
+        assert_eq!(state.get(), r#"{"page":12}"#);
+    }
+
+    #[test]
+    fn frames_that_cannot_be_understood_say_why_and_keep_their_ref() {
+        let bad = |text: &str| decode(text).expect_err(text);
+        for text in ["", "hello", "[]", "7", "null", "{}", r#"{"type":7}"#, r#"["beat",1,true,{}]"#, r#"{"type":"beat""#] {
+            assert_eq!(bad(text).reference, None, "{text}");
+        }
+        assert_eq!(bad(r#"{"type":"beat","ref":"seven"}"#).message, "'ref' must be a whole number, zero or more");
+        assert_eq!(bad(r#"{"type":"beat","ref":3,"active":"yes"}"#).reference, Some(3));
+        for state in ["", r#","state":null"#, r#","state":[]"#, r#","state":"text""#, r#","state":{"a":"\u0000"}"#, r#","state":{"\u0000":1}"#, r#","state":{"a":"\ud800"}"#, r#","state":{"a":1e999}"#] {
+            assert_eq!(bad(&format!(r#"{{"type":"update","ref":4{state}}}"#)).reference, Some(4), "{state}");
+        }
+        let large = format!(r#"{{"type":"update","state":{{"a":"{}"}}}}"#, "x".repeat(MAX_STATE_BYTES));
+        assert_eq!(bad(&large).message, "'state' must not be larger than 2 KiB");
+    }
+
+    #[test]
+    fn an_error_frame_holds_what_applies() {
+        let refusal = Refusal::from(Code::Unavailable).retry_after(Duration::from_millis(1500));
+        assert_eq!(
+            error(&refusal, None).as_str(),
+            r#"{"type":"error","code":"unavailable","message":"The server cannot do this just now. Try again in a moment.","retry":true,"retry_after_ms":1500}"#
+        );
+        let closed: serde_json::Value = serde_json::from_str(&error(&Refusal::closed(CloseReason::Idle), Some(9))).expect("JSON");
+        assert_eq!(closed["reason"], "idle");
+        assert_eq!(closed["retry"], false);
+        assert_eq!(closed["ref"], 9);
+    }
+}
