@@ -1,0 +1,251 @@
+//! The cluster: how it is made, what has to be in it, and how what a crashed server left behind is cleared away.
+
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use nix::{errno::Errno, sys::signal, unistd::Pid};
+use sqlx::{Connection, PgConnection};
+
+use super::{
+    Options, PORT, SUPERUSER,
+    account::Account,
+    error::{Doing, EmbeddedError},
+    home::Home,
+    keeper::WAYS_TO_END,
+    programs::{Need, Programs, run},
+};
+
+/// Not every macOS has `C.UTF-8`, which differs from `C` only in knowing letters beyond ASCII.
+const LOCALE: &str = if cfg!(target_os = "macos") { "C" } else { "C.UTF-8" };
+/// How much of the log is told when PostgreSQL does not start.
+const TAIL_LINES: usize = 12;
+
+/// Whether the last postmaster ended as it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leftovers {
+    /// It did, or there was none.
+    None,
+    /// It did not: its backends and shared memory can be in the way for a moment.
+    Found,
+}
+
+/// One cluster on disk.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    directory: PathBuf,
+    log: PathBuf,
+    account: Account,
+}
+
+impl Cluster {
+    pub(super) fn at(home: &Home, account: Account) -> Self {
+        Self { directory: home.cluster(), log: home.log(), account }
+    }
+
+    /// Whom it belongs to, and whom its programs run as.
+    pub(super) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    pub(super) fn exists(&self) -> bool {
+        self.directory.exists()
+    }
+
+    /// Which version of the programs it takes.
+    pub(super) fn need(&self) -> Result<Need, EmbeddedError> {
+        if !self.exists() {
+            return Ok(Need::Supported);
+        }
+        let file = self.directory.join("PG_VERSION");
+        let text = fs::read_to_string(&file).doing("read", &file)?;
+        let major = text.trim().parse().map_err(std::io::Error::other).doing("understand", file)?;
+        Ok(Need::Exactly(major))
+    }
+
+    /// Makes the cluster: beside its place first, so that one found there was not cut short.
+    pub(super) async fn create(&self, programs: &Programs, durable: bool) -> Result<(), EmbeddedError> {
+        let unfinished = self.directory.with_extension("unfinished");
+        if unfinished.exists() {
+            fs::remove_dir_all(&unfinished).doing("remove", &unfinished)?;
+        }
+        fs::DirBuilder::new().mode(0o700).create(&unfinished).doing("create", &unfinished)?;
+        self.account.own(&unfinished).doing("hand over", &unfinished)?;
+
+        let mut command = self.account.command(programs.initdb());
+        command
+            .arg("--pgdata")
+            .arg(&unfinished)
+            .args(["--username", SUPERUSER, "--encoding=UTF8", "--locale", LOCALE, "--no-instructions"])
+            // Who gets into the socket's directory is root or the owner of these very files: there is nothing that a
+            // password would keep from them.
+            .args(["--auth-local=trust", "--auth-host=reject"]);
+        if !durable {
+            command.arg("--no-sync");
+        }
+        run(command)
+            .await
+            .map_err(|error| EmbeddedError::Initdb { cluster: self.directory.clone(), output: error.to_string() })?;
+        fs::rename(&unfinished, &self.directory).doing("move into place", &self.directory)
+    }
+
+    /// The command that runs it.
+    pub(super) fn postmaster(&self, programs: &Programs, socket_dir: &Path, options: &Options) -> Command {
+        let mut settings = vec![
+            // No TCP: the socket's directory decides who gets in.
+            "listen_addresses=".to_owned(),
+            format!("port={PORT}"),
+            format!("unix_socket_directories={}", socket_dir.display()),
+            format!("max_connections={}", options.max_connections),
+            // A small guest in the server's house: short statements on little data, and nobody to replicate to.
+            "shared_buffers=32MB".to_owned(),
+            "max_wal_size=256MB".to_owned(),
+            "jit=off".to_owned(),
+            "max_parallel_workers_per_gather=0".to_owned(),
+            "max_logical_replication_workers=0".to_owned(),
+            "max_wal_senders=0".to_owned(),
+            "wal_level=minimal".to_owned(),
+            // The log stays small, and holds no values out of people's rows.
+            "logging_collector=off".to_owned(),
+            "log_checkpoints=off".to_owned(),
+            "log_error_verbosity=terse".to_owned(),
+        ];
+        if !options.durable {
+            // `synchronous_commit` stays on: without fsync it costs nothing, and what was committed outlives a killed
+            // postmaster, which the tests do kill.
+            settings.extend(["fsync=off", "full_page_writes=off"].map(str::to_owned));
+        }
+        let mut command = self.account.command(programs.postgres());
+        command.arg("-D").arg(&self.directory);
+        for setting in settings {
+            command.arg("-c").arg(setting);
+        }
+        command
+    }
+
+    /// Ends a postmaster that a crashed server left running, and removes a `postmaster.pid` that only seems to be in
+    /// use. The lock on the data directory is ours, so no living server is behind either.
+    pub(super) async fn clear_leftovers(&self) -> Leftovers {
+        let file = self.directory.join("postmaster.pid");
+        let Some(pid) = read_pid(&file) else {
+            return Leftovers::None;
+        };
+        match self.holder(pid) {
+            // PostgreSQL clears this one itself.
+            Holder::Nobody => {}
+            Holder::Postmaster => self.end(pid).await,
+            // A number that was given again, as happens in containers, where numbers are small. PostgreSQL would take
+            // any process of its user for its postmaster, and refuse to start for ever.
+            Holder::Stranger => {
+                tracing::warn!("removing a stale {}: process {pid} is another program", file.display());
+                let _ = fs::remove_file(&file);
+            }
+        }
+        Leftovers::Found
+    }
+
+    async fn end(&self, pid: Pid) {
+        tracing::warn!("PostgreSQL still runs from before, as process {pid}: ending it first");
+        for (way, patience) in WAYS_TO_END {
+            let _ = signal::kill(pid, way);
+            let began = Instant::now();
+            while began.elapsed() < patience {
+                if self.holder(pid) != Holder::Postmaster {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    /// What the process with this number has to do with the cluster.
+    #[cfg(target_os = "linux")]
+    fn holder(&self, pid: Pid) -> Holder {
+        if signal::kill(pid, None) == Err(Errno::ESRCH) {
+            return Holder::Nobody;
+        }
+        // A postmaster works in its cluster, however it was started.
+        match fs::read_link(format!("/proc/{pid}/cwd")) {
+            Ok(directory) if directory == self.directory => Holder::Postmaster,
+            Ok(_) => Holder::Stranger,
+            // Another user's, or ending just now: PostgreSQL judges those well.
+            Err(_) => Holder::Nobody,
+        }
+    }
+
+    /// What the process with this number has to do with the cluster. Without `/proc` a postmaster that was started in
+    /// another way than ours cannot be told from a stranger, so nobody is called one.
+    #[cfg(not(target_os = "linux"))]
+    fn holder(&self, pid: Pid) -> Holder {
+        if signal::kill(pid, None) == Err(Errno::ESRCH) {
+            return Holder::Nobody;
+        }
+        let listed = Command::new("ps").args(["-ww", "-o", "command=", "-p", &pid.to_string()]).output();
+        let ours = format!("-D {} ", self.directory.display());
+        match listed {
+            Ok(output) if String::from_utf8_lossy(&output.stdout).contains(&ours) => Holder::Postmaster,
+            _ => Holder::Nobody,
+        }
+    }
+
+    /// The error for a postmaster that ended or did not get ready, with what it said last.
+    pub(super) fn did_not_start(&self) -> EmbeddedError {
+        let text = fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<_> = text.lines().collect();
+        let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n");
+        EmbeddedError::Start { log: self.log.clone(), tail }
+    }
+}
+
+/// Who has the number that is in `postmaster.pid`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holder {
+    Nobody,
+    Postmaster,
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "cannot be told there"))]
+    Stranger,
+}
+
+/// The process id is the first line.
+fn read_pid(file: &Path) -> Option<Pid> {
+    let text = fs::read_to_string(file).ok()?;
+    let pid = text.lines().next()?.trim().parse().ok()?;
+    (pid > 0).then(|| Pid::from_raw(pid))
+}
+
+/// Makes what the server needs, where it is missing: the database and the two roles.
+pub(super) async fn provide(mut connection: PgConnection) -> Result<(), EmbeddedError> {
+    make_missing(&mut connection).await.map_err(EmbeddedError::Prepare)?;
+    // Nothing is lost with a goodbye that fails.
+    let _ = connection.close().await;
+    Ok(())
+}
+
+async fn make_missing(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let (database_exists,): (bool,) =
+        sqlx::query_as("SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'lastseen')")
+            .fetch_one(&mut *connection)
+            .await?;
+    if !database_exists {
+        sqlx::raw_sql("CREATE DATABASE lastseen").execute(&mut *connection).await?;
+    }
+    sqlx::raw_sql(ROLES).execute(connection).await?;
+    Ok(())
+}
+
+const ROLES: &str = "
+DO $$
+BEGIN
+    IF to_regrole('lastseen_service') IS NULL THEN
+        CREATE ROLE lastseen_service NOLOGIN NOSUPERUSER NOBYPASSRLS;
+    END IF;
+    IF to_regrole('lastseen_app') IS NULL THEN
+        CREATE ROLE lastseen_app LOGIN NOSUPERUSER NOBYPASSRLS IN ROLE lastseen_service;
+    END IF;
+END
+$$";

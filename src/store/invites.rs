@@ -1,0 +1,145 @@
+//! Invites: the ways into a session.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection};
+
+use super::{Store, StoreError, Viewer};
+use crate::ids::{InviteId, SessionId, UserId};
+use crate::room::Role;
+
+/// A stored invite. Its token is known only to those who were given it.
+#[derive(Clone, Debug, FromRow)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct Invite {
+    pub id: InviteId,
+    pub role: Role,
+    pub max_uses: Option<i32>,
+    pub uses: i32,
+    pub expires_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// An invite that is about to be made.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct NewInvite {
+    pub token_sha256: [u8; 32],
+    pub role: Role,
+    pub max_uses: Option<i32>,
+    pub expires_in: Option<Duration>,
+    pub created_by: Option<UserId>,
+}
+
+/// What a link is good for.
+#[derive(Clone, Debug, FromRow)]
+#[expect(missing_docs, reason = "the fields are those of lastseen.inspect_invite()")]
+pub struct Inspection {
+    pub verdict: String,
+    pub detail: Option<String>,
+    pub session_id: Option<SessionId>,
+    pub title: Option<String>,
+    pub invite_expires_at: Option<DateTime<Utc>>,
+    pub session_expires_at: Option<DateTime<Utc>>,
+}
+
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    session: SessionId,
+    new: &NewInvite,
+) -> Result<Invite, sqlx::Error> {
+    sqlx::query_as(
+        "INSERT INTO session_invites (id, session_id, token_sha256, role, max_uses, expires_at, created_by)
+         VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6), $7)
+         RETURNING id, role, max_uses, uses, expires_at, created_at, revoked_at",
+    )
+    .bind(InviteId::new())
+    .bind(session)
+    .bind(new.token_sha256.as_slice())
+    .bind(new.role)
+    .bind(new.max_uses)
+    .bind(new.expires_in.map(|time| time.as_secs_f64()))
+    .bind(new.created_by)
+    .fetch_one(connection)
+    .await
+}
+
+impl Store {
+    /// Makes an invite to an open session; `None` where it is not open.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn invite(&self, session: SessionId, new: &NewInvite) -> Result<Option<Invite>, StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(Viewer::Service).await?;
+            // Held against a close, which kills the invites that it finds.
+            let open = sqlx::query("SELECT FROM reading_sessions WHERE id = $1 AND is_active FOR SHARE")
+                .bind(session)
+                .fetch_optional(&mut *transaction)
+                .await?;
+            let invite = match open {
+                Some(_) => Some(insert(&mut transaction, session, new).await?),
+                None => None,
+            };
+            transaction.commit().await?;
+            Ok(invite)
+        })
+        .await
+    }
+
+    /// The invites to a session, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn invites(&self, viewer: Viewer, session: SessionId) -> Result<Vec<Invite>, StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let invites = sqlx::query_as(
+                "SELECT id, role, max_uses, uses, expires_at, created_at, revoked_at FROM session_invites
+                 WHERE session_id = $1 ORDER BY created_at DESC, id DESC",
+            )
+            .bind(session)
+            .fetch_all(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            Ok(invites)
+        })
+        .await
+    }
+
+    /// Revokes an invite; whether there was one to revoke.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn revoke_invite(&self, session: SessionId, invite: InviteId) -> Result<bool, StoreError> {
+        self.ask(async {
+            let revoked = sqlx::query(
+                "UPDATE session_invites SET revoked_at = now()
+                 WHERE id = $1 AND session_id = $2 AND revoked_at IS NULL",
+            )
+            .bind(invite)
+            .bind(session)
+            .execute(&self.requests)
+            .await?;
+            Ok(revoked.rows_affected() > 0)
+        })
+        .await
+    }
+
+    /// What a link is good for.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn inspect_invite(&self, token_sha256: &[u8; 32]) -> Result<Inspection, StoreError> {
+        self.ask(
+            sqlx::query_as("SELECT * FROM lastseen.inspect_invite($1, make_interval(secs => $2), $3)")
+                .bind(token_sha256.as_slice())
+                .bind(self.idle.timeout.as_secs_f64())
+                .bind(self.idle.counts.as_str())
+                .fetch_one(&self.requests),
+        )
+        .await
+    }
+}

@@ -1,0 +1,221 @@
+//! The database: connections, roles and errors. The SQL is in one file per concern.
+
+pub mod admission;
+pub mod embedded;
+pub mod invites;
+pub mod participants;
+pub mod presence;
+pub mod reading_sessions;
+pub mod schema;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Postgres, Transaction};
+
+use crate::config::{IdleCounts, SessionSettings};
+use crate::ids::UserId;
+use crate::protocol::{Code, Refusal};
+
+/// How long a request waits for the database before it is told to come back: a join is answered
+/// within 2 s whatever the database does.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// How long a flush or a sweep waits for one statement.
+const BATCH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why the database gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be asked just now: away, out of connections, too slow. Ask again later.
+    #[error("the database cannot be asked just now: {0}")]
+    Unavailable(String),
+    /// It understood and said no: a fault of this program's.
+    #[error("the database refused a statement: {0}")]
+    Refused(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error as E;
+        let passing = match &error {
+            E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Protocol(_) => true,
+            E::Database(refusal) => refusal.code().is_some_and(|state| is_passing(&state)),
+            _ => false,
+        };
+        if passing { Self::Unavailable(error.to_string()) } else { Self::Refused(error) }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => {
+                tracing::warn!(%error, "refused a request");
+                Code::Unavailable.into()
+            }
+            StoreError::Refused(_) => {
+                tracing::error!(error = ?error, "failed a request");
+                Code::Internal.into()
+            }
+        }
+    }
+}
+
+/// Whether an SQLSTATE says that the same statement may work later: connection faults, deadlocks and
+/// serialization, too many connections and other lacks, shutdown and start-up.
+fn is_passing(sqlstate: &str) -> bool {
+    matches!(sqlstate.get(..2), Some("08" | "40" | "53" | "57" | "58")) || sqlstate == "55P03"
+}
+
+/// What keeps sessions open, as the SQL functions are told.
+#[derive(Clone, Copy, Debug)]
+pub struct IdleRule {
+    /// After this long without a sign.
+    pub timeout: Duration,
+    /// What a sign is.
+    pub counts: IdleCounts,
+}
+
+impl IdleRule {
+    /// When a session expires that was last seen and last active at these times.
+    pub fn expires_at(&self, seen: DateTime<Utc>, active: DateTime<Utc>) -> DateTime<Utc> {
+        let last = match self.counts {
+            IdleCounts::Seen => seen,
+            IdleCounts::Activity => active,
+        };
+        last + TimeDelta::from_std(self.timeout).unwrap_or(TimeDelta::zero())
+    }
+}
+
+impl From<&SessionSettings> for IdleRule {
+    fn from(settings: &SessionSettings) -> Self {
+        Self { timeout: settings.idle_timeout, counts: settings.idle_counts }
+    }
+}
+
+/// As whom a request reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Viewer {
+    /// Everything.
+    Service,
+    /// What the row-level policies show this user.
+    User(UserId),
+}
+
+impl Viewer {
+    /// The user, where it is one.
+    pub fn user(self) -> Option<UserId> {
+        match self {
+            Self::Service => None,
+            Self::User(user) => Some(user),
+        }
+    }
+}
+
+/// The database, as this server uses it: always under the role `lastseen_service` or, for what a user
+/// asks, `authenticated`; never as owner or superuser, so that the policies hold.
+#[derive(Clone, Debug)]
+pub struct Store {
+    requests: PgPool,
+    /// Of its own, so that stuck requests cannot starve the flush.
+    batches: PgPool,
+    idle: IdleRule,
+    node: String,
+}
+
+impl Store {
+    /// Opens the pools. The schema must be in place, see [`schema`].
+    ///
+    /// # Errors
+    /// Where no connection can be had under the server's role.
+    pub async fn open(
+        options: PgConnectOptions,
+        connections: u32,
+        idle: IdleRule,
+        node: String,
+    ) -> Result<Self, StoreError> {
+        let options = options.application_name("lastseen");
+        let requests = pool(connections, PATIENCE).connect_with(options.clone()).await?;
+        let batches = pool(2, BATCH_PATIENCE).connect_lazy_with(options);
+        Ok(Self { requests, batches, idle, node })
+    }
+
+    /// The name of this server in the database.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// What keeps sessions open.
+    pub fn idle(&self) -> IdleRule {
+        self.idle
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`StoreError`] where it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        patiently(PATIENCE, async { sqlx::query("SELECT 1").execute(&self.requests).await.map(drop) }).await
+    }
+
+    /// Gives the connections back.
+    pub async fn close(&self) {
+        self.batches.close().await;
+        self.requests.close().await;
+    }
+
+    /// Runs something that a request waits for.
+    async fn ask<T>(&self, asking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+        patiently(PATIENCE, asking).await
+    }
+
+    /// Runs something that a task waits for.
+    async fn batch<T>(&self, asking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+        patiently(BATCH_PATIENCE, asking).await
+    }
+
+    /// A transaction in which the policies apply to `viewer`. The claims end with the transaction.
+    async fn begin_as(&self, viewer: Viewer) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        let mut transaction = self.requests.begin().await?;
+        if let Viewer::User(user) = viewer {
+            sqlx::query("SELECT set_config('role', 'authenticated', true), set_config('request.jwt.claims', $1, true)")
+                .bind(serde_json::json!({ "sub": user, "role": "authenticated" }).to_string())
+                .execute(&mut *transaction)
+                .await?;
+        }
+        Ok(transaction)
+    }
+}
+
+/// A statement that is under way hangs where the database is paused, whatever the pool waits at most.
+async fn patiently<T>(
+    patience: Duration,
+    asking: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(patience, asking).await {
+        Ok(answer) => answer.map_err(StoreError::from),
+        Err(_) => Err(StoreError::Unavailable(format!("no answer within {patience:?}"))),
+    }
+}
+
+fn pool(connections: u32, patience: Duration) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(patience)
+        .max_lifetime(Duration::from_mins(30))
+        .after_connect(|connection, _| {
+            Box::pin(async move { sqlx::query("SET ROLE lastseen_service").execute(connection).await.map(drop) })
+        })
+}
+
+/// Reads `DATABASE_URL`.
+///
+/// # Errors
+/// Says what is wrong without repeating the URL, which holds a password.
+pub fn connect_options(url: &str) -> Result<PgConnectOptions, String> {
+    PgConnectOptions::from_str(url)
+        .map_err(|_| "DATABASE_URL is not of the form postgres://user:password@host:port/database".to_owned())
+}

@@ -1,0 +1,168 @@
+//! Participants: who is in a session by the database, and who is put out of it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+use sqlx::FromRow;
+use sqlx::types::Json;
+
+use super::{Store, StoreError, Viewer};
+use crate::ids::{ParticipantId, SessionId, UserId};
+use crate::room::{self, CloseReason, Entrant, Role};
+
+/// A stored participant who is present somewhere.
+#[derive(Debug, FromRow)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct StoredParticipant {
+    pub id: ParticipantId,
+    pub user_id: Option<UserId>,
+    pub name: Option<String>,
+    pub role: Role,
+    pub state: Json<Box<RawValue>>,
+    pub joined_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+}
+
+/// What stands behind a resume token.
+#[derive(Clone, Debug, FromRow)]
+#[expect(missing_docs, reason = "the fields are the tables', see migrations")]
+pub struct Membership {
+    pub role: Role,
+    pub removed: bool,
+    pub resume_generation: i32,
+    pub close_reason: Option<CloseReason>,
+}
+
+impl Store {
+    /// The people who are present in a session, where `viewer` may see them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn present(&self, viewer: Viewer, session: SessionId) -> Result<Vec<StoredParticipant>, StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let people = sqlx::query_as(
+                "SELECT id, user_id, name, role, state, joined_at, last_seen_at FROM session_participants
+                 WHERE session_id = $1 AND is_active ORDER BY joined_at, id",
+            )
+            .bind(session)
+            .fetch_all(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            Ok(people)
+        })
+        .await
+    }
+
+    /// What stands behind a resume token whose signature was checked.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn membership(
+        &self,
+        session: SessionId,
+        participant: ParticipantId,
+    ) -> Result<Option<Membership>, StoreError> {
+        self.ask(
+            sqlx::query_as(
+                "SELECT p.role, p.leave_reason IS NOT DISTINCT FROM 'removed' AS removed, p.resume_generation, s.close_reason
+                 FROM session_participants p JOIN reading_sessions s ON s.id = p.session_id
+                 WHERE p.id = $1 AND p.session_id = $2",
+            )
+            .bind(participant)
+            .bind(session)
+            .fetch_optional(&self.requests),
+        )
+        .await
+    }
+
+    /// Puts somebody out of a session for good; whether there was somebody to put out.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn remove_participant(
+        &self,
+        session: SessionId,
+        participant: ParticipantId,
+    ) -> Result<bool, StoreError> {
+        self.ask(
+            sqlx::query_scalar("SELECT lastseen.remove_participant($1, $2)")
+                .bind(session)
+                .bind(participant)
+                .fetch_one(&self.requests),
+        )
+        .await
+    }
+
+    /// The people whom the server of this name left present when it ended, with their sessions and
+    /// when they were last seen.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn left_present(&self) -> Result<Vec<(room::Session, Entrant, DateTime<Utc>)>, StoreError> {
+        #[derive(FromRow)]
+        struct Row {
+            #[sqlx(flatten)]
+            person: StoredParticipant,
+            resume_generation: i32,
+            session_id: SessionId,
+            title: Option<String>,
+            host_user_id: Option<UserId>,
+            max_participants: i32,
+            created_at: DateTime<Utc>,
+            session_last_seen_at: DateTime<Utc>,
+            session_last_activity_at: DateTime<Utc>,
+        }
+        let rows: Vec<Row> = self
+            .batch(
+                sqlx::query_as(
+                    "SELECT p.id, p.user_id, p.name, p.role, p.state, p.joined_at, p.last_seen_at, p.resume_generation,
+                            s.id AS session_id, s.title, s.host_user_id, s.max_participants, s.created_at,
+                            s.last_seen_at AS session_last_seen_at, s.last_activity_at AS session_last_activity_at
+                     FROM session_participants p JOIN reading_sessions s ON s.id = p.session_id
+                     WHERE p.is_active AND s.is_active AND p.node = $1",
+                )
+                .bind(&self.node)
+                .fetch_all(&self.batches),
+            )
+            .await?;
+        let restored = rows.into_iter().filter_map(|row| {
+            let session = room::Session {
+                id: row.session_id,
+                title: row.title,
+                host_user_id: row.host_user_id,
+                max_participants: usize::try_from(row.max_participants).ok()?,
+                created_at: row.created_at,
+                last_seen_at: row.session_last_seen_at,
+                last_activity_at: row.session_last_activity_at,
+            };
+            let person = row.person;
+            let entrant = Entrant {
+                id: person.id,
+                user_id: person.user_id,
+                name: person.name?.into(),
+                role: person.role,
+                state: person.state.0.into(),
+                joined_at: person.joined_at,
+                generation: row.resume_generation,
+            };
+            Some((session, entrant, person.last_seen_at))
+        });
+        Ok(restored.collect())
+    }
+
+    /// Ends the presence of people whom another server left behind and nobody has seen for `stale`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn settle_strangers(&self, stale: Duration) -> Result<i64, StoreError> {
+        self.batch(
+            sqlx::query_scalar("SELECT lastseen.settle_strangers($1, make_interval(secs => $2))")
+                .bind(&self.node)
+                .bind(stale.as_secs_f64())
+                .fetch_one(&self.batches),
+        )
+        .await
+    }
+}

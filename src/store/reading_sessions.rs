@@ -1,0 +1,314 @@
+//! Reading sessions: open, read, change, close, sweep.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+
+use super::invites::{self, Invite, NewInvite};
+use super::{IdleRule, Store, StoreError, Viewer};
+use crate::ids::{SessionId, UserId};
+use crate::protocol::v1;
+use crate::room::{self, CloseReason, Role};
+
+/// The columns of [`ReadingSession`]; the row's stamps may lag behind its participants, who are the truth.
+macro_rules! columns {
+    () => {
+        "s.id, s.title, s.host_user_id, s.is_active, s.max_participants, s.created_at, s.closed_at, s.close_reason,
+         greatest(s.last_seen_at, (SELECT max(p.last_seen_at) FROM session_participants p WHERE p.session_id = s.id)) AS last_seen_at,
+         greatest(s.last_activity_at, (SELECT max(p.last_activity_at) FROM session_participants p WHERE p.session_id = s.id)) AS last_activity_at"
+    };
+}
+
+/// A stored reading session.
+#[derive(Clone, Debug, FromRow)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct ReadingSession {
+    pub id: SessionId,
+    pub title: Option<String>,
+    pub host_user_id: Option<UserId>,
+    pub is_active: bool,
+    pub max_participants: i32,
+    pub created_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+    pub last_activity_at: DateTime<Utc>,
+    pub closed_at: Option<DateTime<Utc>>,
+    pub close_reason: Option<CloseReason>,
+}
+
+impl ReadingSession {
+    /// The session as clients see it.
+    pub fn shown(&self, idle: IdleRule) -> v1::Session {
+        v1::Session {
+            id: self.id,
+            title: self.title.clone(),
+            host_user_id: self.host_user_id,
+            is_active: self.is_active,
+            max_participants: self.max_participants,
+            created_at: self.created_at.into(),
+            last_seen_at: self.last_seen_at.into(),
+            expires_at: idle.expires_at(self.last_seen_at, self.last_activity_at).into(),
+            closed_at: self.closed_at.map(Into::into),
+            close_reason: self.close_reason,
+        }
+    }
+}
+
+impl From<&room::Session> for ReadingSession {
+    fn from(session: &room::Session) -> Self {
+        Self {
+            id: session.id,
+            title: session.title.clone(),
+            host_user_id: session.host_user_id,
+            is_active: true,
+            max_participants: i32::try_from(session.max_participants).unwrap_or(i32::MAX),
+            created_at: session.created_at,
+            last_seen_at: session.last_seen_at,
+            last_activity_at: session.last_activity_at,
+            closed_at: None,
+            close_reason: None,
+        }
+    }
+}
+
+/// A session that is about to be opened.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct NewSession {
+    pub id: SessionId,
+    pub title: Option<String>,
+    pub max_participants: i32,
+    /// The user who opens it, with the name of its token.
+    pub host: Option<(UserId, Option<String>)>,
+    /// The ways in that it starts with.
+    pub invites: Vec<NewInvite>,
+}
+
+/// What a host changes.
+#[derive(Clone, Debug, Default)]
+pub struct SessionChange {
+    /// `Some(None)` takes the title away.
+    pub title: Option<Option<String>>,
+    /// How many people it takes.
+    pub max_participants: Option<i32>,
+}
+
+/// Where a page of sessions goes on: after this one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cursor {
+    /// The last session's creation.
+    pub created_at: DateTime<Utc>,
+    /// Its id.
+    pub id: SessionId,
+}
+
+/// When a session expires.
+#[derive(Clone, Debug, FromRow)]
+#[expect(missing_docs, reason = "the fields are those of check_session_expiry()")]
+pub struct Expiry {
+    pub expired: bool,
+    pub last_seen_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+    pub minutes_until_expiry: i32,
+}
+
+impl Store {
+    /// Opens a session with its first invites. A user who opens one is its first participant.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open_session(&self, new: &NewSession) -> Result<(ReadingSession, Vec<Invite>), StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(Viewer::Service).await?;
+            sqlx::query("INSERT INTO reading_sessions (id, title, host_user_id, max_participants) VALUES ($1, $2, $3, $4)")
+                .bind(new.id)
+                .bind(&new.title)
+                .bind(new.host.as_ref().map(|(user, _)| *user))
+                .bind(new.max_participants)
+                .execute(&mut *transaction)
+                .await?;
+            if let Some((user, name)) = &new.host {
+                sqlx::query(
+                    "INSERT INTO session_participants (id, session_id, user_id, name, role) VALUES ($1, $2, $3, $4, 'host')",
+                )
+                .bind(crate::ids::ParticipantId::new())
+                .bind(new.id)
+                .bind(user)
+                .bind(name)
+                .execute(&mut *transaction)
+                .await?;
+            }
+            let mut made = Vec::with_capacity(new.invites.len());
+            for invite in &new.invites {
+                made.push(invites::insert(&mut transaction, new.id, invite).await?);
+            }
+            let session =
+                sqlx::query_as(concat!("SELECT ", columns!(), " FROM reading_sessions s WHERE s.id = $1"))
+                    .bind(new.id)
+                    .fetch_one(&mut *transaction)
+                    .await?;
+            transaction.commit().await?;
+            Ok((session, made))
+        })
+        .await
+    }
+
+    /// One session, where `viewer` may see it, with the role that a user has in it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn session(
+        &self,
+        viewer: Viewer,
+        id: SessionId,
+    ) -> Result<Option<(ReadingSession, Option<Role>)>, StoreError> {
+        #[derive(FromRow)]
+        struct Seen {
+            #[sqlx(flatten)]
+            session: ReadingSession,
+            own_role: Option<Role>,
+        }
+        let seen: Option<Seen> = self
+            .ask(async {
+                let mut transaction = self.begin_as(viewer).await?;
+                let seen = sqlx::query_as(concat!(
+                    "SELECT ", columns!(), ",
+                        CASE WHEN s.host_user_id = $2 THEN 'host'
+                             ELSE (SELECT p.role FROM session_participants p WHERE p.session_id = s.id AND p.user_id = $2)
+                        END AS own_role
+                     FROM reading_sessions s WHERE s.id = $1"
+                ))
+                .bind(id)
+                .bind(viewer.user())
+                .fetch_optional(&mut *transaction)
+                .await?;
+                transaction.commit().await?;
+                Ok(seen)
+            })
+            .await?;
+        Ok(seen.map(|seen| (seen.session, seen.own_role)))
+    }
+
+    /// A page of the sessions that `viewer` may see, newest first. The policies alone would do, by
+    /// looking at every session; naming the viewer's own lets the indexes find them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn sessions(
+        &self,
+        viewer: Viewer,
+        active: Option<bool>,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<ReadingSession>, StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let page = sqlx::query_as(concat!(
+                "SELECT ", columns!(), " FROM reading_sessions s
+                 WHERE ($5::uuid IS NULL OR s.id IN (
+                        SELECT id FROM reading_sessions WHERE host_user_id = $5
+                        UNION SELECT session_id FROM session_participants WHERE user_id = $5))
+                   AND ($1::boolean IS NULL OR s.is_active = $1)
+                   AND ($2::timestamptz IS NULL OR (s.created_at, s.id) < ($2, $3))
+                 ORDER BY s.created_at DESC, s.id DESC LIMIT $4"
+            ))
+            .bind(active)
+            .bind(after.map(|cursor| cursor.created_at))
+            .bind(after.map(|cursor| cursor.id))
+            .bind(limit)
+            .bind(viewer.user())
+            .fetch_all(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            Ok(page)
+        })
+        .await
+    }
+
+    /// Changes an open session; `None` where it is not open.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn change_session(
+        &self,
+        id: SessionId,
+        change: &SessionChange,
+    ) -> Result<Option<ReadingSession>, StoreError> {
+        self.ask(
+            sqlx::query_as(concat!(
+                "WITH s AS (UPDATE reading_sessions SET
+                    title = CASE WHEN $2 THEN $3 ELSE title END,
+                    max_participants = coalesce($4, max_participants),
+                    updated_at = now()
+                 WHERE id = $1 AND is_active RETURNING *)
+                 SELECT ", columns!(), " FROM s"
+            ))
+            .bind(id)
+            .bind(change.title.is_some())
+            .bind(change.title.clone().flatten())
+            .bind(change.max_participants)
+            .fetch_optional(&self.requests),
+        )
+        .await
+    }
+
+    /// Closes a session; `None` where it is not open.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn close_session(
+        &self,
+        id: SessionId,
+        reason: CloseReason,
+    ) -> Result<Option<ReadingSession>, StoreError> {
+        self.ask(
+            sqlx::query_as("SELECT * FROM lastseen.close_session($1, $2)")
+                .bind(id)
+                .bind(reason)
+                .fetch_optional(&self.requests),
+        )
+        .await
+    }
+
+    /// When a session expires, by the database's clock; `None` for one that is not there.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn expiry(&self, id: SessionId) -> Result<Option<Expiry>, StoreError> {
+        self.ask(
+            sqlx::query_as("SELECT * FROM check_session_expiry($1, make_interval(secs => $2), $3)")
+                .bind(id)
+                .bind(self.idle.timeout.as_secs_f64())
+                .bind(self.idle.counts.as_str())
+                .fetch_optional(&self.requests),
+        )
+        .await
+    }
+
+    /// Closes the sessions that are idle and says which; each is said by one sweep only.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn close_idle_sessions(&self) -> Result<Vec<SessionId>, StoreError> {
+        self.batch(
+            sqlx::query_scalar("SELECT id FROM cleanup_inactive_sessions(make_interval(secs => $1), $2)")
+                .bind(self.idle.timeout.as_secs_f64())
+                .bind(self.idle.counts.as_str())
+                .fetch_all(&self.batches),
+        )
+        .await
+    }
+
+    /// Deletes sessions that were closed longer ago than this, and says how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn purge_closed_sessions(&self, older_than: Duration) -> Result<i64, StoreError> {
+        self.batch(
+            sqlx::query_scalar("SELECT purge_closed_sessions(make_interval(secs => $1))")
+                .bind(older_than.as_secs_f64())
+                .fetch_one(&self.batches),
+        )
+        .await
+    }
+}
