@@ -1,0 +1,257 @@
+//! The address a request came from, also through proxies.
+//!
+//! Anybody can write `X-Forwarded-For`. What is true of it is the end that proxies of ours wrote, so
+//! the hops are walked from the right and only as long as each was named by somebody trusted.
+
+use std::iter;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use axum::http::header::{FORWARDED, HeaderMap, HeaderName};
+use ipnet::IpNet;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The client's address: `peer`, or, where `peer` is a trusted proxy, the nearest hop that is not
+/// one. Where all of them are trusted it is the farthest, and where a hop cannot be read (`unknown`,
+/// an obfuscated name, nonsense) the last one before it. IPv4 addresses in IPv6 clothes come out as
+/// IPv4.
+///
+/// Hops are read from `Forwarded` (RFC 7239) or `X-Forwarded-For`. A proxy hands on the one that it
+/// does not write itself as the client sent it, and there is no telling which that is: where both are
+/// there they must agree, else the answer is `peer`.
+pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let peer = peer.to_canonical();
+    if !is_trusted(peer, trusted) {
+        return peer;
+    }
+    let walk = |header: HeaderName, read: fn(&str) -> Option<IpAddr>| {
+        headers.contains_key(&header).then(|| nearest_untrusted(peer, headers, header, read, trusted))
+    };
+    match (walk(FORWARDED, forwarded_for), walk(X_FORWARDED_FOR, node_address)) {
+        (Some(one), Some(other)) if one != other => peer,
+        (Some(address), _) | (None, Some(address)) => address,
+        (None, None) => peer,
+    }
+}
+
+fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|network| network.contains(&address))
+}
+
+/// Walks the hops that the lines of one header name, the last written first.
+fn nearest_untrusted(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    header: HeaderName,
+    read: fn(&str) -> Option<IpAddr>,
+    trusted: &[IpNet],
+) -> IpAddr {
+    let mut nearest = peer;
+    for line in headers.get_all(header).iter().rev() {
+        // What is no text spoils its own hop, and none that was written after it.
+        let line = String::from_utf8_lossy(line.as_bytes());
+        for hop in split_from_right(&line, b',').filter(|hop| !hop.is_empty()) {
+            let Some(address) = read(hop) else {
+                return nearest;
+            };
+            nearest = address.to_canonical();
+            if !is_trusted(nearest, trusted) {
+                return nearest;
+            }
+        }
+    }
+    nearest
+}
+
+/// The parts between unquoted separators, trimmed, from the right. From the right, since a quote that
+/// a client left open would otherwise swallow what the proxies wrote after it.
+fn split_from_right(text: &str, separator: u8) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    iter::from_fn(move || {
+        let text = rest?;
+        let bytes = text.as_bytes();
+        let is_escaped = |at: usize| bytes[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1;
+        let mut quoted = false;
+        let split = (0..bytes.len()).rev().find(|&at| {
+            quoted ^= bytes[at] == b'"' && !is_escaped(at);
+            !quoted && bytes[at] == separator
+        });
+        let part = match split {
+            Some(at) => {
+                rest = Some(&text[..at]);
+                &text[at + 1..]
+            }
+            None => {
+                rest = None;
+                text
+            }
+        };
+        Some(part.trim())
+    })
+}
+
+/// The address of the `for` parameter of one element of `Forwarded`.
+fn forwarded_for(element: &str) -> Option<IpAddr> {
+    let mut nodes = split_from_right(element, b';').filter_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("for").then_some(value)
+    });
+    // RFC 7239, section 4: a parameter must not occur twice in one element.
+    let (node, None) = (nodes.next()?, nodes.next()) else {
+        return None;
+    };
+    node_address(node)
+}
+
+/// The address of a hop as proxies write it: with or without a port, brackets and quotes.
+fn node_address(node: &str) -> Option<IpAddr> {
+    let node = node.trim();
+    let node = node.strip_prefix('"').and_then(|node| node.strip_suffix('"')).unwrap_or(node);
+    if let Some(bracketed) = node.strip_prefix('[') {
+        let (address, port) = bracketed.split_once(']')?;
+        return if port.is_empty() || port.starts_with(':') {
+            address.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
+        } else {
+            None
+        };
+    }
+    // An IPv6 address has colons of its own: only of IPv4 is a part cut off as the port.
+    node.parse().ok().or_else(|| {
+        let (address, _port) = node.split_once(':')?;
+        address.parse::<Ipv4Addr>().ok().map(IpAddr::V4)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PROXY: &str = "10.0.0.1";
+
+    fn trusted() -> Vec<IpNet> {
+        ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap()).to_vec()
+    }
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        lines
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap()))
+            .collect()
+    }
+
+    fn address(peer: &str, lines: &[(&'static str, &str)]) -> String {
+        client_address(peer.parse().unwrap(), &headers(lines), &trusted()).to_string()
+    }
+
+    #[test]
+    fn a_peer_that_is_no_proxy_is_the_client_whatever_it_says() {
+        let lies = [("x-forwarded-for", "203.0.113.1"), ("forwarded", "for=203.0.113.1")];
+        for peer in ["192.0.2.9", "2001:db8::9", "11.0.0.1"] {
+            assert_eq!(address(peer, &lies), peer);
+        }
+        let nobody_trusted = client_address(PROXY.parse().unwrap(), &headers(&lies), &[]);
+        assert_eq!(nobody_trusted.to_string(), PROXY);
+    }
+
+    #[test]
+    fn a_proxy_that_names_nobody_is_the_client() {
+        assert_eq!(address(PROXY, &[]), PROXY);
+        assert_eq!(address(PROXY, &[("x-forwarded-for", "")]), PROXY);
+        assert_eq!(address(PROXY, &[("forwarded", "")]), PROXY);
+    }
+
+    #[test]
+    fn x_forwarded_for() {
+        for (line, expected) in [
+            ("203.0.113.1", "203.0.113.1"),
+            ("203.0.113.1, 10.9.9.9", "203.0.113.1"),
+            ("6.6.6.6, 203.0.113.1", "203.0.113.1"),
+            ("6.6.6.6, 203.0.113.1, 10.9.9.9, 10.8.8.8", "203.0.113.1"),
+            ("10.7.7.7, 10.8.8.8", "10.7.7.7"),
+            (" 203.0.113.1\t,, 10.8.8.8 ,", "203.0.113.1"),
+            ("203.0.113.1:4711", "203.0.113.1"),
+            ("2001:db8::17", "2001:db8::17"),
+            ("[2001:db8::17]", "2001:db8::17"),
+            ("[2001:db8::17]:443", "2001:db8::17"),
+            ("\"[2001:db8::17]:443\"", "2001:db8::17"),
+            ("203.0.113.1, fd00::5", "203.0.113.1"),
+            ("::ffff:203.0.113.1", "203.0.113.1"),
+            ("203.0.113.1, ::ffff:10.1.2.3", "203.0.113.1"),
+            ("unknown", PROXY),
+            ("203.0.113.1, unknown", PROXY),
+            ("203.0.113.1, unknown, 10.8.8.8", "10.8.8.8"),
+            ("203.0.113.1, 10.8.8.8:_port", "203.0.113.1"),
+            ("203.0.113.1, [10.8.8.8]", PROXY),
+            ("203.0.113.1, [fd00::1]x", PROXY),
+            ("203.0.113.1, [fd00::1", PROXY),
+            ("203.0.113.1, fe80::1%eth0", PROXY),
+            ("203.0.113.1, 10.8.8", PROXY),
+            ("203.0.113.1, é", PROXY),
+            ("é, 203.0.113.1", "203.0.113.1"),
+            ("\", 203.0.113.1", "203.0.113.1"),
+        ] {
+            assert_eq!(address(PROXY, &[("x-forwarded-for", line)]), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn forwarded() {
+        for (line, expected) in [
+            ("for=203.0.113.1", "203.0.113.1"),
+            ("For=203.0.113.1;proto=https;by=10.0.0.1", "203.0.113.1"),
+            ("proto=https ; FOR = \"203.0.113.1:4711\"", "203.0.113.1"),
+            ("for=\"[2001:db8:cafe::17]:4711\"", "2001:db8:cafe::17"),
+            ("for=\"[2001:db8:cafe::17]:_port\"", "2001:db8:cafe::17"),
+            ("for=6.6.6.6, for=203.0.113.1, for=10.8.8.8", "203.0.113.1"),
+            ("for=10.7.7.7, for=10.8.8.8", "10.7.7.7"),
+            ("for=203.0.113.1;host=\"a, for=6.6.6.6\"", "203.0.113.1"),
+            ("for=203.0.113.1;host=\"a\\\", for=6.6.6.6\"", "203.0.113.1"),
+            ("for=203.0.113.1;host=\"a\\\\\"", "203.0.113.1"),
+            ("for=6.6.6.6;host=\"a, for=203.0.113.1", "203.0.113.1"),
+            ("for=\"_hidden\", for=10.8.8.8", "10.8.8.8"),
+            ("for=203.0.113.1, for=unknown", PROXY),
+            ("for=203.0.113.1, for=_SEVKISEK", PROXY),
+            ("for=203.0.113.1, proto=https", PROXY),
+            ("for=203.0.113.1;for=10.8.8.8", PROXY),
+            ("203.0.113.1", PROXY),
+        ] {
+            assert_eq!(address(PROXY, &[("forwarded", line)]), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn lines_of_one_header_are_one_list() {
+        let lines = [("x-forwarded-for", "6.6.6.6, 203.0.113.1"), ("x-forwarded-for", "10.8.8.8")];
+        assert_eq!(address(PROXY, &lines), "203.0.113.1");
+        let open_quote = [("forwarded", "for=\"6.6.6.6"), ("forwarded", "for=203.0.113.1")];
+        assert_eq!(address(PROXY, &open_quote), "203.0.113.1");
+    }
+
+    #[test]
+    fn headers_that_contradict_each_other_are_not_believed() {
+        let real = ("x-forwarded-for", "203.0.113.1");
+        assert_eq!(address(PROXY, &[real, ("forwarded", "for=203.0.113.1;proto=https")]), "203.0.113.1");
+        assert_eq!(address(PROXY, &[real, ("forwarded", "for=6.6.6.6")]), PROXY);
+        assert_eq!(address(PROXY, &[real, ("forwarded", "for=unknown")]), PROXY);
+    }
+
+    #[test]
+    fn ipv4_in_ipv6_clothes_is_ipv4() {
+        assert_eq!(address("::ffff:192.0.2.9", &[]), "192.0.2.9");
+        assert_eq!(address("::ffff:10.0.0.1", &[("x-forwarded-for", "203.0.113.1")]), "203.0.113.1");
+    }
+
+    proptest! {
+        /// Whatever a client writes, it is what the trusted proxy appends that counts.
+        #[test]
+        fn a_client_cannot_talk_over_the_proxy(text in "[ -~é]{0,40}") {
+            let x_forwarded_for = format!("{text}, 203.0.113.1");
+            prop_assert_eq!(address(PROXY, &[("x-forwarded-for", &x_forwarded_for)]), "203.0.113.1");
+            let forwarded = format!("{text}, for=203.0.113.1;proto=https");
+            prop_assert_eq!(address(PROXY, &[("forwarded", &forwarded)]), "203.0.113.1");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Who is asking, and whether it may come in.
+
+pub mod admission;
+pub mod client_address;
+pub mod invite;
+pub mod jwks;
+pub mod jwt;
+pub mod resume;
+pub mod secret;
+
+use crate::ids::UserId;
+use crate::protocol::{Code, Refusal};
+use jwt::{JwtRole, TokenError, Verifier};
+use resume::{ResumeClaims, ResumeKey};
+
+/// Who asks, by the Bearer token of a request.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// Nobody in particular.
+    Anonymous,
+    /// The holder of a resume token; what stands behind it is for the store to say.
+    Guest(ResumeClaims),
+    /// A user of the embedding application.
+    User {
+        /// Its `sub`.
+        id: UserId,
+        /// Its display name, where the token has one.
+        name: Option<String>,
+        /// When the token expires, in seconds of Unix time.
+        expires_at: i64,
+    },
+    /// The embedding application itself.
+    Service,
+}
+
+/// What tokens are checked with.
+#[derive(Debug)]
+pub struct Keys {
+    jwt: Verifier,
+    resume: ResumeKey,
+}
+
+impl Keys {
+    /// The keys of a server.
+    pub fn new(jwt: Verifier, resume: ResumeKey) -> Self {
+        Self { jwt, resume }
+    }
+
+    /// Signs and reads resume tokens.
+    pub fn resume(&self) -> &ResumeKey {
+        &self.resume
+    }
+
+    /// Who holds this Bearer token.
+    ///
+    /// # Errors
+    /// `token_expired`, `unauthenticated`, or `unavailable` where the keys cannot be had.
+    pub async fn caller(&self, bearer: Option<&str>) -> Result<Caller, Refusal> {
+        let Some(token) = bearer else { return Ok(Caller::Anonymous) };
+        if resume::is_resume_token(token) {
+            return match self.resume.verify(token) {
+                Some(claims) => Ok(Caller::Guest(claims)),
+                None => Err(Refusal::new(Code::Unauthenticated, "The resume token is not valid.")),
+            };
+        }
+        let claims = self.jwt.verify(token).await.map_err(|error| match error {
+            TokenError::Expired => Code::TokenExpired.into(),
+            TokenError::Invalid(why) => Refusal::new(Code::Unauthenticated, format!("The token is not valid: {why}.")),
+            TokenError::Unavailable => Code::Unavailable.into(),
+        })?;
+        match (claims.role, claims.subject) {
+            (JwtRole::Service, _) => Ok(Caller::Service),
+            (JwtRole::Authenticated, Some(subject)) => {
+                Ok(Caller::User { id: UserId(subject), name: claims.name, expires_at: claims.expires_at })
+            }
+            (JwtRole::Authenticated, None) => Err(Code::Unauthenticated.into()),
+        }
+    }
+}
