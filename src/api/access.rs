@@ -1,0 +1,94 @@
+//! What a caller may do in a session.
+
+use super::Api;
+use crate::auth::Caller;
+use crate::auth::resume::ResumeClaims;
+use crate::ids::{ParticipantId, SessionId, UserId};
+use crate::protocol::{Code, Refusal};
+use crate::room::{CloseReason, Role};
+use crate::store::Viewer;
+use crate::store::reading_sessions::ReadingSession;
+
+/// Somebody who belongs to a session.
+#[derive(Debug)]
+pub struct Member {
+    /// The session.
+    pub session: ReadingSession,
+    /// As whom the store is read: guests have no rows of their own to be known by, so what they may
+    /// see is decided here and read as the service.
+    pub viewer: Viewer,
+    role: Option<Role>,
+}
+
+impl Member {
+    /// Why a session is closed by this caller.
+    pub fn close_reason(&self) -> CloseReason {
+        match self.role {
+            Some(_) => CloseReason::Host,
+            None => CloseReason::Admin,
+        }
+    }
+
+    /// The user who asks, where it is one.
+    pub fn user(&self) -> Option<UserId> {
+        self.viewer.user()
+    }
+}
+
+impl Api {
+    /// Somebody who may look at the session: its people and the service. To others it is not there.
+    pub async fn member(&self, caller: &Caller, session: SessionId) -> Result<Member, Refusal> {
+        match caller {
+            Caller::Anonymous => Err(Code::Unauthenticated.into()),
+            Caller::Service => self.read(Viewer::Service, session, None).await,
+            Caller::User { id, .. } => {
+                let mut member = self.read(Viewer::User(*id), session, None).await?;
+                member.role = member.role.or(Some(Role::Participant));
+                Ok(member)
+            }
+            Caller::Guest(claims) => {
+                let role = self.guest_role(claims, session).await?;
+                self.read(Viewer::Service, session, Some(role)).await
+            }
+        }
+    }
+
+    /// Somebody who may change the session: a host and the service.
+    pub async fn host(&self, caller: &Caller, session: SessionId) -> Result<Member, Refusal> {
+        let member = self.member(caller, session).await?;
+        match member.role {
+            None | Some(Role::Host) => Ok(member),
+            Some(_) => Err(Refusal::new(Code::Forbidden, "Only a host of the session may do this.")),
+        }
+    }
+
+    async fn read(&self, viewer: Viewer, session: SessionId, role: Option<Role>) -> Result<Member, Refusal> {
+        let (session, own_role) = self.store.session(viewer, session).await?.ok_or(Code::SessionNotFound)?;
+        Ok(Member { session: self.with_live_signs(session), viewer, role: role.or(own_role) })
+    }
+
+    async fn guest_role(&self, claims: &ResumeClaims, session: SessionId) -> Result<Role, Refusal> {
+        if claims.session != session.0 {
+            return Err(Refusal::new(Code::Forbidden, "This resume token is for another session."));
+        }
+        let membership = self.store.membership(session, ParticipantId(claims.participant)).await?;
+        let stale = || Refusal::new(Code::Unauthenticated, "The resume token is not good any more.");
+        let membership = membership.ok_or_else(stale)?;
+        match membership.close_reason {
+            _ if membership.removed => Err(Code::Removed.into()),
+            _ if membership.resume_generation != claims.generation => Err(stale()),
+            Some(reason) => Err(Refusal::closed(reason)),
+            None => Ok(membership.role),
+        }
+    }
+
+    /// The room knows of signs that the store has not heard of yet.
+    pub fn with_live_signs(&self, mut session: ReadingSession) -> ReadingSession {
+        if let Some((seen, active)) = self.registry.find(session.id).and_then(|room| room.last_signs()) {
+            let clock = self.registry.shared().clock;
+            session.last_seen_at = session.last_seen_at.max(clock.utc(seen));
+            session.last_activity_at = session.last_activity_at.max(clock.utc(active));
+        }
+        session
+    }
+}

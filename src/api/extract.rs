@@ -1,0 +1,145 @@
+//! What handlers take from a request, with refusals of our own where it is not there.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::Api;
+use crate::auth::{Caller, client_address::client_address};
+use crate::protocol::{Code, Refusal};
+use crate::socket::upgrade::{Peer, bearer};
+
+impl FromRequestParts<Arc<Api>> for Caller {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
+        let named = parts.headers.contains_key(header::AUTHORIZATION);
+        match bearer(&parts.headers) {
+            None if named => Err(Refusal::new(Code::Unauthenticated, "The Authorization header must be 'Bearer' and a token.")),
+            token => api.keys.caller(token).await,
+        }
+    }
+}
+
+/// The address that a request comes from, by the proxies that are trusted.
+pub struct Address(pub std::net::IpAddr);
+
+impl FromRequestParts<Arc<Api>> for Address {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
+        let peer = parts.extensions.get::<Peer>().ok_or(Code::Internal)?;
+        Ok(Self(client_address(peer.0.ip(), &parts.headers, &api.trusted_proxies)))
+    }
+}
+
+/// Ids in the path. One that is no UUID is the id of nothing.
+pub struct Ids<T>(pub T);
+
+impl<T: FromIds> FromRequestParts<Arc<Api>> for Ids<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
+        let Path(segments) =
+            Path::<Vec<(String, String)>>::from_request_parts(parts, api).await.map_err(|_| Code::NotFound)?;
+        T::from_ids(&segments).map(Self)
+    }
+}
+
+/// Something that is made of the ids in a path.
+pub trait FromIds: Sized {
+    /// Reads the ids.
+    ///
+    /// # Errors
+    /// The refusal for a thing that is not there.
+    fn from_ids(segments: &[(String, String)]) -> Result<Self, Refusal>;
+}
+
+impl FromIds for crate::ids::SessionId {
+    fn from_ids(segments: &[(String, String)]) -> Result<Self, Refusal> {
+        segment(segments, 0, Code::SessionNotFound).map(Self)
+    }
+}
+
+impl<Second: std::convert::From<Uuid>> FromIds for (crate::ids::SessionId, Second) {
+    fn from_ids(segments: &[(String, String)]) -> Result<Self, Refusal> {
+        let session = segment(segments, 0, Code::SessionNotFound)?;
+        Ok((crate::ids::SessionId(session), segment(segments, 1, Code::NotFound)?.into()))
+    }
+}
+
+fn segment(segments: &[(String, String)], index: usize, missing: Code) -> Result<Uuid, Refusal> {
+    segments.get(index).and_then(|(_, text)| Uuid::parse_str(text).ok()).ok_or_else(|| missing.into())
+}
+
+/// A JSON body. Unknown keys, wrong types and bad JSON are told with the field that they concern.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let is_json = is_json(request.headers());
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Refusal::from(Code::PayloadTooLarge),
+            _ => Refusal::new(Code::BadRequest, "The body could not be read."),
+        })?;
+        // A call whose fields are all optional may come without a body.
+        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        if !bytes.is_empty() && !is_json {
+            return Err(Refusal::invalid("body", "must be JSON, with Content-Type: application/json"));
+        }
+        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        let body = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            let path = error.path().to_string();
+            let message = error.inner().to_string();
+            let field = unknown_field(&message).unwrap_or(if path == "." { "body" } else { &path });
+            Refusal::invalid(field, without_place(&message))
+        })?;
+        deserializer.end().map_err(|_| Refusal::invalid("body", "must be one JSON object and nothing else"))?;
+        Ok(Self(body))
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")))
+}
+
+fn unknown_field(message: &str) -> Option<&str> {
+    message.strip_prefix("unknown field `")?.split_once('`').map(|(field, _)| field)
+}
+
+/// serde_json's messages end in the line and column.
+fn without_place(message: &str) -> &str {
+    message.rsplit_once(" at line ").map_or(message, |(message, _)| message)
+}
+
+/// The query of a request; what cannot be used is told.
+pub struct Filter<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Filter<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        Query::try_from_uri(&parts.uri)
+            .map(|Query(query)| Self(query))
+            .map_err(|rejection| Refusal::invalid("query", rejection.to_string()))
+    }
+}
+
+/// A key of the query, read by its `FromStr`.
+///
+/// # Errors
+/// `invalid_request` that names the key.
+pub fn parse<T: FromStr>(key: &str, text: Option<&str>, form: &str) -> Result<Option<T>, Refusal> {
+    text.map(|text| text.parse().map_err(|_| Refusal::invalid(key, format!("must be {form}")))).transpose()
+}

@@ -1,0 +1,48 @@
+//! Whether the server is alive and ready, and what it counted.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use serde::Serialize;
+
+use super::Api;
+use crate::protocol::{Code, Refusal};
+use crate::room::Status;
+
+#[derive(Serialize)]
+pub struct Health {
+    status: &'static str,
+}
+
+pub async fn alive() -> Json<Health> {
+    Json(Health { status: "alive" })
+}
+
+/// Ready is: not draining, the database answers, and what is seen is being written.
+pub async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Health>, Refusal> {
+    if api.registry.is_draining() {
+        return Err(Code::Draining.into());
+    }
+    let unready = |message| Refusal { message, ..Code::Unavailable.into() };
+    api.store.ping().await.map_err(|_| unready("The database cannot be reached.".into()))?;
+    if api.registry.shared().ledger.is_failing() {
+        return Err(unready("What is seen cannot be written to the database; it is kept and tried again.".into()));
+    }
+    Ok(Json(Health { status: "ready" }))
+}
+
+pub async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
+    let (metrics, census) = (&api.metrics, api.registry.census());
+    let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    metrics.connections.set(gauge(api.sockets.limits.open() as u64));
+    metrics.observers.set(gauge(census.observers));
+    metrics.rooms.set(gauge(census.rooms));
+    for status in Status::ALL {
+        metrics.participants(status.as_str()).set(gauge(census.participants[*status as usize]));
+    }
+    metrics.flush_backlog.set(gauge(api.registry.shared().ledger.backlog() as u64));
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], metrics.encode())
+}

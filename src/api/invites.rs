@@ -1,0 +1,171 @@
+//! Invites: `/v1/reading-sessions/{id}/invites` for hosts, `/v1/invites/{token}` for who holds one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::Api;
+use super::extract::{Body, Ids};
+use super::reading_sessions::closed;
+use crate::auth::Caller;
+use crate::auth::admission::dead_invite;
+use crate::auth::invite::InviteToken;
+use crate::ids::{InviteId, SessionId, UserId};
+use crate::protocol::v1::Timestamp;
+use crate::protocol::{Code, Refusal};
+use crate::room::Role;
+use crate::store::invites::{Invite, NewInvite};
+
+/// The longest life of an invite with an end: ten years.
+const LONGEST_LIFE_SECONDS: i64 = 10 * 366 * 24 * 3600;
+
+/// An invite without its token.
+#[derive(Serialize)]
+pub struct ShownInvite {
+    id: InviteId,
+    role: Role,
+    max_uses: Option<i32>,
+    uses: i32,
+    expires_at: Option<Timestamp>,
+    created_at: Timestamp,
+    revoked_at: Option<Timestamp>,
+}
+
+impl From<Invite> for ShownInvite {
+    fn from(invite: Invite) -> Self {
+        Self {
+            id: invite.id,
+            role: invite.role,
+            max_uses: invite.max_uses,
+            uses: invite.uses,
+            expires_at: invite.expires_at.map(Timestamp),
+            created_at: Timestamp(invite.created_at),
+            revoked_at: invite.revoked_at.map(Timestamp),
+        }
+    }
+}
+
+/// An invite that was just made: the one time that its token is shown.
+#[derive(Serialize)]
+pub struct FreshInvite {
+    id: InviteId,
+    token: String,
+    url: String,
+    max_uses: Option<i32>,
+    uses: i32,
+    expires_at: Option<Timestamp>,
+    role: Role,
+}
+
+impl FreshInvite {
+    /// The invite with its token and the link to send.
+    pub fn new(api: &Api, token: &InviteToken, invite: Invite) -> Self {
+        Self {
+            id: invite.id,
+            token: token.as_str().to_owned(),
+            url: format!("{}/join/{}", api.public_url, token.as_str()),
+            max_uses: invite.max_uses,
+            uses: invite.uses,
+            expires_at: invite.expires_at.map(Timestamp),
+            role: invite.role,
+        }
+    }
+}
+
+/// An invite without limits, with its token.
+pub fn fresh(role: Role, created_by: Option<UserId>) -> (InviteToken, NewInvite) {
+    let token = InviteToken::generate();
+    let token_sha256 = token.sha256();
+    (token, NewInvite { token_sha256, role, max_uses: None, expires_in: None, created_by })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MakeInvite {
+    max_uses: Option<i32>,
+    expires_in_seconds: Option<i64>,
+    role: Option<Role>,
+}
+
+pub async fn make(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Ids(id): Ids<SessionId>,
+    Body(body): Body<MakeInvite>,
+) -> Result<(StatusCode, Json<FreshInvite>), Refusal> {
+    let member = api.host(&caller, id).await?;
+    let (token, mut new) = fresh(body.role.unwrap_or(Role::Guest), member.user());
+    if body.max_uses.is_some_and(|uses| uses < 1) {
+        return Err(Refusal::invalid("max_uses", "must be at least 1"));
+    }
+    new.max_uses = body.max_uses;
+    new.expires_in = match body.expires_in_seconds {
+        Some(seconds) if !(1..=LONGEST_LIFE_SECONDS).contains(&seconds) => {
+            return Err(Refusal::invalid("expires_in_seconds", format!("must be from 1 to {LONGEST_LIFE_SECONDS}")));
+        }
+        seconds => seconds.map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
+    };
+    match api.store.invite(id, &new).await? {
+        Some(invite) => Ok((StatusCode::CREATED, Json(FreshInvite::new(&api, &token, invite)))),
+        None => Err(closed(&api, &member.session, id).await),
+    }
+}
+
+#[derive(Serialize)]
+pub struct Invites {
+    items: Vec<ShownInvite>,
+}
+
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Ids(id): Ids<SessionId>,
+) -> Result<Json<Invites>, Refusal> {
+    let member = api.host(&caller, id).await?;
+    let invites = api.store.invites(member.viewer, id).await?;
+    Ok(Json(Invites { items: invites.into_iter().map(Into::into).collect() }))
+}
+
+pub async fn revoke(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Ids((id, invite)): Ids<(SessionId, InviteId)>,
+) -> Result<StatusCode, Refusal> {
+    api.host(&caller, id).await?;
+    match api.store.revoke_invite(id, invite).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(Refusal::new(Code::InviteNotFound, "There is no such invite to revoke in this session.")),
+    }
+}
+
+#[derive(Serialize)]
+pub struct InvitedSession {
+    id: SessionId,
+    title: Option<String>,
+    occupancy: usize,
+}
+
+#[derive(Serialize)]
+pub struct Inspected {
+    session: InvitedSession,
+    /// When the link dies by itself: the invite's own end, or the session's where that is sooner.
+    expires_at: Timestamp,
+}
+
+pub async fn inspect(State(api): State<Arc<Api>>, Path(token): Path<String>) -> Result<Json<Inspected>, Refusal> {
+    let found = api.store.inspect_invite(&InviteToken::presented(token).sha256()).await?;
+    match (found.verdict.as_str(), found.session_id, found.session_expires_at) {
+        ("ok", Some(id), Some(session_expires_at)) => {
+            let occupancy = api.registry.find(id).map_or(0, |room| room.occupancy());
+            let expires_at = found.invite_expires_at.unwrap_or(session_expires_at).min(session_expires_at);
+            let session = InvitedSession { id, title: found.title, occupancy };
+            Ok(Json(Inspected { session, expires_at: Timestamp(expires_at) }))
+        }
+        ("invite_expired", ..) => Err(dead_invite(found.detail.as_deref().unwrap_or_default(), api.store.idle())),
+        _ => Err(Code::InviteNotFound.into()),
+    }
+}

@@ -1,0 +1,119 @@
+//! The HTTP interface: one file per resource.
+
+mod access;
+mod admin;
+mod extract;
+mod health;
+mod invites;
+mod pages;
+mod participants;
+mod reading_sessions;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderName, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use governor::DefaultKeyedRateLimiter;
+use ipnet::IpNet;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::timeout::TimeoutLayer;
+
+use crate::auth::Keys;
+use crate::metrics::Metrics;
+use crate::protocol::problem::Refused;
+use crate::protocol::{Code, Refusal};
+use crate::room::Registry;
+use crate::socket::Sockets;
+use crate::socket::origin::Origins;
+use crate::store::Store;
+use crate::task::sweep::Sweeper;
+
+/// The largest body of a request, in bytes.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// How long a request may take, its body included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What all requests share.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the types say it")]
+pub struct Api {
+    pub keys: Arc<Keys>,
+    pub store: Store,
+    pub registry: Arc<Registry>,
+    pub sweeper: Arc<Sweeper>,
+    pub metrics: Arc<Metrics>,
+    pub origins: Origins,
+    pub trusted_proxies: Vec<IpNet>,
+    /// How people reach the server: the beginning of invite links.
+    pub public_url: String,
+    /// Whether anybody may open a session.
+    pub guest_hosts: bool,
+    /// People in a session that does not say otherwise.
+    pub max_participants: i32,
+    /// Sessions that one address may open in a minute.
+    pub session_rate: DefaultKeyedRateLimiter<IpAddr>,
+    pub sockets: Arc<Sockets>,
+}
+
+/// All routes but the WebSocket's.
+pub fn routes(api: Arc<Api>) -> Router {
+    let sessions = Router::new()
+        .route("/v1/reading-sessions", post(reading_sessions::open).get(reading_sessions::list))
+        .route("/v1/reading-sessions/{id}", get(reading_sessions::read).patch(reading_sessions::change))
+        .route("/v1/reading-sessions/{id}/close", post(reading_sessions::close))
+        .route("/v1/reading-sessions/{id}/expiry", get(reading_sessions::expiry))
+        .route("/v1/reading-sessions/{id}/participants", get(participants::list))
+        .route("/v1/reading-sessions/{id}/participants/{pid}", delete(participants::remove))
+        .route("/v1/reading-sessions/{id}/invites", post(invites::make).get(invites::list))
+        .route("/v1/reading-sessions/{id}/invites/{invite_id}", delete(invites::revoke))
+        .route("/v1/invites/{token}", get(invites::inspect))
+        .route("/v1/admin/sweep", post(admin::sweep))
+        .route("/v1/admin/stats", get(admin::stats))
+        .layer(cors(&api))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .merge(pages::routes())
+        .merge(sessions)
+        .with_state(api)
+}
+
+/// What applies to every route, the WebSocket's included.
+pub fn finish(router: Router, metrics: Arc<Metrics>) -> Router {
+    router
+        .fallback(async || Refusal::from(Code::NotFound))
+        .method_not_allowed_fallback(async || Refusal::from(Code::MethodNotAllowed))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| Refusal::from(Code::Internal).into_response()))
+        .layer(middleware::from_fn_with_state(metrics, count_refusals))
+}
+
+async fn count_refusals(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if let Some(Refused(code)) = response.extensions().get() {
+        metrics.refusals(code.as_str()).inc();
+    }
+    response
+}
+
+/// Pages of the allowed origins may call the API; tokens travel in headers, never in cookies.
+fn cors(api: &Api) -> CorsLayer {
+    let origins = api.origins.clone();
+    let allowed = AllowOrigin::predicate(move |origin, _| origin.to_str().is_ok_and(|origin| origins.lists(origin)));
+    CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT])
+        .expose_headers([header::RETRY_AFTER, HeaderName::from_static("location")])
+        .max_age(Duration::from_hours(1))
+}

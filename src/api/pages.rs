@@ -1,0 +1,42 @@
+//! The pages and the browser client, embedded in the binary.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Path;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use include_dir::{Dir, include_dir};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use super::Api;
+use crate::protocol::{Code, Refusal};
+
+static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/static");
+
+/// Everything from here and nothing inline; names of people are text, and this is the second wall.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                      connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+pub fn routes() -> Router<Arc<Api>> {
+    let header = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
+    Router::new()
+        .route("/", get(async || file("index.html")))
+        .route("/join/{token}", get(async || file("join.html")))
+        .route("/static/{*path}", get(async |Path(path): Path<String>| file(&path)))
+        // The module imports its neighbours, so that it is sent to where they are.
+        .route("/lastseen.js", get(async || Redirect::permanent("/static/client/lastseen.js")))
+        .layer(header(header::CONTENT_SECURITY_POLICY, POLICY))
+        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        // The address of a page holds an invite token.
+        .layer(header(header::REFERRER_POLICY, "no-referrer"))
+        .layer(header(HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"))
+        .layer(header(header::CACHE_CONTROL, "no-cache"))
+}
+
+fn file(path: &str) -> Result<Response, Refusal> {
+    let file = FILES.get_file(path).ok_or(Code::NotFound)?;
+    let kind = mime_guess::from_path(path).first_or_octet_stream();
+    Ok(([(header::CONTENT_TYPE, kind.as_ref())], file.contents()).into_response())
+}

@@ -1,0 +1,77 @@
+//! `/v1/reading-sessions/{id}/participants`: who is here, and putting somebody out.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::Api;
+use super::extract::Ids;
+use super::reading_sessions::closed;
+use crate::auth::Caller;
+use crate::ids::{ParticipantId, SessionId};
+use crate::protocol::v1::{Participant, Timestamp};
+use crate::protocol::{Code, Refusal};
+use crate::room::Status;
+
+#[derive(Serialize)]
+struct Presence<'a> {
+    seq: u64,
+    occupancy: usize,
+    items: Vec<Participant<'a>>,
+}
+
+/// Everybody, also in a room over its detail limit: who asks here asks for the list.
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Ids(id): Ids<SessionId>,
+) -> Result<Response, Refusal> {
+    let member = api.member(&caller, id).await?;
+    if let Some(room) = api.registry.find(id) {
+        let (seq, mut people) = room.presence();
+        people.sort_by_key(|person| (person.joined_at, person.id));
+        let clock = api.registry.shared().clock;
+        let items: Vec<_> = people.iter().map(|person| Participant::of(person, &clock)).collect();
+        return Ok(Json(Presence { seq, occupancy: items.len(), items }).into_response());
+    }
+    // Nobody is connected here; whom the store calls present is on another server, or coming back.
+    let stored = api.store.present(member.viewer, id).await?;
+    let items: Vec<_> = stored
+        .iter()
+        .map(|person| Participant {
+            id: person.id,
+            user_id: person.user_id,
+            name: person.name.as_deref().unwrap_or_default(),
+            role: person.role,
+            status: Status::Reconnecting,
+            quality: None,
+            connections: 0,
+            joined_at: Timestamp(person.joined_at),
+            last_seen_at: Timestamp(person.last_seen_at),
+            state: &person.state,
+        })
+        .collect();
+    Ok(Json(Presence { seq: 0, occupancy: items.len(), items }).into_response())
+}
+
+pub async fn remove(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Ids((id, participant)): Ids<(SessionId, ParticipantId)>,
+) -> Result<StatusCode, Refusal> {
+    let member = api.host(&caller, id).await?;
+    if !member.session.is_active {
+        return Err(closed(&api, &member.session, id).await);
+    }
+    if !api.store.remove_participant(id, participant).await? {
+        return Err(Code::ParticipantNotFound.into());
+    }
+    if let Some(room) = api.registry.find(id) {
+        room.remove(participant);
+    }
+    Ok(StatusCode::NO_CONTENT)
+}

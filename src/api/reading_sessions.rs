@@ -1,0 +1,271 @@
+//! `/v1/reading-sessions`: open, list, read, change, close.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::Api;
+use super::extract::{Address, Body, Filter, Ids, parse};
+use super::invites::{FreshInvite, fresh};
+use crate::auth::Caller;
+use crate::ids::SessionId;
+use crate::protocol::v1::{Session, Timestamp};
+use crate::protocol::{Code, Refusal, name};
+use crate::room::Role;
+use crate::store::Viewer;
+use crate::store::reading_sessions::{Cursor, NewSession, SessionChange};
+
+/// The longest title, in characters.
+const MAX_TITLE_CHARS: usize = 200;
+
+/// The most people that a session can be made for.
+const MOST_PARTICIPANTS: i32 = 100_000;
+
+/// Sessions on a page: unless the caller says, and at most.
+const PAGE: i64 = 50;
+const LARGEST_PAGE: i64 = 200;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenSession {
+    title: Option<String>,
+    max_participants: Option<i32>,
+}
+
+#[derive(Serialize)]
+pub struct OpenedSession {
+    #[serde(flatten)]
+    session: Session,
+    invite: FreshInvite,
+    /// For whoever opens a session without an account: the way in as its host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_invite: Option<FreshInvite>,
+}
+
+pub async fn open(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Address(address): Address,
+    Body(body): Body<OpenSession>,
+) -> Result<(StatusCode, Json<OpenedSession>), Refusal> {
+    let by_service = matches!(caller, Caller::Service);
+    let host = match caller {
+        Caller::User { id, name, .. } => Some((id, name)),
+        Caller::Service => None,
+        Caller::Anonymous if api.guest_hosts => None,
+        Caller::Anonymous | Caller::Guest(_) => {
+            return Err(Refusal::new(Code::Unauthenticated, "A JWT is needed to open a session on this server."));
+        }
+    };
+    let title = body.title.as_deref().map(title).transpose()?;
+    let max_participants = capacity(body.max_participants)?.unwrap_or(api.max_participants);
+    if !by_service && api.session_rate.check_key(&address).is_err() {
+        let refusal = Refusal::new(Code::RateLimited, "Too many sessions were opened from this address.");
+        return Err(refusal.retry_about(Duration::from_secs(10)));
+    }
+    let id = SessionId::new();
+    let created_by = host.as_ref().map(|(user, _)| *user);
+    let mut ways = vec![fresh(Role::Guest, created_by)];
+    if host.is_none() && !by_service {
+        ways.push(fresh(Role::Host, None));
+    }
+    let (tokens, invites): (Vec<_>, Vec<_>) = ways.into_iter().unzip();
+    let (session, made) = api.store.open_session(&NewSession { id, title, max_participants, host, invites }).await?;
+    let mut invites = tokens.into_iter().zip(made).map(|(token, invite)| FreshInvite::new(&api, &token, invite));
+    let invite = invites.next().ok_or(Code::Internal)?;
+    let opened = OpenedSession { session: session.shown(api.store.idle()), invite, host_invite: invites.next() };
+    Ok((StatusCode::CREATED, Json(opened)))
+}
+
+fn title(text: &str) -> Result<String, Refusal> {
+    name::short_text("title", text, MAX_TITLE_CHARS)
+}
+
+fn capacity(number: Option<i32>) -> Result<Option<i32>, Refusal> {
+    match number {
+        Some(number) if !(1..=MOST_PARTICIPANTS).contains(&number) => {
+            Err(Refusal::invalid("max_participants", format!("must be from 1 to {MOST_PARTICIPANTS}")))
+        }
+        number => Ok(number),
+    }
+}
+
+#[derive(Deserialize)]
+pub struct Listing {
+    active: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+pub struct Page<T> {
+    items: Vec<T>,
+    next_cursor: Option<String>,
+}
+
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Filter(listing): Filter<Listing>,
+) -> Result<Json<Page<Session>>, Refusal> {
+    let viewer = match caller {
+        Caller::Service => Viewer::Service,
+        Caller::User { id, .. } => Viewer::User(id),
+        Caller::Anonymous => return Err(Code::Unauthenticated.into()),
+        Caller::Guest(_) => return Err(Refusal::new(Code::Forbidden, "A guest has no list of sessions.")),
+    };
+    let active = parse("active", listing.active.as_deref(), "true or false")?;
+    let limit = parse("limit", listing.limit.as_deref(), "a number")?.unwrap_or(PAGE);
+    if !(1..=LARGEST_PAGE).contains(&limit) {
+        return Err(Refusal::invalid("limit", format!("must be from 1 to {LARGEST_PAGE}")));
+    }
+    let after = listing.cursor.as_deref().map(read_cursor).transpose()?;
+    // One more than asked for tells whether there is a next page.
+    let mut sessions = api.store.sessions(viewer, active, after, limit + 1).await?;
+    let asked = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = sessions.len() > asked;
+    sessions.truncate(asked);
+    let next_cursor = sessions.last().filter(|_| more).map(|last| write_cursor(last.created_at, last.id));
+    let idle = api.store.idle();
+    let items = sessions.into_iter().map(|session| api.with_live_signs(session).shown(idle)).collect();
+    Ok(Json(Page { items, next_cursor }))
+}
+
+fn write_cursor(created_at: DateTime<Utc>, id: SessionId) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(format!("{} {id}", created_at.timestamp_micros()))
+}
+
+fn read_cursor(text: &str) -> Result<Cursor, Refusal> {
+    let read = || {
+        let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let (micros, id) = text.split_once(' ')?;
+        let created_at = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
+        Some(Cursor { created_at, id: SessionId(id.parse().ok()?) })
+    };
+    read().ok_or_else(|| Refusal::invalid("cursor", "must be the next_cursor of an earlier page"))
+}
+
+#[derive(Serialize)]
+pub struct SessionNow {
+    #[serde(flatten)]
+    session: Session,
+    occupancy: usize,
+}
+
+pub async fn read(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Ids(id): Ids<SessionId>,
+) -> Result<Json<SessionNow>, Refusal> {
+    let member = api.member(&caller, id).await?;
+    let occupancy = match api.registry.find(id) {
+        Some(room) => room.occupancy(),
+        None => api.store.present(member.viewer, id).await?.len(),
+    };
+    Ok(Json(SessionNow { session: member.session.shown(api.store.idle()), occupancy }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeSession {
+    /// `null` takes the title away, which is something else than not naming it.
+    #[serde(default, deserialize_with = "named")]
+    title: Option<Option<String>>,
+    max_participants: Option<i32>,
+}
+
+fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+pub async fn change(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Ids(id): Ids<SessionId>,
+    Body(body): Body<ChangeSession>,
+) -> Result<Json<Session>, Refusal> {
+    let member = api.host(&caller, id).await?;
+    let title = match body.title {
+        Some(Some(text)) => Some(Some(title(&text)?)),
+        named => named,
+    };
+    let change = SessionChange { title, max_participants: capacity(body.max_participants)? };
+    let Some(session) = api.store.change_session(id, &change).await? else {
+        return Err(closed(&api, &member.session, id).await);
+    };
+    if let Some(room) = api.registry.find(id) {
+        room.revise(session.title.clone(), usize::try_from(session.max_participants).unwrap_or_default());
+    }
+    Ok(Json(api.with_live_signs(session).shown(api.store.idle())))
+}
+
+pub async fn close(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Ids(id): Ids<SessionId>,
+) -> Result<Json<Session>, Refusal> {
+    let member = api.host(&caller, id).await?;
+    let reason = member.close_reason();
+    let Some(session) = api.store.close_session(id, reason).await? else {
+        return Err(closed(&api, &member.session, id).await);
+    };
+    api.registry.close(id, reason);
+    Ok(Json(session.shown(api.store.idle())))
+}
+
+/// The refusal for a session that is not open (any more).
+pub async fn closed(
+    api: &Api,
+    known: &crate::store::reading_sessions::ReadingSession,
+    id: SessionId,
+) -> Refusal {
+    let reason = match known.close_reason {
+        Some(reason) => Some(reason),
+        // It was open a moment ago.
+        None => match api.store.session(Viewer::Service, id).await {
+            Ok(now) => now.and_then(|(session, _)| session.close_reason),
+            Err(error) => return error.into(),
+        },
+    };
+    reason.map_or_else(|| Code::SessionNotFound.into(), Refusal::closed)
+}
+
+#[derive(Serialize)]
+pub struct ExpiryNow {
+    expired: bool,
+    last_seen_at: Timestamp,
+    expires_at: Timestamp,
+    minutes_until_expiry: i32,
+}
+
+pub async fn expiry(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Ids(id): Ids<SessionId>,
+) -> Result<Json<ExpiryNow>, Refusal> {
+    let member = api.member(&caller, id).await?;
+    let stored = api.store.expiry(id).await?.ok_or(Code::SessionNotFound)?;
+    let mut now = ExpiryNow {
+        expired: stored.expired,
+        last_seen_at: stored.last_seen_at.into(),
+        expires_at: stored.expires_at.into(),
+        minutes_until_expiry: stored.minutes_until_expiry,
+    };
+    // Somebody who is here was seen later than the last flush knows.
+    let live = api.store.idle().expires_at(member.session.last_seen_at, member.session.last_activity_at);
+    if member.session.is_active && live > stored.expires_at {
+        let left = (live - Utc::now()).num_seconds().max(0);
+        now.expired = left == 0;
+        now.last_seen_at = member.session.last_seen_at.into();
+        now.expires_at = live.into();
+        now.minutes_until_expiry = i32::try_from((left + 59) / 60).unwrap_or(i32::MAX);
+    }
+    Ok(Json(now))
+}

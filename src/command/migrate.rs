@@ -1,0 +1,29 @@
+//! `lastseen migrate`: brings the schema up to date, for servers that are run with `--migrate=false`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::config::DatabaseSettings;
+use crate::server::Database;
+use crate::store::schema;
+
+/// What to migrate.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    database: DatabaseSettings,
+}
+
+/// Migrates.
+///
+/// # Errors
+/// Whatever kept the schema from being brought up to date.
+pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let database = Database::open(&arguments.database).await?;
+    let migrated = schema::migrate(&database.owner()).await;
+    database.close().await;
+    migrated?;
+    println!("the schema is up to date");
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,55 @@
+//! The subcommands: one file each.
+
+pub mod migrate;
+pub mod serve;
+pub mod sweep;
+pub mod token;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{LogFormat, Settings};
+
+/// A realtime WebSocket presence server for collaborative sessions, backed by PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(name = "lastseen", version, about)]
+pub struct Cli {
+    /// How log lines look [default: text on a terminal, json elsewhere]
+    #[arg(long, env = "LASTSEEN_LOG_FORMAT", value_enum, global = true, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// What is logged: error, warn, info, debug, trace, or per module as in lastseen=debug,sqlx=warn
+    #[arg(long, env = "LASTSEEN_LOG", default_value = "info", global = true, value_name = "FILTER")]
+    pub log: String,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server
+    Serve(Box<Settings>),
+    /// Bring the schema of the database up to date and end
+    Migrate(Box<migrate::Arguments>),
+    /// Close idle sessions and delete old ones once, for cron, and end
+    Sweep(Box<sweep::Arguments>),
+    /// Print a JWT for development
+    Token(Box<token::Arguments>),
+}
+
+impl Command {
+    /// Does it.
+    ///
+    /// # Errors
+    /// Whatever kept it from being done, as one line for the operator.
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Serve(settings) => serve::run(*settings).await,
+            Self::Migrate(arguments) => migrate::run(*arguments).await,
+            Self::Sweep(arguments) => sweep::run(*arguments).await,
+            Self::Token(arguments) => token::run(*arguments),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! `lastseen token`: prints a JWT, for development.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use uuid::Uuid;
+
+use crate::auth::jwt::{self, JwtRole};
+use crate::config::{DatabaseSettings, IdentitySettings};
+use crate::server::server_secret;
+
+/// Whose token.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The user's id; the service needs none
+    #[arg(long, value_name = "UUID", required_unless_present = "role")]
+    sub: Option<Uuid>,
+    /// The user's display name
+    #[arg(long)]
+    name: Option<String>,
+    /// authenticated or service_role
+    #[arg(long, default_value = "authenticated")]
+    role: JwtRole,
+    /// How long it is good
+    #[arg(long, default_value = "1h", value_parser = humantime::parse_duration, value_name = "TIME")]
+    ttl: Duration,
+    #[command(flatten)]
+    identity: IdentitySettings,
+    #[command(flatten)]
+    database: DatabaseSettings,
+}
+
+/// Prints a token that the server with the same settings takes.
+///
+/// # Errors
+/// Where there is no secret to sign with, or no user to sign for.
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        arguments.identity.jwks.is_none(),
+        "a server with --jwks takes tokens of its issuer only: there is no secret here to sign with"
+    );
+    anyhow::ensure!(
+        arguments.role == JwtRole::Service || arguments.sub.is_some(),
+        "--sub is needed for a user's token"
+    );
+    let secret = server_secret(&arguments.identity, &arguments.database)?;
+    let audience = arguments.identity.jwt_aud.as_deref();
+    let token =
+        jwt::issue(&secret, arguments.sub, arguments.name.as_deref(), arguments.role, audience, arguments.ttl);
+    println!("{token}");
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,18 @@
+//! lastseen: a realtime WebSocket presence server for collaborative sessions, backed by PostgreSQL.
+//!
+//! ARCHITECTURE.md has the map and the walks through it. Imports point down only:
+//! `command → server → api → socket → task → auth → store → protocol → room → {config, ids, clock, metrics}`.
+
+pub mod api;
+pub mod auth;
+pub mod clock;
+pub mod command;
+pub mod config;
+pub mod ids;
+pub mod metrics;
+pub mod protocol;
+pub mod room;
+pub mod server;
+pub mod socket;
+pub mod store;
+pub mod task;

@@ -1,0 +1,272 @@
+//! The server: what it is made of, how it starts, and the order in which it stops.
+
+mod database;
+mod listener;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::routing::get;
+use governor::{Quota, RateLimiter};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{self, Api};
+use crate::auth::admission::Doorkeeper;
+use crate::auth::jwks::JwksSource;
+use crate::auth::jwt::Verifier;
+use crate::auth::resume::ResumeKey;
+use crate::auth::{Keys, secret};
+use crate::clock::Clock;
+use crate::config::{DatabaseSettings, IdentitySettings, Settings};
+use crate::metrics::Metrics;
+use crate::protocol::v1::Frames;
+use crate::room::{Ledger, Registry, Rules, Shared, Timings, schedule::Schedule};
+use crate::socket::limits::Limits;
+use crate::socket::origin::Origins;
+use crate::socket::{self, Sockets};
+use crate::store::Store;
+use crate::task::flush::Flusher;
+use crate::task::sweep::Sweeper;
+use crate::task::{self, tick};
+pub use database::Database;
+
+/// Rooms that are told to come back in one go when the server stops, and the pause between.
+const DRAIN_BATCH: usize = 200;
+const DRAIN_PAUSE: Duration = Duration::from_millis(20);
+
+/// Another server's people who were not seen for this many times the time in which a connection is
+/// found dead are taken for gone.
+const STRANGERS_STALE_AFTER: u32 = 4;
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    registry: Arc<Registry>,
+    store: Store,
+    flusher: Arc<Flusher>,
+    database: Database,
+    drain_timeout: Duration,
+    connections: TaskTracker,
+    tasks: TaskTracker,
+    stop_tasks: CancellationToken,
+    stop_accepting: CancellationToken,
+    accepting: JoinHandle<()>,
+}
+
+impl Server {
+    /// Starts a server: database, schema, keys, rooms, tasks, and at last the door.
+    ///
+    /// # Errors
+    /// Whatever keeps it from starting, as one line for the operator.
+    pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let listener = listener::bind(settings.network.listen)
+            .with_context(|| format!("cannot listen on {}", settings.network.listen))?;
+        let address = listener.local_addr()?;
+        let keys = Arc::new(keys(&settings.identity, &settings.database).await?);
+        let database = Database::open(&settings.database).await?;
+        let store = database.prepare(settings).await?;
+
+        let (clock, metrics, ledger) = (Clock::new(), Arc::new(Metrics::default()), Arc::new(Ledger::default()));
+        let shared =
+            Shared { rules: rules(settings), clock, ledger, schedule: Schedule::default(), metrics: Arc::clone(&metrics) };
+        let registry = Arc::new(Registry::new(Arc::new(shared)));
+        settle(&registry, &store, settings).await?;
+
+        let presence = &settings.presence;
+        let flusher = Arc::new(Flusher::new(Arc::clone(&registry), store.clone(), presence.flush_interval));
+        let sweeper = Arc::new(Sweeper::new(
+            Arc::clone(&registry),
+            store.clone(),
+            Arc::clone(&flusher),
+            presence.sweep_interval,
+            settings.sessions.retention.reading_sessions,
+        ));
+        let connections = TaskTracker::new();
+        let sockets = Arc::new(Sockets {
+            doorkeeper: Arc::new(Doorkeeper::new(Arc::clone(&keys), store.clone(), Arc::clone(&registry))),
+            frames: Frames::new(clock, settings),
+            clock,
+            metrics: Arc::clone(&metrics),
+            limits: Arc::new(Limits::new(&settings.limits)),
+            origins: Origins::new(&settings.network),
+            trusted_proxies: settings.network.trusted_proxies.clone(),
+            timings: settings.into(),
+            idle: store.idle(),
+            tracker: connections.clone(),
+        });
+        let api = Arc::new(Api {
+            keys,
+            store: store.clone(),
+            registry: Arc::clone(&registry),
+            sweeper: Arc::clone(&sweeper),
+            metrics: Arc::clone(&metrics),
+            origins: Origins::new(&settings.network),
+            trusted_proxies: settings.network.trusted_proxies.clone(),
+            public_url: settings.network.public_url.clone().unwrap_or_else(|| format!("http://{address}")),
+            guest_hosts: settings.guest_hosts(),
+            max_participants: settings.limits.max_participants,
+            session_rate: RateLimiter::keyed(Quota::per_minute(settings.limits.max_sessions_per_minute)),
+            sockets: Arc::clone(&sockets),
+        });
+
+        let (tasks, stop_tasks) = (TaskTracker::new(), CancellationToken::new());
+        keep_tasks_running(&tasks, &stop_tasks, &registry, &flusher, &sweeper, &api);
+        let app = routes(Arc::clone(&api), sockets, metrics);
+        let stop_accepting = CancellationToken::new();
+        let accepting = tokio::spawn(listener::accept(listener, app, stop_accepting.clone()));
+        Ok(Self {
+            address,
+            registry,
+            store,
+            flusher,
+            database,
+            drain_timeout: settings.limits.drain_timeout,
+            connections,
+            tasks,
+            stop_tasks,
+            stop_accepting,
+            accepting,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its rooms.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Its database.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Stops it: nobody new, everybody asked to come back later, what was seen written, and the
+    /// database closed. Nobody is shown as leaving: people are coming back.
+    pub async fn stop(self) {
+        tracing::info!(rooms = self.registry.census().rooms, "stopping");
+        self.registry.refuse_newcomers();
+        self.stop_accepting.cancel();
+        let drained = timeout(self.drain_timeout, async {
+            self.registry.drain(DRAIN_BATCH, async || sleep(DRAIN_PAUSE).await).await;
+            self.connections.close();
+            self.connections.wait().await;
+        });
+        if drained.await.is_err() {
+            tracing::warn!(left = self.connections.len(), "connections did not end within drain-timeout and are cut");
+        }
+        self.accepting.abort();
+        self.stop_tasks.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        match self.flusher.flush().await {
+            Ok(rows) => tracing::info!(rows, "the last flush is written"),
+            Err(error) => tracing::error!(%error, lost = self.registry.shared().ledger.backlog(), "the last flush failed"),
+        }
+        self.store.close().await;
+        self.database.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+fn keep_tasks_running(
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+    registry: &Arc<Registry>,
+    flusher: &Arc<Flusher>,
+    sweeper: &Arc<Sweeper>,
+    api: &Arc<Api>,
+) {
+    let registry = Arc::clone(registry);
+    task::keep_running(tasks, stop, "tick", move || tick::run(Arc::clone(&registry)));
+    let flusher = Arc::clone(flusher);
+    task::keep_running(tasks, stop, "flush", move || {
+        let flusher = Arc::clone(&flusher);
+        async move { flusher.run().await }
+    });
+    let sweeper = Arc::clone(sweeper);
+    task::keep_running(tasks, stop, "sweep", move || {
+        let sweeper = Arc::clone(&sweeper);
+        async move { sweeper.run().await }
+    });
+    let api = Arc::clone(api);
+    task::keep_running(tasks, stop, "forget addresses", move || {
+        let api = Arc::clone(&api);
+        async move {
+            loop {
+                sleep(Duration::from_mins(1)).await;
+                api.session_rate.retain_recent();
+            }
+        }
+    });
+}
+
+fn routes(api: Arc<Api>, sockets: Arc<Sockets>, metrics: Arc<Metrics>) -> Router {
+    let ws = Router::new().route("/v1/reading-sessions/{id}/ws", get(socket::upgrade::upgrade)).with_state(sockets);
+    api::finish(api::routes(api).merge(ws), metrics)
+}
+
+fn rules(settings: &Settings) -> Rules {
+    let presence = &settings.presence;
+    Rules {
+        timings: Timings { grace: presence.grace, idle_after: presence.idle_after },
+        diff_interval: presence.diff_interval,
+        diff_interval_large: presence.diff_interval_large,
+        detail_limit: presence.detail_limit,
+        idle_counts: settings.sessions.idle_counts,
+        idle_timeout: settings.sessions.idle_timeout,
+        expiring_notice: presence.expiring_notice,
+    }
+}
+
+/// The secret of this server: the one it is given, else the one made at first start.
+///
+/// # Errors
+/// Where the data directory cannot be used.
+pub fn server_secret(identity: &IdentitySettings, database: &DatabaseSettings) -> anyhow::Result<Vec<u8>> {
+    if let Some(secret) = &identity.jwt_secret {
+        anyhow::ensure!(!secret.is_empty(), "jwt-secret must not be empty");
+        if secret.len() < 32 {
+            tracing::warn!("jwt-secret is shorter than 32 bytes and can be guessed");
+        }
+        return Ok(secret.as_bytes().to_vec());
+    }
+    let secret = secret::load_or_create(&database.data_dir).context("the server's secret cannot be read or made")?;
+    Ok(secret.as_bytes().to_vec())
+}
+
+async fn keys(identity: &IdentitySettings, database: &DatabaseSettings) -> anyhow::Result<Keys> {
+    let secret = server_secret(identity, database)?;
+    let audience = identity.jwt_aud.clone();
+    let verifier = match &identity.jwks {
+        Some(source) => Verifier::with_jwks(JwksSource::parse(source)?, audience).await?,
+        None => Verifier::with_secret(&secret, audience),
+    };
+    Ok(Keys::new(verifier, ResumeKey::derive(&secret)))
+}
+
+/// People whom the server that ran here before left present come up as reconnecting, so that a restart
+/// shows nobody leaving; those of other servers are left alone unless nobody has seen them for long.
+async fn settle(registry: &Arc<Registry>, store: &Store, settings: &Settings) -> anyhow::Result<()> {
+    let stale = settings.presence.dead_after * STRANGERS_STALE_AFTER + settings.presence.grace;
+    let strangers = store.settle_strangers(stale).await?;
+    let people = store.left_present().await?;
+    if strangers > 0 || !people.is_empty() {
+        tracing::info!(reconnecting = people.len(), strangers, "settled who was left present");
+    }
+    let clock = registry.shared().clock;
+    for (session, entrant, last_seen_at) in people {
+        registry.open(session).restore(entrant, clock.moment(last_seen_at));
+    }
+    Ok(())
+}

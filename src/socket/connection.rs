@@ -1,0 +1,485 @@
+//! One connection: a single unsplit task around a single `select!`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::time::{sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
+
+use super::Sockets;
+use super::pace::{Pace, Verdict};
+use super::pulse::Pulse;
+use super::stream::Counted;
+use crate::auth::admission::Admission;
+use crate::clock::Moment;
+use crate::store::reading_sessions::ReadingSession;
+use crate::protocol::v1::{self, ClientFrame, Session, Welcome};
+use crate::protocol::{Code, Refusal};
+use crate::room::{Event, Gone, Joined, Seat, Snapshot, Text};
+
+/// How long a connection that ends may take for its last frames, and its client to hang up.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Frames that cannot be understood before the connection ends.
+const BAD_FRAMES: u8 = 5;
+
+/// Far above what the server takes, so that a message that is too large is refused by us, with its
+/// close code, and not by the library, which would leave the client with 1006.
+const LIBRARY_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// The library clears its whole read buffer on each read, and holds it for as long as the connection
+/// lives: as small as beats are.
+const READ_BUFFER_BYTES: usize = 256;
+
+/// What is gathered before it is written without a flush.
+const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+
+type WebSocket = WebSocketStream<Counted>;
+
+/// A TCP stream after the upgrade, before it is a WebSocket.
+#[derive(Debug)]
+pub struct Line {
+    stream: TcpStream,
+    /// What the client sent ahead of our answer.
+    early: Vec<u8>,
+}
+
+impl Line {
+    /// A stream, and what was read of it too early.
+    pub fn new(stream: TcpStream, early: Vec<u8>) -> Self {
+        Self { stream, early }
+    }
+
+    async fn open(self) -> WebSocket {
+        websocket(Counted::new(self.stream), self.early).await
+    }
+}
+
+async fn websocket(stream: Counted, early: Vec<u8>) -> WebSocket {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_message_size(Some(LIBRARY_MESSAGE_BYTES))
+        .max_frame_size(Some(LIBRARY_MESSAGE_BYTES));
+    WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await
+}
+
+/// What a newcomer is told of itself, made before its admission is spent.
+#[derive(Debug)]
+pub struct Welcomed {
+    resume: Option<String>,
+    session: Session,
+    until: Option<Moment>,
+}
+
+impl Welcomed {
+    /// What this admission gives. Joining is being seen: the session lives from now on anew, unless
+    /// the newcomer only watches.
+    pub fn of(admission: &Admission, sockets: &Sockets) -> Self {
+        let claims = admission.resume_claims();
+        let resume = claims.as_ref().map(|claims| sockets.doorkeeper.keys().resume().sign(claims));
+        let now = sockets.clock.utc(sockets.clock.now());
+        let mut session = admission.session.clone();
+        if claims.is_some() {
+            (session.last_seen_at, session.last_activity_at) = (now, now);
+        }
+        Self { resume, session: ReadingSession::from(&session).shown(sockets.idle), until: admission.until }
+    }
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+enum End {
+    /// The client said goodbye.
+    Left,
+    /// The client closed, or is gone.
+    Lost(&'static str),
+    /// Sent away with a reason.
+    Refused(Refusal),
+    /// Broke the WebSocket protocol: a close code and nothing else.
+    Broken(CloseCode),
+}
+
+impl End {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Lost(how) => how,
+            Self::Refused(refusal) => refusal.code.as_str(),
+            Self::Broken(CloseCode::Size) => "message_too_large",
+            Self::Broken(CloseCode::Unsupported) => "binary_message",
+            Self::Broken(CloseCode::Invalid) => "invalid_utf8",
+            Self::Broken(_) => "protocol_error",
+        }
+    }
+}
+
+impl From<Code> for End {
+    fn from(code: Code) -> Self {
+        Self::Refused(code.into())
+    }
+}
+
+impl From<Gone> for End {
+    fn from(gone: Gone) -> Self {
+        Self::Refused(match gone {
+            Gone::Removed => Code::Removed.into(),
+            Gone::Closed(reason) => Refusal::closed(reason),
+            // Jittered, so that those who go together do not come back together.
+            Gone::Draining => {
+                Refusal::from(Code::Draining).retry_after(Duration::from_secs(5).mul_f64(rand::random::<f64>()))
+            }
+        })
+    }
+}
+
+/// Tells a client why it cannot join, and ends.
+pub async fn refuse(sockets: &Sockets, line: Line, refusal: Refusal) {
+    tracing::info!(code = refusal.code.as_str(), "refused a connection");
+    sockets.metrics.refusals(refusal.code.as_str()).inc();
+    farewell(line.open().await, &End::Refused(refusal)).await;
+}
+
+/// Serves a connection until it ends.
+pub async fn serve(sockets: Arc<Sockets>, line: Line, joined: Joined, welcomed: Welcomed) {
+    let started = tokio::time::Instant::now();
+    let (connection, session) = (joined.seat.connection(), joined.seat.room().id());
+    let participant = joined.seat.participant();
+    let (socket, end, beats) = Connection::open(&sockets, line, joined, welcomed).await;
+    sockets.metrics.connection_ends(end.word()).inc();
+    tracing::info!(
+        %session,
+        participant = participant.as_ref().map(tracing::field::display),
+        %connection,
+        reason = end.word(),
+        seconds = started.elapsed().as_secs_f64(),
+        beats,
+        "connection ended"
+    );
+    farewell(socket, &end).await;
+}
+
+struct Connection<'a> {
+    sockets: &'a Sockets,
+    socket: WebSocket,
+    seat: Seat,
+    events: Receiver<Event>,
+    /// The last step of the room that the client knows of.
+    told: u64,
+    pulse: Pulse,
+    pace: Pace,
+    bad_frames: u8,
+    beats: u64,
+}
+
+impl<'a> Connection<'a> {
+    /// Welcomes the client, runs the loop, and gives the seat back.
+    async fn open(
+        sockets: &'a Sockets,
+        line: Line,
+        joined: Joined,
+        welcomed: Welcomed,
+    ) -> (WebSocket, End, u64) {
+        let Joined { seat, snapshot, events } = joined;
+        let now = sockets.clock.now();
+        let text = {
+            let welcome = Welcome {
+                you: seat.participant(),
+                connection_id: seat.connection(),
+                resume: welcomed.resume.as_deref(),
+                session: &welcomed.session,
+            };
+            sockets.frames.welcome(&welcome, &snapshot, seat.shown().as_deref())
+        };
+        // The welcome is large and goes out on a WebSocket of its own, whose write buffer ends with it.
+        let (early, mut first) = (line.early, websocket(Counted::new(line.stream), Vec::new()).await);
+        let sent = write(&mut first, sockets.timings.write_timeout, [Message::Text(text)]).await;
+        let mut connection = Connection {
+            sockets,
+            socket: websocket(first.into_inner(), early).await,
+            seat,
+            events,
+            told: snapshot.seq,
+            pulse: Pulse::new(&sockets.timings, welcomed.until, now),
+            pace: Pace::new(),
+            bad_frames: 0,
+            beats: 0,
+        };
+        drop(snapshot);
+        drop((welcomed.session, welcomed.resume));
+        let end = match sent {
+            Ok(()) => connection.run().await,
+            Err(end) => end,
+        };
+        let Connection { socket, seat, beats, .. } = connection;
+        match end {
+            End::Left => seat.leave(),
+            _ => drop(seat),
+        }
+        (socket, end, beats)
+    }
+
+    async fn run(&mut self) -> End {
+        let alarm = sleep_until(self.sockets.clock.instant(self.pulse.next()));
+        tokio::pin!(alarm);
+        loop {
+            let turn = tokio::select! {
+                message = self.socket.next() => self.hear(message).await,
+                event = self.events.recv() => self.tell(event).await,
+                () = &mut alarm => {
+                    let turn = self.beat_of_the_clock().await;
+                    alarm.as_mut().reset(self.sockets.clock.instant(self.pulse.next()));
+                    turn
+                }
+            };
+            if let Err(end) = turn {
+                return end;
+            }
+        }
+    }
+
+    /// Something came from the client.
+    async fn hear(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
+        let message = match message {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => return Err(broken(&error)),
+            None => return Err(End::Lost("lost")),
+        };
+        let now = self.sockets.clock.now();
+        self.pulse.heard(now);
+        self.seat.heard(now);
+        match message {
+            Message::Text(text) => self.hear_text(&text, now).await,
+            // Answered by the library; what it queued must leave.
+            Message::Ping(_) => {
+                self.keep_pace()?;
+                self.send([]).await
+            }
+            Message::Pong(payload) => {
+                if let Some(quality) = self.pulse.pong(&payload, now) {
+                    self.seat.set_quality(quality);
+                }
+                Ok(())
+            }
+            Message::Binary(_) => Err(End::Broken(CloseCode::Unsupported)),
+            Message::Close(frame) => Err(match frame.map(|frame| frame.code) {
+                Some(CloseCode::Normal) => End::Left,
+                _ => End::Lost("closed"),
+            }),
+            Message::Frame(_) => Ok(()),
+        }
+    }
+
+    async fn hear_text(&mut self, text: &str, now: Moment) -> Result<(), End> {
+        if text.len() > self.sockets.timings.max_message_bytes {
+            return Err(End::Broken(CloseCode::Size));
+        }
+        match self.pace.frame() {
+            Verdict::Fine => {}
+            Verdict::Tell(wait) => {
+                let refusal = Refusal::from(Code::RateLimited).retry_after(wait);
+                self.sockets.metrics.refusals(refusal.code.as_str()).inc();
+                return self.send([Message::Text(v1::error(&refusal, None))]).await;
+            }
+            Verdict::Ignore => return Ok(()),
+            Verdict::End(wait) => return Err(End::Refused(Refusal::from(Code::RateLimited).retry_after(wait))),
+        }
+        match v1::decode(text) {
+            Ok(ClientFrame::Beat { reference, active }) => {
+                self.beats += 1;
+                self.sockets.metrics.beats.inc();
+                if active {
+                    self.seat.active(now);
+                }
+                self.send([Message::Text(self.sockets.frames.beat(reference))]).await
+            }
+            Ok(ClientFrame::Update { reference, state }) => self.update(reference, state, now).await,
+            Ok(ClientFrame::Sync) => self.send_state().await,
+            Ok(ClientFrame::Leave) => Err(End::Left),
+            Ok(ClientFrame::Unknown) => Ok(()),
+            Err(bad) => self.bad_frame(&bad).await,
+        }
+    }
+
+    async fn update(&mut self, reference: Option<u64>, state: crate::room::State, now: Moment) -> Result<(), End> {
+        if self.seat.participant().is_none() {
+            let refusal = Refusal::new(Code::Forbidden, "An observer has no state.");
+            return self.send([Message::Text(v1::error(&refusal, reference))]).await;
+        }
+        self.seat.active(now);
+        self.seat.set_state(state);
+        Ok(())
+    }
+
+    async fn bad_frame(&mut self, bad: &v1::BadFrame) -> Result<(), End> {
+        self.bad_frames += 1;
+        self.sockets.metrics.refusals(Code::BadFrame.as_str()).inc();
+        let refusal = Refusal::new(Code::BadFrame, format!("The frame could not be understood: {bad}."));
+        if self.bad_frames >= BAD_FRAMES {
+            return Err(End::Refused(refusal));
+        }
+        self.send([Message::Text(v1::error(&refusal, bad.reference))]).await
+    }
+
+    /// A Ping of the client's counts as a frame, or it would be the free way to keep the server busy.
+    fn keep_pace(&mut self) -> Result<(), End> {
+        match self.pace.frame() {
+            Verdict::End(wait) => Err(End::Refused(Refusal::from(Code::RateLimited).retry_after(wait))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Something happened in the room: tells it, with all that happened since, in one write.
+    async fn tell(&mut self, first: Result<Event, RecvError>) -> Result<(), End> {
+        let mut frames = Vec::new();
+        let mut next = Some(first.map_err(|error| match error {
+            RecvError::Lagged(_) => TryRecvError::Lagged(0),
+            RecvError::Closed => TryRecvError::Closed,
+        }));
+        while let Some(event) = next {
+            match event {
+                Ok(event) => frames.extend(self.frame_of(event)?),
+                Err(TryRecvError::Lagged(_)) => {
+                    self.sockets.metrics.lagged.inc();
+                    frames.extend(self.catch_up()?);
+                }
+                Err(TryRecvError::Closed | TryRecvError::Empty) => {}
+            }
+            next = match self.events.try_recv() {
+                Err(TryRecvError::Empty | TryRecvError::Closed) => None,
+                event => Some(event),
+            };
+        }
+        self.sockets.metrics.deliveries.inc_by(frames.len() as u64);
+        self.send(frames.into_iter().map(Message::Text)).await
+    }
+
+    fn frame_of(&mut self, event: Event) -> Result<Option<Text>, End> {
+        Ok(match event {
+            // A snapshot that was sent meanwhile includes it.
+            Event::Changed(changed) if changed.seq <= self.told => None,
+            Event::Changed(changed) => {
+                self.told = changed.seq;
+                Some(changed.text.get(|| self.sockets.frames.changed(&changed)))
+            }
+            Event::Refresh => Some(self.state(&self.seat.catch_up()?.0)),
+            Event::Expiring(at) => Some(self.sockets.frames.expiring(at)),
+            Event::Removed(id) if self.seat.participant() == Some(id) => return Err(Gone::Removed.into()),
+            Event::Removed(_) => None,
+            Event::Closed(reason) => return Err(Gone::Closed(reason).into()),
+            Event::Draining => return Err(Gone::Draining.into()),
+        })
+    }
+
+    /// What a connection is sent instead of all that it missed.
+    fn catch_up(&mut self) -> Result<impl Iterator<Item = Text> + use<>, End> {
+        let (snapshot, expires_at) = self.seat.catch_up()?;
+        self.told = snapshot.seq;
+        let expiring = expires_at.map(|at| self.sockets.frames.expiring(at));
+        Ok([self.state(&snapshot)].into_iter().chain(expiring))
+    }
+
+    async fn send_state(&mut self) -> Result<(), End> {
+        let (snapshot, _) = self.seat.catch_up()?;
+        self.told = snapshot.seq;
+        let state = self.state(&snapshot);
+        self.send([Message::Text(state)]).await
+    }
+
+    fn state(&self, snapshot: &Snapshot) -> Text {
+        self.sockets.frames.state(snapshot, self.seat.shown().as_deref())
+    }
+
+    /// A deadline has come.
+    async fn beat_of_the_clock(&mut self) -> Result<(), End> {
+        let now = self.sockets.clock.now();
+        let ping = self.pulse.check(now)?;
+        if let Some(quality) = self.pulse.missed_pongs() {
+            self.seat.set_quality(quality);
+        }
+        match ping {
+            Some(payload) => self.send([Message::Ping(Bytes::copy_from_slice(&payload))]).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn send(&mut self, messages: impl IntoIterator<Item = Message>) -> Result<(), End> {
+        write(&mut self.socket, self.sockets.timings.write_timeout, messages).await
+    }
+}
+
+/// Queues all messages and flushes once. A reader that is slow but takes data is waited for; one that
+/// takes none for `patience` is not.
+async fn write(
+    socket: &mut WebSocket,
+    patience: Duration,
+    messages: impl IntoIterator<Item = Message>,
+) -> Result<(), End> {
+    let mut messages = messages.into_iter();
+    let mut waiting = messages.next();
+    loop {
+        let before = socket.get_ref().written();
+        let attempt = async {
+            while let Some(message) = waiting.clone() {
+                socket.feed(message).await?;
+                waiting = messages.next();
+            }
+            socket.flush().await
+        };
+        match timeout(patience, attempt).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => return Err(broken(&error)),
+            Err(_) if socket.get_ref().written() > before => {}
+            Err(_) => return Err(Code::SlowConsumer.into()),
+        }
+    }
+}
+
+/// What a failure of the WebSocket means.
+fn broken(error: &Error) -> End {
+    match error {
+        Error::Utf8(_) => End::Broken(CloseCode::Invalid),
+        Error::Capacity(_) => End::Broken(CloseCode::Size),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Lost("lost"),
+        Error::Protocol(_) => End::Broken(CloseCode::Protocol),
+        Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_) => End::Lost("lost"),
+        _ => End::Refused(Code::Internal.into()),
+    }
+}
+
+/// The last frames of a connection. Then our side of the TCP stream is shut and what still comes is
+/// read and thrown away until the client hangs up: closing with unread data would reset the stream,
+/// and the client would lose the close frame that it has not read yet.
+async fn farewell(mut socket: WebSocket, end: &End) {
+    let close = |code: CloseCode, reason: &'static str| {
+        Message::Close(Some(CloseFrame { code, reason: reason.into() }))
+    };
+    let messages = match end {
+        End::Left => vec![close(CloseCode::Normal, "")],
+        // Flushes the answer to a close of the client's.
+        End::Lost(_) => vec![],
+        End::Refused(refusal) => {
+            let code = refusal.code.close_code().unwrap_or(1011);
+            vec![Message::Text(v1::error(refusal, None)), close(code.into(), refusal.code.as_str())]
+        }
+        End::Broken(code) => vec![close(*code, "")],
+    };
+    let _ = write(&mut socket, FAREWELL, messages).await;
+    let mut stream = socket.into_inner();
+    let _ = timeout(FAREWELL, async {
+        stream.shutdown().await?;
+        let mut ignored = [0; 1024];
+        while stream.read(&mut ignored).await? > 0 {}
+        std::io::Result::Ok(())
+    })
+    .await;
+}

@@ -1,0 +1,148 @@
+//! Whether a connection is alive, and how well: deadlines, Pings and their round trips.
+
+use std::time::Duration;
+
+use super::Timings;
+use crate::clock::Moment;
+use crate::protocol::Code;
+use crate::room::Quality;
+
+/// The deadlines of one connection. One lazily armed timer serves them all.
+#[derive(Debug)]
+pub struct Pulse {
+    ping_interval: Duration,
+    dead_after: Duration,
+    heard: Moment,
+    next_ping: Moment,
+    /// When the Ping was sent whose Pong is waited for; also its payload.
+    pinged: Option<Moment>,
+    missed: u8,
+    /// When the credential expires.
+    until: Option<Moment>,
+}
+
+impl Pulse {
+    /// A connection that was just made.
+    pub fn new(timings: &Timings, until: Option<Moment>, now: Moment) -> Self {
+        Self {
+            ping_interval: timings.ping_interval,
+            dead_after: timings.dead_after,
+            heard: now,
+            next_ping: now + timings.ping_interval,
+            pinged: None,
+            missed: 0,
+            until,
+        }
+    }
+
+    /// Something came from the other side.
+    pub fn heard(&mut self, now: Moment) {
+        self.heard = now;
+    }
+
+    /// When [`Pulse::check`] has something to do next.
+    pub fn next(&self) -> Moment {
+        let next = self.next_ping.min(self.heard + self.dead_after);
+        self.until.map_or(next, |until| next.min(until))
+    }
+
+    /// Does what is due: the payload of a Ping to send.
+    ///
+    /// # Errors
+    /// Why the connection ends: `beat_timeout` or `token_expired`.
+    pub fn check(&mut self, now: Moment) -> Result<Option<[u8; 8]>, Code> {
+        if self.heard + self.dead_after <= now {
+            return Err(Code::BeatTimeout);
+        }
+        if self.until.is_some_and(|until| until <= now) {
+            return Err(Code::TokenExpired);
+        }
+        if self.next_ping > now {
+            return Ok(None);
+        }
+        if self.pinged.replace(now).is_some() {
+            self.missed = self.missed.saturating_add(1);
+        }
+        self.next_ping = now + self.ping_interval;
+        Ok(Some(now.as_millis().to_be_bytes()))
+    }
+
+    /// What the Pongs that are owed say of the connection.
+    pub fn missed_pongs(&self) -> Option<Quality> {
+        Quality::of_missed_pongs(self.missed)
+    }
+
+    /// A Pong came: the quality by its round trip, where it answers the last Ping.
+    pub fn pong(&mut self, payload: &[u8], now: Moment) -> Option<Quality> {
+        let pinged = self.pinged.take_if(|pinged| pinged.as_millis().to_be_bytes() == payload)?;
+        self.missed = 0;
+        Some(Quality::of_round_trip(now.since(pinged).as_millis()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn pulse(until: Option<Moment>, now: Moment) -> Pulse {
+        let timings = Timings {
+            ping_interval: 25 * SECOND,
+            dead_after: 75 * SECOND,
+            write_timeout: 10 * SECOND,
+            max_message_bytes: 4096,
+        };
+        Pulse::new(&timings, until, now)
+    }
+
+    #[test]
+    fn a_silent_connection_is_pinged_and_then_dead() {
+        let start = Clock::new().now();
+        let mut pulse = pulse(None, start);
+        let mut pings = 0;
+        loop {
+            let now = pulse.next();
+            match pulse.check(now) {
+                Ok(Some(_)) => pings += 1,
+                Ok(None) => panic!("woken for nothing at {now:?}"),
+                Err(code) => {
+                    assert_eq!((code, now), (Code::BeatTimeout, start + 75 * SECOND));
+                    break;
+                }
+            }
+        }
+        assert_eq!(pings, 2);
+    }
+
+    #[test]
+    fn the_round_trip_and_missed_pongs_give_the_quality() {
+        let start = Clock::new().now();
+        let mut pulse = pulse(None, start);
+        let mut now = start + 25 * SECOND;
+        for (trip, quality) in [(149, Quality::Good), (150, Quality::Degraded), (399, Quality::Degraded), (400, Quality::Poor)] {
+            let payload = pulse.check(now).expect("alive").expect("a ping is due");
+            let back = now + Duration::from_millis(trip);
+            assert_eq!(pulse.pong(b"other", back), None);
+            assert_eq!(pulse.pong(&payload, back), Some(quality), "{trip} ms");
+            assert_eq!(pulse.pong(&payload, back), None, "one Pong a Ping");
+            pulse.heard(back);
+            now = now + 25 * SECOND;
+        }
+        for missed in [None, Some(Quality::Degraded), Some(Quality::Poor)] {
+            pulse.heard(now);
+            pulse.check(now).expect("alive").expect("a ping is due");
+            assert_eq!(pulse.missed_pongs(), missed);
+            now = now + 25 * SECOND;
+        }
+    }
+
+    #[test]
+    fn a_connection_does_not_outlive_its_token() {
+        let start = Clock::new().now();
+        let mut pulse = pulse(Some(start + 3 * SECOND), start);
+        assert_eq!(pulse.next(), start + 3 * SECOND);
+        assert_eq!(pulse.check(start + 3 * SECOND), Err(Code::TokenExpired));
+    }
+}

@@ -1,0 +1,210 @@
+//! From an HTTP request to a connection: limits, origin, admission, upgrade.
+//!
+//! What is wrong with the request itself is answered in HTTP. What admission says is told after the
+//! upgrade, since a browser cannot read the status of a failed handshake; a client that asks for
+//! problems gets the same refusal as one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use uuid::Uuid;
+
+use super::connection::{self, Line};
+use super::limits::Permit;
+use super::Sockets;
+use crate::auth::admission::{Admission, Credentials, join_refusal};
+use crate::auth::client_address::client_address;
+use crate::ids::SessionId;
+use crate::protocol::problem::MEDIA_TYPE;
+use crate::protocol::v1::SUBPROTOCOL;
+use crate::protocol::{Code, Refusal, name};
+
+/// The address at the other end of a request's TCP connection, put there by the accept loop.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// The query of the WebSocket's address.
+#[derive(Debug, Default, Deserialize)]
+pub struct WsQuery {
+    invite: Option<String>,
+    name: Option<String>,
+    resume: Option<String>,
+    platform: Option<String>,
+    client_session: Option<String>,
+}
+
+/// Subprotocols that carry a credential, since a browser cannot set headers on a WebSocket.
+const BEARER: &str = "lastseen.bearer.";
+const RESUME: &str = "lastseen.resume.";
+
+/// `GET /v1/reading-sessions/{id}/ws`
+///
+/// # Errors
+/// What is wrong with the request itself; and every refusal for a client that asks for problems.
+pub async fn upgrade(
+    State(sockets): State<Arc<Sockets>>,
+    Path(id): Path<String>,
+    mut request: Request,
+) -> Result<Response, Refusal> {
+    let accept = handshake(request.headers())?;
+    if !sockets.origins.allow(request.headers()) {
+        return Err(Code::OriginNotAllowed.into());
+    }
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip()).ok_or(Code::Internal)?;
+    let address = client_address(peer, request.headers(), &sockets.trusted_proxies);
+    let held = Held { _permit: sockets.limits.take(address)?, _token: sockets.tracker.token() };
+
+    let shown = credentials(&request);
+    let admitted = admit(&sockets, &id, shown).await;
+    if let Err(refusal) = &admitted
+        && (refusal.code == Code::Draining || wants_problem(request.headers()))
+    {
+        return Err(refusal.clone());
+    }
+    let response = switching(&accept, offered(request.headers()).any(|protocol| protocol == SUBPROTOCOL));
+    let on_upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or(Code::Internal)?;
+    tokio::spawn(async move {
+        let Some((stream, early)) = upgraded(on_upgrade).await else { return };
+        // A fresh task: this one is as large as a handshake needs, for as long as it lives.
+        tokio::spawn(start(sockets, Line::new(stream, early), admitted, held));
+    });
+    Ok(response)
+}
+
+/// What a connection holds from before its upgrade to its end.
+struct Held {
+    _permit: Permit,
+    _token: TaskTrackerToken,
+}
+
+async fn start(sockets: Arc<Sockets>, line: Line, admitted: Result<Admittance, Refusal>, held: Held) {
+    let _held = held;
+    let joined = match admitted {
+        Ok(admittance) => admittance.enter(&sockets).await,
+        Err(refusal) => Err(refusal),
+    };
+    match joined {
+        Ok((joined, welcome)) => Box::pin(connection::serve(sockets, line, joined, welcome)).await,
+        Err(refusal) => Box::pin(connection::refuse(&sockets, line, refusal)).await,
+    }
+}
+
+/// An admission, and what to show again where the room is closed before the upgrade is done.
+struct Admittance {
+    admission: Admission,
+    session: SessionId,
+    credentials: Credentials,
+}
+
+impl Admittance {
+    /// Joins; a room that was closed in between sends us back to admission, once.
+    async fn enter(self, sockets: &Sockets) -> Result<(crate::room::Joined, connection::Welcomed), Refusal> {
+        let mut admission = self.admission;
+        for last_try in [false, true] {
+            let welcomed = connection::Welcomed::of(&admission, sockets);
+            match admission.enter() {
+                Ok(joined) => return Ok((joined, welcomed)),
+                Err(error) if last_try => return Err(join_refusal(error)),
+                Err(_) => admission = sockets.doorkeeper.admit(self.session, &self.credentials).await?,
+            }
+        }
+        Err(Code::Internal.into())
+    }
+}
+
+async fn admit(sockets: &Sockets, id: &str, shown: Result<Credentials, Refusal>) -> Result<Admittance, Refusal> {
+    let started = tokio::time::Instant::now();
+    let session = Uuid::parse_str(id).map(SessionId).map_err(|_| Code::SessionNotFound)?;
+    let credentials = shown?;
+    let admission = sockets.doorkeeper.admit(session, &credentials).await;
+    sockets.metrics.admission_seconds.observe(started.elapsed().as_secs_f64());
+    Ok(Admittance { admission: admission?, session, credentials })
+}
+
+fn credentials(request: &Request) -> Result<Credentials, Refusal> {
+    let Query(query) = Query::<WsQuery>::try_from_uri(request.uri())
+        .map_err(|_| Refusal::invalid("query", "must hold each key at most once"))?;
+    if let Some(platform) = &query.platform {
+        name::platform(platform)?;
+    }
+    if let Some(client_session) = &query.client_session {
+        name::short_text("client_session", client_session, 128)?;
+    }
+    let by_protocol = |prefix| offered(request.headers()).find_map(|protocol| protocol.strip_prefix(prefix)).map(str::to_owned);
+    Ok(Credentials {
+        resume: query.resume.or_else(|| by_protocol(RESUME)),
+        bearer: bearer(request.headers()).map(str::to_owned).or_else(|| by_protocol(BEARER)),
+        invite: query.invite,
+        name: query.name.as_deref().map(name::display_name).transpose()?,
+    })
+}
+
+/// The Bearer token of a request.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The subprotocols that the client offers.
+fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
+/// Whether the client would rather read a refusal as an HTTP answer.
+fn wants_problem(headers: &HeaderMap) -> bool {
+    headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok()).any(|value| value.contains(MEDIA_TYPE))
+}
+
+/// Checks the handshake of RFC 6455, section 4.2.1, and gives `Sec-WebSocket-Accept`.
+fn handshake(headers: &HeaderMap) -> Result<String, Refusal> {
+    let has = |name, word: &str| {
+        headers
+            .get_all(name)
+            .into_iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|item| item.trim().eq_ignore_ascii_case(word))
+    };
+    if !has(header::UPGRADE, "websocket") || !has(header::CONNECTION, "upgrade") {
+        return Err(Code::UpgradeRequired.into());
+    }
+    if !has(header::SEC_WEBSOCKET_VERSION, "13") {
+        return Err(Refusal::new(Code::BadRequest, "Only version 13 of the WebSocket protocol is spoken here."));
+    }
+    match headers.get(header::SEC_WEBSOCKET_KEY) {
+        Some(key) if key.len() == 24 => Ok(derive_accept_key(key.as_bytes())),
+        _ => Err(Refusal::new(Code::BadRequest, "Sec-WebSocket-Key is missing or has the wrong length.")),
+    }
+}
+
+fn switching(accept: &str, speaks_v1: bool) -> Response {
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, HeaderValue::from_str(accept).expect("base64 is a header value"));
+    if speaks_v1 {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
+    response
+}
+
+/// The bare TCP stream, taken back from hyper, and what the client sent ahead of our answer.
+async fn upgraded(on_upgrade: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
+    let parts = on_upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
+}

@@ -1,0 +1,107 @@
+//! The flush: what the ledger holds goes to the database; what could not be written stays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+use crate::room::{CloseReason, Registry};
+use crate::store::presence::{CHUNK_ROWS, Stale};
+use crate::store::{Store, StoreError};
+
+/// The longest that a failing flush waits before it tries again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// Writes the ledger to the store.
+#[derive(Debug)]
+pub struct Flusher {
+    registry: Arc<Registry>,
+    store: Store,
+    interval: Duration,
+    /// One flush at a time: an older one must not overtake a newer one.
+    turn: Mutex<Instant>,
+}
+
+impl Flusher {
+    /// A flusher of what the rooms in `registry` note.
+    pub fn new(registry: Arc<Registry>, store: Store, interval: Duration) -> Self {
+        Self { registry, store, interval, turn: Mutex::new(Instant::now()) }
+    }
+
+    /// Flushes for ever. Where it fails it waits longer each time, by a random part, so that servers
+    /// that lost the same database do not come back to it together.
+    pub async fn run(&self) {
+        let mut failures = 0;
+        loop {
+            let patience = self.interval.saturating_mul(1 << failures).min(LONGEST_PAUSE.max(self.interval));
+            let jitter = if failures == 0 { 1.0 } else { 0.5 + rand::random::<f64>() / 2.0 };
+            sleep(patience.mul_f64(jitter)).await;
+            failures = match self.flush().await {
+                Ok(_) => 0,
+                Err(error) => {
+                    tracing::warn!(%error, waiting = self.registry.shared().ledger.backlog(), "flush failed, nothing is lost");
+                    (failures + 1).min(10)
+                }
+            };
+        }
+    }
+
+    /// Writes everything that is noted by now, and says how many participants that were.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was not written is noted again.
+    pub async fn flush(&self) -> Result<usize, StoreError> {
+        let mut last_success = self.turn.lock().await;
+        let shared = self.registry.shared();
+        let started = Instant::now();
+        let result = self.write_all().await;
+        shared.metrics.flush_seconds.observe(started.elapsed().as_secs_f64());
+        shared.ledger.set_failing(result.is_err());
+        if result.is_ok() {
+            *last_success = started;
+        }
+        shared.metrics.flush_age_seconds.set(last_success.elapsed().as_secs_f64());
+        result
+    }
+
+    async fn write_all(&self) -> Result<usize, StoreError> {
+        let shared = self.registry.shared();
+        let (ledger, metrics) = (&shared.ledger, &shared.metrics);
+        let mut written = 0;
+        // A chunk that is dropped, by an error or by the end of this task, goes back to the ledger.
+        for chunk in ledger.take(CHUNK_ROWS) {
+            let stale = self.store.write_presence(chunk.rows(), shared.clock.now()).await;
+            if stale.is_err() {
+                metrics.flush_failures.inc();
+            }
+            let stale = stale?;
+            written += chunk.rows().len();
+            metrics.flush_rows.inc_by(chunk.rows().len() as u64);
+            chunk.written();
+            stale.into_iter().for_each(|stale| self.drop_from_memory(&stale));
+        }
+        let uses = ledger.take_invite_uses();
+        if !uses.is_empty()
+            && let Err(error) = self.store.add_invite_uses(&uses).await
+        {
+            metrics.flush_failures.inc();
+            uses.into_iter().for_each(|(invite, uses)| ledger.invite_used(invite, uses));
+            return Err(error);
+        }
+        Ok(written)
+    }
+
+    /// Somebody or a whole session was ended behind our back: by another server, cron or SQL.
+    fn drop_from_memory(&self, stale: &Stale) {
+        match (stale.why.as_str(), self.registry.find(stale.session_id)) {
+            ("closed", _) => {
+                self.registry.close(stale.session_id, stale.close_reason.unwrap_or(CloseReason::Admin));
+            }
+            (_, Some(room)) => {
+                room.remove(stale.id);
+            }
+            (_, None) => {}
+        }
+    }
+}

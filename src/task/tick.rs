@@ -1,0 +1,24 @@
+//! The tick: rooms whose deadline has come do what the passing of time asks for.
+
+use std::sync::Arc;
+
+use tokio::time::sleep_until;
+
+use crate::room::Registry;
+
+/// Ticks rooms for ever.
+pub async fn run(registry: Arc<Registry>) {
+    let shared = Arc::clone(registry.shared());
+    loop {
+        for room in shared.schedule.due(shared.clock.now()) {
+            registry.tick(room, shared.clock.now());
+        }
+        match shared.schedule.next() {
+            Some(at) => tokio::select! {
+                () = sleep_until(shared.clock.instant(at)) => {}
+                () = shared.schedule.sooner() => {}
+            },
+            None => shared.schedule.sooner().await,
+        }
+    }
+}
