@@ -1,0 +1,149 @@
+// lastseen: be present in a reading session, and know who else is.
+
+/** A person in the room. */
+export interface Participant {
+  id: string;
+  user_id: string | null;
+  name: string;
+  role: 'host' | 'participant' | 'guest';
+  status: 'active' | 'idle' | 'reconnecting';
+  quality: 'good' | 'degraded' | 'poor' | null;
+  /** Tabs and devices of this person. */
+  connections: number;
+  joined_at: string;
+  last_seen_at: string;
+  /** What the person last set with `room.update()`. */
+  state: Record<string, unknown>;
+}
+
+export interface Session {
+  id: string;
+  title: string | null;
+  host_user_id: string | null;
+  is_active: boolean;
+  max_participants: number;
+  created_at: string;
+  last_seen_at: string;
+  expires_at: string;
+  closed_at: string | null;
+  close_reason: 'idle' | 'host' | 'admin' | 'expired' | null;
+}
+
+/** `connecting` until the first welcome, `reconnecting` after a loss; `closed` is for good. */
+export type Status = 'connecting' | 'connected' | 'reconnecting' | 'closed';
+
+/** The frame that changed who is listed. Only what a `diff` tells has happened just now. */
+export type Cause = 'welcome' | 'diff' | 'state' | 'occupancy';
+
+/** Why somebody is gone; null where the person is merely no longer listed. */
+export type LeaveReason = 'left' | 'timeout' | 'removed' | 'closed' | null;
+
+export interface Change {
+  cause: Cause;
+  joins: Participant[];
+  updates: Participant[];
+  leaves: { participant: Participant; reason: LeaveReason }[];
+}
+
+/** Why a connection ended. */
+export interface Closing {
+  /** The close code; 1006 for a connection that was just lost. */
+  code: number;
+  /** The code of the server's error frame, such as `session_full`; null where there was none. */
+  error: string | null;
+  /** In words, fit to be shown; may be empty. */
+  message: string;
+  /** With `session_closed`: `idle`, `host`, `admin` or `expired`. After `leave()`: `left`. */
+  reason: string | null;
+}
+
+/** An error frame of the server. */
+export interface ErrorFrame {
+  type: 'error';
+  code: string;
+  message: string;
+  retry: boolean;
+  retry_after_ms?: number;
+  ref?: number;
+}
+
+export interface Events {
+  /** After any frame that tells who is here, once what it says is in `participants` and `occupancy`. */
+  change(change: Change): void;
+  join(participant: Participant, cause: Cause): void;
+  update(participant: Participant, cause: Cause): void;
+  leave(participant: Participant, reason: LeaveReason): void;
+  /** `cause` says what ended the connection, for `reconnecting` and `closed`. */
+  status(status: Status, cause?: Closing): void;
+  /** The session will close unless somebody does something: `room.setActive()`. */
+  expiring(notice: { expires_at: string; minutes: number }): void;
+  /** The last event of a room: the person left, or the server said that there is no coming back. */
+  closed(cause: Closing): void;
+  error(error: ErrorFrame): void;
+}
+
+export interface Options {
+  /** The server, an invite link or a socket's address. Default: the page's own server. */
+  url?: string | URL;
+  /** The session's id; not needed with an invite. */
+  session?: string;
+  /** An invite token. */
+  invite?: string;
+  /** Display name, 1 to 80 characters; needed for a guest. */
+  name?: string;
+  /** A JWT. Once it has expired, the room closes with `token_expired`; `getToken` has no such end. */
+  token?: string;
+  /** Asked for a fresh JWT on each connect. */
+  getToken?(): string | null | undefined | Promise<string | null | undefined>;
+  /** For user-session tracking. */
+  platform?: string;
+  clientSession?: string;
+
+  /** Where there is none of the platform's own, and for tests. */
+  WebSocket?: unknown;
+  fetch?: typeof fetch;
+  /** Where the resume token is kept. Default: `sessionStorage`, so that a reload is not a leave. */
+  storage?: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>;
+  clock?: {
+    now(): number;
+    setTimeout(then: () => void, ms: number): unknown;
+    clearTimeout(timer: unknown): void;
+  };
+  random?(): number;
+  /** What tells of input, visibility and the network. Default: the window. */
+  page?: unknown;
+}
+
+export interface Room {
+  /** Who is here, by id: always the same Map, always what the server last told. In a very large room only oneself. */
+  readonly participants: ReadonlyMap<string, Participant>;
+  /** The own participant's id; null before the welcome and for an observer. */
+  readonly you: string | null;
+  /** How many are here, also where they are too many to be listed. */
+  readonly occupancy: number;
+  readonly session: Session | null;
+  readonly status: Status;
+
+  /** Returns the function that ends the subscription. */
+  on<E extends keyof Events>(event: E, handler: Events[E]): () => void;
+  /** Replaces one's public state, an object of at most 2 KiB; sent again after each reconnect. */
+  update(state: Record<string, unknown>): void;
+  /** The person is still here: told to the server at once. Outside a browser nothing else tells it. */
+  setActive(): void;
+  /** Leaves for good, now. */
+  leave(): void;
+}
+
+/** Joins a room, and stays in it until `leave()` or until the server says that there is no coming back. */
+export function join(options: Options): Room;
+export function join(url: string | URL, options?: Options): Room;
+
+/** Whether this tab can come back to the room as who it was, without an invite or a name. */
+export function remembered(options: Options): boolean;
+export function remembered(url: string | URL, options?: Options): boolean;
+
+/** Whether a client comes back after this close code. */
+export function comesBack(code: number): boolean;
+
+/** Milliseconds before the nth try, from 0: full jitter, and at least what the server asked for. */
+export function retryDelay(n: number, random: () => number, atLeast?: number): number;

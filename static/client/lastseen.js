@@ -1,0 +1,319 @@
+// lastseen: be present in a reading session, and know who else is.
+//
+//   const room = join('https://example.org/join/TOKEN', { name: 'Ada' });
+//   room.on('change', () => show(room.participants));
+//
+// Everything that can be called is described in lastseen.d.ts.
+
+import { fold, presence } from './presence.js';
+
+const WELCOME_MS = 15_000; // a connection that is not welcomed by then is given up
+const PROBE_MS = 10_000; // after a sleep an answer is expected sooner than usual
+const SECOND_LOOK_MS = 100; // frames that queued up in a sleep are let in before giving up
+const SOON_MS = 1_000; // activity is told at once, but not more often than this
+
+const INPUT = ['pointerdown', 'pointermove', 'keydown', 'wheel', 'touchstart'];
+const RESUME_IS_DEAD = [4501, 4503, 4504, 4511, 4512];
+const RESUME = 'lastseen:resume:'; // + session id
+const SESSION = 'lastseen:session:'; // + invite
+
+const platform = {
+  now: () => performance.now(), // monotonic: a clock that is set back must not silence the beats
+  setTimeout: (then, ms) => setTimeout(then, ms),
+  clearTimeout: (timer) => clearTimeout(timer),
+};
+
+export const comesBack = (code) => code < 4500 && ![1000, 1002, 1003, 1007, 1009].includes(code);
+
+export const retryDelay = (n, random, atLeast = 0) =>
+  Math.max(atLeast, random() * Math.min(30_000, 5_000 * 2 ** n));
+
+export function remembered(target, more) {
+  const { session, invite, storage } = settings(target, more);
+  const kept = memory(storage);
+  return kept.get(RESUME + (session ?? kept.get(SESSION + invite))) != null;
+}
+
+export function join(target, more) {
+  const options = settings(target, more);
+  const { base, invite, getToken, page = globalThis, random = Math.random } = options;
+  const { WebSocket = globalThis.WebSocket, fetch = globalThis.fetch } = options;
+  const { now, setTimeout, clearTimeout } = options.clock ?? platform;
+  const kept = memory(options.storage);
+  const view = presence();
+  const handlers = {};
+  const listening = new AbortController();
+
+  let status = 'connecting';
+  let session = null;
+  let id = options.session ?? kept.get(SESSION + invite);
+  let token, resume; // what opens this connection: a JWT, else a resume token, else the invite
+  let socket;
+  let turn = 0; // of connecting: what an earlier one still waited for is void
+  let timer; // the only one: to be welcomed, to beat, or to try again
+  let tries = 0;
+  let notBefore; // while waiting to try again: the server asked for this much patience
+  let refusal; // the error frame that a close may follow
+  let ref = 0;
+  let beatMs, deadMs, beatAt, nextBeat;
+  let deadline = Infinity; // something must be heard by then
+  let active = false; // the person did something since the last beat
+  let toldActive; // ... and before it
+  let syncing = false;
+  let wanted, wantedRef; // the public state that was last set
+
+  const emit = (event, ...details) => {
+    for (const handler of [...(handlers[event] ?? [])]) {
+      try {
+        handler(...details);
+      } catch (error) {
+        queueMicrotask(() => { throw error; }); // reported, and nobody else misses the event
+      }
+    }
+  };
+  const setStatus = (next, cause) => {
+    if (status !== next) emit('status', (status = next), cause);
+  };
+  const arm = (ms, then) => {
+    clearTimeout(timer);
+    timer = setTimeout(then, Math.max(0, ms));
+  };
+  const send = (frame) => {
+    if (socket?.readyState === 1) socket.send(JSON.stringify(frame));
+  };
+
+  // Coming and going
+
+  async function connect() {
+    drop();
+    const mine = turn;
+    notBefore = refusal = null;
+    arm(WELCOME_MS, () => closed(1006));
+    try {
+      token = await (getToken ? getToken() : options.token);
+      if (mine === turn) id ??= await lookup(mine);
+    } catch (error) {
+      if (mine === turn) closed(1006, error?.message);
+    }
+    if (mine !== turn) return;
+
+    resume = token ? null : resume ?? kept.get(RESUME + id);
+    const { name, platform, clientSession: client_session } = options;
+    const query = new URLSearchParams();
+    for (const [key, value] of Object.entries({ invite: resume ? null : invite, name, platform, client_session })) {
+      if (value != null) query.set(key, value);
+    }
+    const protocols = ['lastseen.v1'];
+    if (token) protocols.push('lastseen.bearer.' + token);
+    if (resume) protocols.push('lastseen.resume.' + resume);
+    let ws;
+    try {
+      ws = new WebSocket(`${base.replace('http', 'ws')}/v1/reading-sessions/${encodeURIComponent(id)}/ws?${query}`, protocols);
+    } catch (error) {
+      return closed(4501, error.message); // a token that cannot even be sent
+    }
+    socket = ws;
+    ws.onmessage = ({ data }) => { if (socket === ws) receive(JSON.parse(data)); };
+    ws.onclose = ({ code, reason }) => { if (socket === ws) closed(code, reason); };
+    ws.onerror = () => {}; // a close follows
+  }
+
+  /** The session that the invite opens. */
+  async function lookup(mine) {
+    const answer = await fetch(`${base}/v1/invites/${encodeURIComponent(invite)}`);
+    const { session, code, detail } = await answer.json().catch(() => ({}));
+    if (answer.ok || mine !== turn) return session?.id;
+    refusal = { code, message: detail, retry_after_ms: answer.headers.get('retry-after') * 1000 };
+    closed(answer.status === 410 ? 4510 : answer.status === 429 || answer.status >= 500 ? 1013 : 4504);
+  }
+
+  /** Lets go of the connection: without a code it looks lost to the server, with 1000 left. */
+  function drop(code) {
+    const old = socket;
+    socket = null;
+    turn++;
+    clearTimeout(timer);
+    if (old?.readyState < 2) old.close(code);
+  }
+
+  function closed(code, text) {
+    drop();
+    const { code: error = null, message = text ?? '', reason = null, retry_after_ms: patience = 0 } = refusal ?? {};
+    const cause = { code, error, message, reason };
+    const refused = resume;
+    if (refused && RESUME_IS_DEAD.includes(code)) forget();
+    if (code === 4501 && refused && invite) connect(); // once: there is no resume token any more
+    else if (comesBack(code) && (code !== 4001 || getToken)) {
+      notBefore = now() + patience;
+      arm(retryDelay(tries++, random, patience), connect);
+      setStatus('reconnecting', cause);
+    } else finish(cause);
+  }
+
+  function finish(cause) {
+    drop(1000);
+    listening.abort();
+    setStatus('closed', cause);
+    emit('closed', cause);
+    for (const event in handlers) delete handlers[event];
+  }
+
+  function forget() {
+    resume = null;
+    kept.set(RESUME + id);
+  }
+
+  // Being there
+
+  function receive(frame) {
+    const { type } = frame;
+    deadline = Infinity;
+    refusal = type === 'error' ? frame : null;
+    const change = fold(view, frame);
+    if (type === 'welcome') welcomed(frame);
+    if (change) changed(change);
+    if (type === 'expiring') {
+      session = { ...session, expires_at: frame.expires_at };
+      emit(type, frame);
+    }
+    if (refusal) {
+      if (wantedRef && frame.ref === wantedRef && !frame.retry) wanted = null;
+      emit(type, frame);
+    }
+  }
+
+  function welcomed(frame) {
+    ({ session, beat_ms: beatMs, dead_after_ms: deadMs } = frame);
+    tries = 0;
+    syncing = false;
+    toldActive = true;
+    if (invite) kept.set(SESSION + invite, id);
+    if (!token && frame.resume) kept.set(RESUME + id, (resume = frame.resume)); // a JWT is its own way back
+    beatAt = now();
+    nextBeat = beatAt + beatMs;
+    tick();
+    if (wanted) sendState();
+    setStatus('connected');
+  }
+
+  function changed({ gap, ...change }) {
+    const { cause, joins, updates, leaves } = change;
+    if (cause === 'state') syncing = false;
+    if (gap && !syncing) {
+      syncing = true;
+      send({ type: 'sync' });
+    }
+    for (const participant of joins) emit('join', participant, cause);
+    for (const participant of updates) emit('update', participant, cause);
+    for (const { participant, reason } of leaves) emit('leave', participant, reason);
+    emit('change', change);
+  }
+
+  function beat() {
+    send({ type: 'beat', ref: ++ref, active });
+    toldActive = active;
+    active = syncing = false; // a sync that got no answer may be asked again
+    beatAt = now();
+    nextBeat = beatAt + beatMs;
+    deadline = Math.min(deadline, beatAt + deadMs);
+  }
+
+  /** Does what is due, then sleeps. Timers may be late: only the clock is believed. */
+  function tick() {
+    if (now() >= deadline) return arm(SECOND_LOOK_MS, () => (now() >= deadline ? closed(1006) : tick()));
+    if (now() >= nextBeat) beat();
+    arm(Math.min(nextBeat, deadline) - now(), tick);
+  }
+
+  function beatSoon() {
+    if (status !== 'connected') return;
+    nextBeat = Math.min(nextBeat, beatAt + SOON_MS);
+    tick();
+  }
+
+  function sendState() {
+    send({ type: 'update', ref: (wantedRef = ++ref), state: wanted });
+  }
+
+  // The page around it
+
+  function acted() {
+    active = true;
+    if (!toldActive) beatSoon();
+  }
+
+  function wake({ type }) {
+    if (status === 'connected') {
+      beat();
+      deadline = Math.min(deadline, now() + PROBE_MS);
+      tick();
+    } else if (notBefore != null || type === 'online') arm(notBefore - now(), connect);
+  }
+
+  const listen = (to, type, handler) =>
+    to?.addEventListener?.(type, handler, { signal: listening.signal, passive: true, capture: true });
+  for (const type of INPUT) listen(page, type, acted);
+  listen(page, 'online', wake);
+  listen(page.document, 'resume', wake);
+  listen(page.document, 'visibilitychange', (event) => {
+    if (page.document.visibilityState !== 'visible') return;
+    active = true;
+    wake(event);
+  });
+
+  arm(0, connect); // not before the first handlers are on
+
+  return {
+    participants: view.participants,
+    get you() { return view.you; },
+    get occupancy() { return view.occupancy; },
+    get session() { return session; },
+    get status() { return status; },
+
+    on(event, handler) {
+      (handlers[event] ??= new Set()).add(handler);
+      return () => void handlers[event]?.delete(handler);
+    },
+    update(state) {
+      if (new TextEncoder().encode(JSON.stringify(state)).length > 2048) throw new RangeError('state is over 2 KiB');
+      wanted = state;
+      if (status === 'connected') sendState();
+    },
+    setActive() {
+      active = true;
+      beatSoon();
+    },
+    leave() {
+      if (status === 'closed') return;
+      forget();
+      send({ type: 'leave' });
+      finish({ code: 1000, error: null, message: '', reason: 'left' });
+    },
+  };
+}
+
+/** An address (a server's, an invite link, a socket's) and options, as options. */
+function settings(target, more) {
+  const given = typeof target === 'string' || target instanceof URL ? { ...more, url: target } : target;
+  const url = new URL(given.url ?? '/', globalThis.location?.href);
+  const [, path, kind, key] = /^(.*?)(?:\/(join|v1\/reading-sessions)\/([^/]+)(?:\/ws)?)?\/*$/.exec(url.pathname);
+  return {
+    base: url.protocol.replace('ws', 'http') + '//' + url.host + path,
+    invite: kind === 'join' ? key : url.searchParams.get('invite'),
+    ...(kind && kind !== 'join' && { session: key }),
+    ...given,
+  };
+}
+
+/** sessionStorage, where there is one and it may be used. */
+function memory(storage) {
+  const safely = (use) => {
+    try {
+      return use(storage ?? globalThis.sessionStorage);
+    } catch {}
+  };
+  return {
+    get: (key) => safely((s) => s.getItem(key)),
+    set: (key, value) => safely((s) => (value ? s.setItem(key, value) : s.removeItem(key))),
+  };
+}

@@ -1,0 +1,213 @@
+// Stand-ins for what surrounds the client: a clock, sockets, storage, a page; and frames by hand.
+
+import { join } from '../../static/client/lastseen.js';
+
+export const SESSION = '0190b1f4-0000-7000-8000-000000000001';
+
+/** A repeatable source of chance (mulberry32). */
+export function chance(seed) {
+  let a = seed >>> 0;
+  return () => {
+    a = (a + 0x6d2b79f5) | 0;
+    let t = Math.imul(a ^ (a >>> 15), 1 | a);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+/** Lets everything run that only waits for promises. */
+export const settle = () => new Promise((done) => setImmediate(done));
+
+/** Time that passes only by `pass`. With `every` set, timers fire only at its multiples, as in a hidden tab. */
+export class FakeClock {
+  time = 1_000;
+  every = 1;
+  timers = new Map();
+  #next = 1;
+
+  now = () => this.time;
+  setTimeout = (then, ms) => {
+    if (!(ms >= 0)) throw new Error(`a timer of ${ms} ms`);
+    const at = Math.max(this.time, Math.ceil((this.time + ms) / this.every) * this.every);
+    this.timers.set(this.#next, { at, then });
+    return this.#next++;
+  };
+  clearTimeout = (id) => void this.timers.delete(id);
+
+  async pass(ms) {
+    const end = this.time + ms;
+    for (;;) {
+      const due = [...this.timers].filter(([, { at }]) => at <= end).sort((a, b) => a[1].at - b[1].at || a[0] - b[0])[0];
+      if (!due) break;
+      const [id, { at, then }] = due;
+      this.timers.delete(id);
+      this.time = Math.max(this.time, at);
+      then();
+      await settle();
+    }
+    this.time = end;
+    await settle();
+  }
+
+  /** The machine slept: time is gone, and nothing ran meanwhile. */
+  sleep(ms) {
+    this.time += ms;
+  }
+
+  /** Milliseconds until the next timer. */
+  get next() {
+    return Math.min(...[...this.timers.values()].map(({ at }) => at)) - this.time;
+  }
+}
+
+export class FakeStorage {
+  items = new Map();
+  getItem = (key) => this.items.get(key) ?? null;
+  setItem = (key, value) => void this.items.set(key, String(value));
+  removeItem = (key) => void this.items.delete(key);
+}
+
+export class FakePage extends EventTarget {
+  document = Object.assign(new EventTarget(), { visibilityState: 'visible' });
+
+  input(type = 'keydown') {
+    this.dispatchEvent(new Event(type));
+  }
+  online() {
+    this.dispatchEvent(new Event('online'));
+  }
+  see(visibilityState) {
+    this.document.visibilityState = visibilityState;
+    this.document.dispatchEvent(new Event('visibilitychange'));
+  }
+}
+
+/** A person, as the server lists one. */
+export const person = (id, more = {}) => ({
+  id,
+  user_id: null,
+  name: `name of ${id}`,
+  role: 'guest',
+  status: 'active',
+  quality: null,
+  connections: 1,
+  joined_at: '2026-11-21T09:30:00.000Z',
+  last_seen_at: '2026-11-21T09:30:00.000Z',
+  state: {},
+  ...more,
+});
+
+export const welcome = (more = {}) => ({
+  type: 'welcome',
+  seq: 41,
+  you: 'me',
+  connection_id: 'c1',
+  resume: 'r1',
+  session: { id: SESSION, title: 'Evening', expires_at: '2026-11-21T10:30:00.000Z' },
+  occupancy: 1,
+  participants: [person('me')],
+  beat_ms: 30_000,
+  dead_after_ms: 75_000,
+  grace_ms: 15_000,
+  server_time: '2026-11-21T09:30:00.000Z',
+  ...more,
+});
+
+export const diff = (seq, more = {}) => ({ type: 'diff', seq, occupancy: 1, joins: [], updates: [], leaves: [], ...more });
+
+/** A room amid fakes. `world.socket` is the newest connection, seen from the server's side. */
+export async function enter(options = {}, { storage = new FakeStorage(), random = () => 0.5, answers = [] } = {}) {
+  const clock = new FakeClock();
+  const page = new FakePage();
+  const world = {
+    clock,
+    page,
+    storage,
+    sockets: [],
+    fetched: [],
+    events: [],
+    get socket() {
+      return this.sockets.at(-1);
+    },
+    named(name) {
+      return this.events.filter(([event]) => event === name).map(([, ...details]) => details);
+    },
+  };
+
+  class FakeWebSocket {
+    readyState = 0;
+    frames = []; // what the client sent
+    closedWith = null; // [code] once the client closed it
+
+    constructor(url, protocols) {
+      for (const protocol of protocols) {
+        if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(protocol)) throw new SyntaxError(`bad protocol ${protocol.length}`);
+      }
+      this.url = new URL(url);
+      this.protocols = protocols;
+      world.sockets.push(this);
+    }
+    send(text) {
+      if (this.readyState !== 1) throw new Error('sent on a socket that is not open');
+      this.frames.push(JSON.parse(text));
+    }
+    close(...code) {
+      this.closedWith = code.filter((c) => c !== undefined);
+      this.readyState = 2;
+    }
+
+    sent(type) {
+      return this.frames.filter((frame) => frame.type === type);
+    }
+    open() {
+      this.readyState = 1;
+      this.onopen?.({});
+    }
+    tell(frame) {
+      this.onmessage({ data: JSON.stringify(frame) });
+    }
+    welcome(more) {
+      this.open();
+      this.tell(welcome(more));
+    }
+    /** Answers every beat that has none yet. */
+    answer() {
+      for (const { ref } of this.sent('beat')) {
+        if (ref > (this.answered ?? 0)) this.tell({ type: 'beat', ref: (this.answered = ref), server_time: '' });
+      }
+    }
+    refuse(code, error, more = {}) {
+      this.open();
+      this.tell({ type: 'error', code: error, message: `about ${error}`, retry: code < 4500, ...more });
+      this.end(code);
+    }
+    end(code, reason = '') {
+      this.readyState = 3;
+      this.onclose({ code, reason });
+    }
+  }
+
+  const fetch = async (url) => {
+    world.fetched.push(String(url));
+    const [status, body, headers = {}] = answers.shift() ?? [500, {}];
+    if (!status) throw new TypeError('network');
+    return { ok: status < 300, status, json: async () => body, headers: new Headers(headers) };
+  };
+
+  world.room = join({
+    url: 'https://example.org',
+    WebSocket: FakeWebSocket,
+    fetch,
+    clock,
+    random,
+    storage,
+    page,
+    ...(options.invite || options.session || options.url ? {} : { session: SESSION, invite: 'inv', name: 'Ada' }),
+    ...options,
+  });
+  for (const event of ['change', 'join', 'update', 'leave', 'status', 'expiring', 'closed', 'error']) {
+    world.room.on(event, (...details) => world.events.push([event, ...details]));
+  }
+  await clock.pass(0);
+  return world;
+}
