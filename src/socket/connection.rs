@@ -99,10 +99,14 @@ impl Welcomed {
 /// How a connection ended.
 #[derive(Debug)]
 enum End {
-    /// The client said goodbye.
+    /// The client sent `leave`.
     Left,
-    /// The client closed, or is gone.
-    Lost(&'static str),
+    /// The client closed with 1000, which is leaving too. The library has queued the answer.
+    ClosedNormally,
+    /// The client closed with another code: it means to come back.
+    Closed,
+    /// The client is gone without a word.
+    Lost,
     /// Sent away with a reason.
     Refused(Refusal),
     /// Broke the WebSocket protocol: a close code and nothing else.
@@ -112,8 +116,9 @@ enum End {
 impl End {
     fn word(&self) -> &'static str {
         match self {
-            Self::Left => "left",
-            Self::Lost(how) => how,
+            Self::Left | Self::ClosedNormally => "left",
+            Self::Closed => "closed",
+            Self::Lost => "lost",
             Self::Refused(refusal) => refusal.code.as_str(),
             Self::Broken(CloseCode::Size) => "message_too_large",
             Self::Broken(CloseCode::Unsupported) => "binary_message",
@@ -222,7 +227,7 @@ impl<'a> Connection<'a> {
         };
         let Connection { socket, seat, beats, .. } = connection;
         match end {
-            End::Left => seat.leave(),
+            End::Left | End::ClosedNormally => seat.leave(),
             _ => drop(seat),
         }
         (socket, end, beats)
@@ -252,7 +257,7 @@ impl<'a> Connection<'a> {
         let message = match message {
             Some(Ok(message)) => message,
             Some(Err(error)) => return Err(broken(&error)),
-            None => return Err(End::Lost("lost")),
+            None => return Err(End::Lost),
         };
         let now = self.sockets.clock.now();
         self.pulse.heard(now);
@@ -272,8 +277,8 @@ impl<'a> Connection<'a> {
             }
             Message::Binary(_) => Err(End::Broken(CloseCode::Unsupported)),
             Message::Close(frame) => Err(match frame.map(|frame| frame.code) {
-                Some(CloseCode::Normal) => End::Left,
-                _ => End::Lost("closed"),
+                Some(CloseCode::Normal) => End::ClosedNormally,
+                _ => End::Closed,
             }),
             Message::Frame(_) => Ok(()),
         }
@@ -449,9 +454,9 @@ fn broken(error: &Error) -> End {
     match error {
         Error::Utf8(_) => End::Broken(CloseCode::Invalid),
         Error::Capacity(_) => End::Broken(CloseCode::Size),
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Lost("lost"),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Lost,
         Error::Protocol(_) => End::Broken(CloseCode::Protocol),
-        Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_) => End::Lost("lost"),
+        Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_) => End::Lost,
         _ => End::Refused(Code::Internal.into()),
     }
 }
@@ -465,8 +470,8 @@ async fn farewell(mut socket: WebSocket, end: &End) {
     };
     let messages = match end {
         End::Left => vec![close(CloseCode::Normal, "")],
-        // Flushes the answer to a close of the client's.
-        End::Lost(_) => vec![],
+        // A flush sends the answer to the client's close.
+        End::ClosedNormally | End::Closed | End::Lost => vec![],
         End::Refused(refusal) => {
             let code = refusal.code.close_code().unwrap_or(1011);
             vec![Message::Text(v1::error(refusal, None)), close(code.into(), refusal.code.as_str())]

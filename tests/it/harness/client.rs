@@ -1,0 +1,288 @@
+//! A WebSocket client that folds what it hears into a view of the room, as the browser client does.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use uuid::Uuid;
+
+use super::PATIENCE;
+
+/// What somebody shows to join.
+#[derive(Clone, Debug, Default)]
+pub struct Join {
+    pub invite: Option<String>,
+    pub name: Option<String>,
+    pub resume: Option<String>,
+    pub token: Option<String>,
+    /// More of the query, as it stands in an address: `platform=web&…`.
+    pub more: String,
+    /// More headers.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl Join {
+    pub fn invite(invite: &str, name: &str) -> Self {
+        Self { invite: Some(invite.to_owned()), name: Some(name.to_owned()), ..Self::default() }
+    }
+
+    pub fn resume(token: &str) -> Self {
+        Self { resume: Some(token.to_owned()), ..Self::default() }
+    }
+
+    pub fn token(token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..Self::default() }
+    }
+
+    pub fn request(&self, address: SocketAddr, session: &str) -> Request {
+        let mut url = reqwest::Url::parse(&format!("ws://{address}/v1/reading-sessions/{session}/ws?{}", self.more)).expect("a URL");
+        for (key, value) in [("invite", &self.invite), ("name", &self.name), ("resume", &self.resume)] {
+            if let Some(value) = value {
+                url.query_pairs_mut().append_pair(key, value);
+            }
+        }
+        let mut request = url.as_str().into_client_request().expect("a request");
+        let headers = request.headers_mut();
+        headers.insert("sec-websocket-protocol", "lastseen.v1".parse().expect("a header"));
+        if let Some(token) = &self.token {
+            headers.insert("authorization", format!("Bearer {token}").parse().expect("a header"));
+        }
+        for (name, value) in &self.headers {
+            headers.insert(*name, value.parse().expect("a header"));
+        }
+        request
+    }
+}
+
+/// How a connection ended, as the client saw it.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The close code; 1006 where there was none.
+    pub code: u16,
+    /// The error frame before it, or null.
+    pub error: Value,
+}
+
+/// A connected client.
+pub struct Client {
+    pub socket: WebSocketStream<TcpStream>,
+    pub welcome: Value,
+    /// Who is here, by id.
+    pub view: BTreeMap<Uuid, Value>,
+    pub seq: u64,
+    pub occupancy: u64,
+    /// Every frame that was heard, the welcome first.
+    pub heard: Vec<Value>,
+    /// Steps that were missing; stays empty where the server is right.
+    pub gaps: Vec<(u64, u64)>,
+}
+
+/// A step of a client: a frame, or the end.
+#[derive(Debug)]
+pub enum Step {
+    Frame(Value),
+    Ended(Ended),
+}
+
+impl Client {
+    /// Connects without waiting for a welcome.
+    pub async fn connect(address: SocketAddr, session: &str, join: &Join) -> Result<Self, Error> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let (socket, _) = tokio_tungstenite::client_async(join.request(address, session), stream).await?;
+        Ok(Self {
+            socket,
+            welcome: Value::Null,
+            view: BTreeMap::new(),
+            seq: 0,
+            occupancy: 0,
+            heard: Vec::new(),
+            gaps: Vec::new(),
+        })
+    }
+
+    /// Connects and is welcomed, or is told why not.
+    pub async fn try_join(address: SocketAddr, session: Uuid, join: &Join) -> Result<Self, Ended> {
+        let mut client = Self::connect(address, &session.to_string(), join).await.expect("an upgrade");
+        match client.step().await {
+            Step::Frame(frame) if frame["type"] == "welcome" => Ok(client),
+            Step::Frame(frame) if frame["type"] == "error" => Err(client.ended().await),
+            step => panic!("neither a welcome nor a refusal: {step:?}"),
+        }
+    }
+
+    /// Connects and is welcomed.
+    #[track_caller]
+    pub fn join(address: SocketAddr, session: Uuid, join: &Join) -> impl Future<Output = Self> {
+        let (caller, join) = (std::panic::Location::caller(), join.clone());
+        async move {
+            match Self::try_join(address, session, &join).await {
+                Ok(client) => client,
+                Err(ended) => panic!("not let in: {ended:?} ({caller})"),
+            }
+        }
+    }
+
+    /// Connects and is refused.
+    pub async fn refused(address: SocketAddr, session: &str, join: &Join) -> Ended {
+        let mut client = Self::connect(address, session, join).await.expect("an upgrade");
+        client.ended().await
+    }
+
+    pub fn id(&self) -> Uuid {
+        id(&self.welcome["you"])
+    }
+
+    pub fn resume_token(&self) -> String {
+        self.welcome["resume"].as_str().expect("a resume token").to_owned()
+    }
+
+    /// The next frame or the end. Pings are answered while this waits.
+    pub async fn step(&mut self) -> Step {
+        timeout(PATIENCE, self.step_without_end()).await.unwrap_or_else(|_| panic!("nothing came; heard so far: {:?}", self.heard))
+    }
+
+    async fn step_without_end(&mut self) -> Step {
+        loop {
+            match self.socket.next().await {
+                Some(Ok(Message::Text(text))) => {
+                    let frame: Value = serde_json::from_str(&text).expect("JSON");
+                    self.fold(&frame);
+                    self.heard.push(frame.clone());
+                    return Step::Frame(frame);
+                }
+                Some(Ok(Message::Close(frame))) => return Step::Ended(self.end(frame)),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Step::Ended(self.end(None)),
+            }
+        }
+    }
+
+    fn end(&self, frame: Option<CloseFrame>) -> Ended {
+        let error = self.heard.iter().rev().find(|frame| frame["type"] == "error").cloned().unwrap_or(Value::Null);
+        Ended { code: frame.map_or(1006, |frame| frame.code.into()), error }
+    }
+
+    /// The next frame of this type; those before it are folded.
+    pub async fn frame(&mut self, kind: &str) -> Value {
+        loop {
+            match self.step().await {
+                Step::Frame(frame) if frame["type"] == kind => return frame,
+                Step::Frame(_) => {}
+                Step::Ended(ended) => panic!("ended instead of {kind}: {ended:?}"),
+            }
+        }
+    }
+
+    /// Reads until the end.
+    pub async fn ended(&mut self) -> Ended {
+        loop {
+            if let Step::Ended(ended) = self.step().await {
+                return ended;
+            }
+        }
+    }
+
+    /// Reads until the view fulfils the condition.
+    pub async fn until(&mut self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !condition(self) {
+            match tokio::time::timeout_at(deadline, self.step_without_end()).await {
+                Ok(Step::Frame(_)) => {}
+                Ok(Step::Ended(ended)) => panic!("ended before {what}: {ended:?}"),
+                Err(_) => panic!("waited in vain for: {what}; the view is {:?}", self.view),
+            }
+        }
+    }
+
+    /// Reads until these people are here and nobody else.
+    pub async fn sees(&mut self, ids: &[Uuid]) {
+        let mut expected = ids.to_vec();
+        expected.sort_unstable();
+        self.until(&format!("seeing {expected:?}"), |client| client.view.keys().copied().eq(expected.iter().copied())).await;
+    }
+
+    /// Reads what came by the time a beat is answered: everything that was sent before.
+    pub async fn catch_up(&mut self) {
+        let reference = u64::try_from(self.heard.len()).expect("few frames") + 1_000_000;
+        self.send(json!({"type": "beat", "ref": reference, "active": false})).await;
+        loop {
+            if self.frame("beat").await["ref"] == reference {
+                return;
+            }
+        }
+    }
+
+    pub async fn send(&mut self, frame: Value) {
+        self.socket.send(Message::text(frame.to_string())).await.expect("sent");
+    }
+
+    /// Goes without a word: the TCP stream ends, with no close frame.
+    pub fn vanish(self) {
+        drop(self);
+    }
+
+    /// Says goodbye as a browser does.
+    pub async fn close(mut self) -> Ended {
+        let goodbye = CloseFrame { code: 1000.into(), reason: "".into() };
+        self.socket.send(Message::Close(Some(goodbye))).await.expect("sent");
+        self.ended().await
+    }
+
+    fn fold(&mut self, frame: &Value) {
+        match frame["type"].as_str() {
+            Some("welcome" | "state") => {
+                if frame["type"] == "welcome" {
+                    self.welcome = frame.clone();
+                }
+                self.seq = frame["seq"].as_u64().expect("a seq");
+                self.view = list(&frame["participants"]).map(|person| (id(&person["id"]), person.clone())).collect();
+            }
+            Some("diff") => {
+                if !self.advance(frame) {
+                    return;
+                }
+                for person in list(&frame["joins"]).chain(list(&frame["updates"])) {
+                    self.view.insert(id(&person["id"]), person.clone());
+                }
+                for leave in list(&frame["leaves"]) {
+                    self.view.remove(&id(&leave["id"]));
+                }
+            }
+            Some("occupancy") => {
+                self.advance(frame);
+            }
+            _ => return,
+        }
+        self.occupancy = frame["occupancy"].as_u64().expect("an occupancy");
+    }
+
+    fn advance(&mut self, frame: &Value) -> bool {
+        let seq = frame["seq"].as_u64().expect("a seq");
+        if seq <= self.seq {
+            return false;
+        }
+        if seq != self.seq + 1 {
+            self.gaps.push((self.seq, seq));
+        }
+        self.seq = seq;
+        true
+    }
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().expect("a list").iter()
+}
+
+/// A UUID in a frame.
+pub fn id(value: &Value) -> Uuid {
+    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{value} is no id"))
+}

@@ -1,0 +1,29 @@
+//! What the tests share: a cluster of PostgreSQL, servers on a database of their own, clients that
+//! fold frames into a view, and patience instead of sleeps.
+
+pub mod client;
+pub mod cluster;
+pub mod process;
+pub mod rest;
+pub mod server;
+
+use std::time::Duration;
+
+pub use client::{Client, Join};
+pub use server::TestServer;
+
+/// How long a test waits for a condition. Long, since machines are slow; a test that passes never
+/// waits that long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` gives a value.
+pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "waited in vain for: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

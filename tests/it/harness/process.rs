@@ -1,0 +1,76 @@
+//! The real program as a process of its own, for signals, exit codes and what it prints.
+
+use std::net::SocketAddr;
+use std::process::{ExitStatus, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::PATIENCE;
+use super::rest::Rest;
+
+/// A running `lastseen`.
+pub struct Process {
+    child: Child,
+    pub address: SocketAddr,
+    pub rest: Rest,
+}
+
+/// How a `lastseen` ended.
+#[derive(Debug)]
+pub struct Finished {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// The command, with no setting of the environment's.
+pub fn lastseen(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lastseen"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LASTSEEN_") || name == "DATABASE_URL") {
+        command.env_remove(name);
+    }
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// Runs it to its end.
+pub async fn run(arguments: &[&str]) -> Finished {
+    let output = timeout(PATIENCE, lastseen(arguments).output()).await.expect("it ends").expect("it starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    Finished { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+impl Process {
+    /// Starts `lastseen serve` with these flags and waits until it listens.
+    pub async fn serve(flags: &[&str]) -> Self {
+        let arguments: Vec<_> = ["serve", "--listen", "127.0.0.1:0"].into_iter().chain(flags.iter().copied()).collect();
+        let mut child = lastseen(&arguments).spawn().expect("it starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let line = timeout(PATIENCE, lines.next_line()).await.expect("it listens in time").expect("its output");
+        let Some(line) = line else {
+            let mut said = String::new();
+            let _ = child.stderr.take().expect("its log").read_to_string(&mut said).await;
+            panic!("it ended before it listened: {said}");
+        };
+        let address = line.strip_prefix("listening on http://").expect("the first line").parse().expect("an address");
+        Self { child, address, rest: Rest::new(address) }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = self.child.id().expect("it runs").cast_signed();
+        kill(Pid::from_raw(pid), signal).expect("signalled");
+    }
+
+    /// Waits for its end; the log is what it wrote since it listened.
+    pub async fn finished(mut self) -> Finished {
+        let mut stderr = String::new();
+        let mut log = self.child.stderr.take().expect("its log");
+        timeout(PATIENCE, log.read_to_string(&mut stderr)).await.expect("it ends in time").expect("its log");
+        let status = timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("its status");
+        Finished { status, stdout: String::new(), stderr }
+    }
+}

@@ -1,0 +1,138 @@
+//! The HTTP interface, as an app developer calls it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lastseen::auth::jwt::{self, JwtRole};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::server::SECRET;
+
+/// An answer of the HTTP interface.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    /// The body of an answer that must have this status.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.body);
+        self.body
+    }
+
+    /// A refusal with this status and code, in the form of RFC 9457; gives its detail.
+    #[track_caller]
+    pub fn refused(self, status: u16, code: &str) -> String {
+        assert_eq!((self.status.as_u16(), self.body["code"].as_str()), (status, Some(code)), "{}", self.body);
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!((self.body["type"].as_str(), self.body["status"].as_u64()), (Some("about:blank"), Some(status.into())));
+        assert!(self.body["title"].is_string());
+        self.body["detail"].as_str().expect("a detail").to_owned()
+    }
+}
+
+/// A client of the HTTP interface.
+#[derive(Clone)]
+pub struct Rest {
+    pub address: SocketAddr,
+    http: reqwest::Client,
+}
+
+/// A session that was just opened, and the ways into it.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    pub id: Uuid,
+    pub invite: String,
+    pub host_invite: Option<String>,
+    pub body: Value,
+}
+
+impl Rest {
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address, http: reqwest::Client::builder().no_proxy().build().expect("a client") }
+    }
+
+    /// Calls with a token or none, with a JSON body or none (`Value::Null`).
+    pub async fn call(&self, method: Method, path: &str, token: Option<&str>, body: Value) -> Answer {
+        let mut request = self.http.request(method, format!("http://{}{path}", self.address));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await.expect("a body");
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Answer { status, headers, body }
+    }
+
+    pub async fn get(&self, path: &str, token: Option<&str>) -> Answer {
+        self.call(Method::GET, path, token, Value::Null).await
+    }
+
+    pub async fn post(&self, path: &str, token: Option<&str>, body: Value) -> Answer {
+        self.call(Method::POST, path, token, body).await
+    }
+
+    /// Opens a session as a guest.
+    pub async fn open(&self) -> Opened {
+        self.open_as(None, json!({})).await
+    }
+
+    /// Opens a session as whoever holds the token.
+    pub async fn open_as(&self, token: Option<&str>, body: Value) -> Opened {
+        let body = self.post("/v1/reading-sessions", token, body).await.expect(201);
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        Opened {
+            id: body["id"].as_str().expect("an id").parse().expect("a UUID"),
+            invite: text(&body["invite"]["token"]).expect("an invite"),
+            host_invite: text(&body["host_invite"]["token"]),
+            body,
+        }
+    }
+
+    /// Who is in a session, by the HTTP interface.
+    pub async fn participants(&self, session: Uuid) -> Value {
+        self.get(&format!("/v1/reading-sessions/{session}/participants"), Some(&service())).await.expect(200)
+    }
+
+    /// Closes a session as the service.
+    pub async fn close(&self, session: Uuid) -> Answer {
+        self.post(&format!("/v1/reading-sessions/{session}/close"), Some(&service()), Value::Null).await
+    }
+
+    /// Sweeps now.
+    pub async fn sweep(&self) -> Value {
+        self.post("/v1/admin/sweep", Some(&service()), Value::Null).await.expect(200)
+    }
+
+    /// A figure of `/metrics`, by its full name with labels; zero where it is not there (yet).
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics", None).await.body;
+        let text = text.as_str().expect("text");
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok()).unwrap_or(0.0)
+    }
+}
+
+/// A token of the service.
+pub fn service() -> String {
+    jwt::issue(SECRET.as_bytes(), None, None, JwtRole::Service, None, Duration::from_secs(3600))
+}
+
+/// A token of a user.
+pub fn user(id: Uuid, name: &str) -> String {
+    user_for(id, name, Duration::from_secs(3600))
+}
+
+/// A token of a user that is good for this long.
+pub fn user_for(id: Uuid, name: &str, ttl: Duration) -> String {
+    jwt::issue(SECRET.as_bytes(), Some(id), Some(name), JwtRole::Authenticated, None, ttl)
+}

@@ -1,0 +1,121 @@
+//! A server in this process, on a database of its own.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+
+use clap::Parser;
+use lastseen::config::Settings;
+use lastseen::server::Server;
+use uuid::Uuid;
+
+use super::cluster::TestDatabase;
+use super::rest::Rest;
+
+/// The secret of all test servers.
+pub const SECRET: &str = "a secret of the tests that is long enough";
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Settings with these flags, on this database.
+pub fn settings(database: &TestDatabase, flags: &[&str]) -> Settings {
+    let url = database.url();
+    let base = ["lastseen", "--listen", "127.0.0.1:0", "--database-url", &url, "--jwt-secret", SECRET, "--node", "test"];
+    let defaults = ["--diff-interval", "20ms", "--flush-interval", "200ms", "--database-connections", "5", "--max-sessions-per-minute", "100000", "--data-dir", "/nonexistent"];
+    // The last one of a flag wins.
+    let arguments = base.iter().chain(&defaults).chain(flags);
+    let arguments = with_last_flags(arguments.copied());
+    Cli::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).settings
+}
+
+fn with_last_flags<'a>(arguments: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut kept: Vec<&str> = Vec::new();
+    let arguments: Vec<_> = arguments.collect();
+    let mut index = 0;
+    while index < arguments.len() {
+        let flag = arguments[index];
+        let has_value = flag.starts_with("--") && !flag.contains('=') && arguments.get(index + 1).is_some_and(|next| !next.starts_with("--"));
+        let name = flag.split('=').next().unwrap_or(flag);
+        if name.starts_with("--")
+            && let Some(earlier) = kept.iter().position(|other| other.split('=').next() == Some(name))
+        {
+            let earlier_has_value = !kept[earlier].contains('=') && kept.get(earlier + 1).is_some_and(|next| !next.starts_with("--"));
+            kept.drain(earlier..=earlier + usize::from(earlier_has_value));
+        }
+        kept.push(flag);
+        if has_value {
+            kept.push(arguments[index + 1]);
+        }
+        index += 1 + usize::from(has_value);
+    }
+    kept
+}
+
+/// A running server with its database; `Deref` gives its REST interface.
+pub struct TestServer {
+    pub server: Server,
+    pub database: TestDatabase,
+    rest: Rest,
+}
+
+impl TestServer {
+    /// A server with these flags beside the tests' own (short intervals, a known secret).
+    pub async fn start(flags: &[&str]) -> Self {
+        Self::on(TestDatabase::new().await, flags).await
+    }
+
+    /// A server on a database that has been used before.
+    pub async fn on(database: TestDatabase, flags: &[&str]) -> Self {
+        let server = Server::start(&settings(&database, flags)).await.expect("a server");
+        let rest = Rest::new(server.address());
+        Self { server, database, rest }
+    }
+
+    /// Another server on the same database.
+    pub async fn beside(&self, node: &str, flags: &[&str]) -> Self {
+        let database = TestDatabase { options: self.database.options.clone(), pool: self.database.pool.clone() };
+        let flags: Vec<_> = ["--node", node].into_iter().chain(flags.iter().copied()).collect();
+        Self::on(database, &flags).await
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Stops the server in good order and gives its database to the next one.
+    pub async fn stop(self) -> TestDatabase {
+        self.server.stop().await;
+        self.database
+    }
+
+    /// One value from the database, asked as a superuser.
+    pub async fn sql<T>(&self, query: &'static str, session: Uuid) -> T
+    where
+        T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
+    {
+        sqlx::query_scalar(query).bind(session).fetch_one(&self.database.pool).await.expect("an answer")
+    }
+
+    /// Makes a session look as if nobody was seen in it for this many seconds.
+    pub async fn age(&self, session: Uuid, seconds: f64) {
+        for query in [
+            "UPDATE reading_sessions SET last_seen_at = now() - make_interval(secs => $2),
+                last_activity_at = now() - make_interval(secs => $2) WHERE id = $1",
+            "UPDATE session_participants SET last_seen_at = now() - make_interval(secs => $2),
+                last_activity_at = now() - make_interval(secs => $2) WHERE session_id = $1",
+        ] {
+            sqlx::query(query).bind(session).bind(seconds).execute(&self.database.pool).await.expect("an update");
+        }
+    }
+}
+
+impl Deref for TestServer {
+    type Target = Rest;
+
+    fn deref(&self) -> &Rest {
+        &self.rest
+    }
+}
