@@ -219,6 +219,25 @@ $$;
 comment on function lastseen.give_back is
   'Undoes an admission that made the row and whose connection then failed; the invite only where a use was counted. False where somebody came in by that row since: it and its use stay.';
 
+create function lastseen.withdraw_admission(
+  session uuid, new_id uuid, resume_participant uuid, caller uuid, invite_sha256 bytea, node text
+) returns void
+language plpgsql set search_path = ''
+as $$
+begin
+  perform lastseen.give_back(new_id, (
+    select i.id from public.session_invites as i
+    where i.token_sha256 = withdraw_admission.invite_sha256 and i.max_uses is not null
+  ));
+  update public.session_participants as p
+  set is_active = false, left_at = p.last_seen_at, leave_reason = 'timeout'
+  where p.session_id = session and p.is_active and p.node = withdraw_admission.node
+    and (p.id = resume_participant or p.user_id = caller);
+end
+$$;
+comment on function lastseen.withdraw_admission is
+  'Takes back what admit() may have done for somebody who never heard of it, since the answer was lost.';
+
 create function lastseen.inspect_invite(token_sha256 bytea, idle interval, counts text)
 returns table (verdict text, detail text, session_id uuid, title text, invite_expires_at timestamptz,
                role text, session_expires_at timestamptz)
@@ -246,6 +265,7 @@ revoke all on function
   lastseen.refusal(text, text),
   lastseen.admit(uuid, uuid, int, uuid, bytea, text, interval, text, text, uuid),
   lastseen.give_back(uuid, uuid),
+  lastseen.withdraw_admission(uuid, uuid, uuid, uuid, bytea, text),
   lastseen.inspect_invite(bytea, interval, text)
 from public, anon, authenticated;
 grant execute on function
@@ -253,5 +273,6 @@ grant execute on function
   lastseen.refusal(text, text),
   lastseen.admit(uuid, uuid, int, uuid, bytea, text, interval, text, text, uuid),
   lastseen.give_back(uuid, uuid),
+  lastseen.withdraw_admission(uuid, uuid, uuid, uuid, bytea, text),
   lastseen.inspect_invite(bytea, interval, text)
 to lastseen_service, service_role;

@@ -379,7 +379,10 @@ mod tests {
 
     #[test]
     fn retention_names_its_kind() {
-        assert_eq!(settings(&["--retention", "reading-sessions=7d"]).sessions.retention.reading_sessions, Duration::from_hours(7 * 24));
+        assert_eq!(
+            settings(&["--retention", "reading-sessions=7d"]).sessions.retention.reading_sessions,
+            Duration::from_hours(7 * 24)
+        );
         assert!("7d".parse::<Retention>().is_err());
         assert!("reading-sessions=soon".parse::<Retention>().is_err());
     }

@@ -106,15 +106,28 @@ impl Metrics {
         r.register("refusals", "Requests and joins that were refused, by code", self.refusals.clone());
         r.register_with_unit("admission", "Time to decide on a join", Unit::Seconds, self.admission_seconds.clone());
         r.register("flush_rows", "Participants written by the flush", self.flush_rows.clone());
-        r.register("flush_failures", "Statements of the flush that failed and are retried", self.flush_failures.clone());
+        r.register(
+            "flush_failures",
+            "Statements of the flush that failed and are retried",
+            self.flush_failures.clone(),
+        );
         r.register_with_unit("flush_duration", "Time of one flush", Unit::Seconds, self.flush_seconds.clone());
         r.register("flush_backlog", "Participants that wait to be written", self.flush_backlog.clone());
-        r.register_with_unit("flush_age", "Time since the last flush that wrote everything", Unit::Seconds, self.flush_age_seconds.clone());
+        r.register_with_unit(
+            "flush_age",
+            "Time since the last flush that wrote everything",
+            Unit::Seconds,
+            self.flush_age_seconds.clone(),
+        );
         r.register("sweeps", "Sweeps that were run", self.sweeps.clone());
         r.register("sweep_failures", "Sweeps that failed", self.sweep_failures.clone());
         r.register_with_unit("sweep_duration", "Time of one sweep", Unit::Seconds, self.sweep_seconds.clone());
         r.register("sweep_closed_sessions", "Reading sessions closed for being idle", self.sweep_closed.clone());
-        r.register("sweep_purged_sessions", "Closed reading sessions deleted after their retention", self.sweep_purged.clone());
+        r.register(
+            "sweep_purged_sessions",
+            "Closed reading sessions deleted after their retention",
+            self.sweep_purged.clone(),
+        );
     }
 
     /// People in rooms with this status.

@@ -16,7 +16,9 @@ fn service(caller: &Caller) -> Result<(), Refusal> {
     match caller {
         Caller::Service => Ok(()),
         Caller::Anonymous => Err(Code::Unauthenticated.into()),
-        Caller::User { .. } | Caller::Guest(_) => Err(Refusal::new(Code::Forbidden, "Only the service role may do this.")),
+        Caller::User { .. } | Caller::Guest(_) => {
+            Err(Refusal::new(Code::Forbidden, "Only the service role may do this."))
+        }
     }
 }
 

@@ -21,7 +21,9 @@ impl FromRequestParts<Arc<Api>> for Caller {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
         let named = parts.headers.contains_key(header::AUTHORIZATION);
         match bearer(&parts.headers) {
-            None if named => Err(Refusal::new(Code::Unauthenticated, "The Authorization header must be 'Bearer' and a token.")),
+            None if named => {
+                Err(Refusal::new(Code::Unauthenticated, "The Authorization header must be 'Bearer' and a token."))
+            }
             token => api.keys.caller(token).await,
         }
     }
@@ -108,10 +110,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")))
+    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
+        value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    })
 }
 
 fn unknown_field(message: &str) -> Option<&str> {

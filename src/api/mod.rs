@@ -94,7 +94,9 @@ pub fn finish(router: Router, metrics: Arc<Metrics>) -> Router {
     router
         .fallback(async || Refusal::from(Code::NotFound))
         .method_not_allowed_fallback(async || Refusal::from(Code::MethodNotAllowed))
-        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| Refusal::from(Code::Internal).into_response()))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+            Refusal::from(Code::Internal).into_response()
+        }))
         .layer(middleware::from_fn_with_state(metrics, count_refusals))
 }
 

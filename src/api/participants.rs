@@ -25,11 +25,7 @@ struct Presence<'a> {
 }
 
 /// Everybody, also in a room over its detail limit: who asks here asks for the list.
-pub async fn list(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    Ids(id): Ids<SessionId>,
-) -> Result<Response, Refusal> {
+pub async fn list(State(api): State<Arc<Api>>, caller: Caller, Ids(id): Ids<SessionId>) -> Result<Response, Refusal> {
     let member = api.member(&caller, id).await?;
     if let Some(room) = api.registry.find(id) {
         let (seq, mut people) = room.presence();

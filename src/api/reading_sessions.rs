@@ -221,11 +221,7 @@ pub async fn close(
 }
 
 /// The refusal for a session that is not open (any more).
-pub async fn closed(
-    api: &Api,
-    known: &crate::store::reading_sessions::ReadingSession,
-    id: SessionId,
-) -> Refusal {
+pub async fn closed(api: &Api, known: &crate::store::reading_sessions::ReadingSession, id: SessionId) -> Refusal {
     let reason = match known.close_reason {
         Some(reason) => Some(reason),
         // It was open a moment ago.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::invite::InviteToken;
 use super::resume::ResumeClaims;
@@ -15,7 +16,7 @@ use crate::ids::{InviteId, ParticipantId, SessionId, UserId};
 use crate::protocol::{Code, Refusal};
 use crate::room::{self, CloseReason, Entrant, JoinError, Joined, Place, Registry, Room, Who};
 use crate::store::admission::{Admitted, Knock, Made, Verdict};
-use crate::store::{IdleRule, Store, Viewer};
+use crate::store::{IdleRule, PATIENCE, Store, Viewer};
 
 /// Sessions whose rooms can be opened at the same time without waiting for each other.
 const DOORS: u64 = 256;
@@ -110,7 +111,11 @@ impl Doorkeeper {
         };
         match self.recall(session, &identity) {
             Some(admission) => Ok(admission),
-            None => self.admit_by_store(session, identity).await,
+            // The wait at a door counts too: whoever joins has an answer in time.
+            None => match timeout(PATIENCE, self.admit_by_store(session, identity)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Code::Unavailable.into()),
+            },
         }
     }
 
@@ -136,7 +141,8 @@ impl Doorkeeper {
 
     fn identify(&self, caller: Caller, shown: &Credentials) -> Result<Identity, Refusal> {
         let invite = shown.invite.as_deref().map(|token| InviteToken::presented(token).sha256());
-        let stranger = Identity { who: Who::Stranger, resume: None, user: None, invite, name: shown.name.clone(), until: None };
+        let stranger =
+            Identity { who: Who::Stranger, resume: None, user: None, invite, name: shown.name.clone(), until: None };
         match caller {
             Caller::User { id, name, expires_at } => Ok(Identity {
                 who: Who::User(id),
@@ -155,7 +161,8 @@ impl Doorkeeper {
 
     /// When a JWT that expires at this Unix time is refused.
     fn moment(&self, unix_seconds: i64) -> Moment {
-        let left = unix_seconds.saturating_sub(Utc::now().timestamp()).saturating_add(super::jwt::LEEWAY_SECONDS.into());
+        let left =
+            unix_seconds.saturating_sub(Utc::now().timestamp()).saturating_add(super::jwt::LEEWAY_SECONDS.into());
         self.registry.shared().clock.now() + Duration::from_secs(u64::try_from(left).unwrap_or_default())
     }
 

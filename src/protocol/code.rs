@@ -46,7 +46,9 @@ impl Code {
         let (code, close, http, message) = match self {
             Self::Internal => ("internal", 1011, 500, "Something went wrong in the server. Try again."),
             Self::Draining => ("draining", 1012, 503, "The server is being restarted. Come back in a moment."),
-            Self::Unavailable => ("unavailable", 1013, 503, "The server cannot do this just now. Try again in a moment."),
+            Self::Unavailable => {
+                ("unavailable", 1013, 503, "The server cannot do this just now. Try again in a moment.")
+            }
             Self::TokenExpired => ("token_expired", 4001, 401, "The token has expired. Get a fresh one and come back."),
             Self::BeatTimeout => ("beat_timeout", 4008, 408, "Nothing was heard from this connection for too long."),
             Self::SlowConsumer => ("slow_consumer", 4020, 408, "This connection took no data for too long."),
@@ -62,7 +64,9 @@ impl Code {
             Self::Removed => ("removed", 4512, 403, "You were removed from this session."),
             Self::InvalidRequest => ("invalid_request", 4522, 422, "Something in the request cannot be used."),
             Self::OriginNotAllowed => ("origin_not_allowed", 0, 403, "Pages of this origin may not use this server."),
-            Self::AtCapacity => ("at_capacity", 0, 503, "The server holds as many connections as it may. Try again later."),
+            Self::AtCapacity => {
+                ("at_capacity", 0, 503, "The server holds as many connections as it may. Try again later.")
+            }
             Self::NotFound => ("not_found", 0, 404, "There is nothing here."),
             Self::ParticipantNotFound => ("not_found", 0, 404, "There is no such participant in this session."),
             Self::MethodNotAllowed => ("method_not_allowed", 0, 405, "This method does not work here."),
@@ -118,10 +122,18 @@ mod tests {
 
     #[test]
     fn what_is_told_to_come_back_has_a_code_that_says_so() {
-        for code in [Code::Internal, Code::Draining, Code::Unavailable, Code::TokenExpired, Code::BeatTimeout, Code::RateLimited] {
+        for code in [
+            Code::Internal,
+            Code::Draining,
+            Code::Unavailable,
+            Code::TokenExpired,
+            Code::BeatTimeout,
+            Code::RateLimited,
+        ] {
             assert!(code.retry(), "{code:?}");
         }
-        for code in [Code::Unauthenticated, Code::SessionClosed, Code::Removed, Code::SessionFull, Code::InvalidRequest] {
+        for code in [Code::Unauthenticated, Code::SessionClosed, Code::Removed, Code::SessionFull, Code::InvalidRequest]
+        {
             assert!(!code.retry(), "{code:?}");
         }
         for close_code in [1000, 1002, 1003, 1007, 1009, 4500, 4999] {

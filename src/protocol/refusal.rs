@@ -73,7 +73,9 @@ impl From<Code> for Refusal {
     fn from(code: Code) -> Self {
         let refusal = Self::new(code, code.message());
         match code {
-            Code::Unavailable | Code::AtCapacity | Code::Draining | Code::Internal => refusal.retry_about(Duration::from_secs(1)),
+            Code::Unavailable | Code::AtCapacity | Code::Draining | Code::Internal => {
+                refusal.retry_about(Duration::from_secs(1))
+            }
             _ => refusal,
         }
     }

@@ -233,7 +233,8 @@ impl Frames {
 
 /// `error`.
 pub fn error(refusal: &Refusal, reference: Option<u64>) -> Text {
-    let mut frame = format!(r#"{{"type":"error","code":"{}","message":{}"#, refusal.code.as_str(), json(&refusal.message));
+    let mut frame =
+        format!(r#"{{"type":"error","code":"{}","message":{}"#, refusal.code.as_str(), json(&refusal.message));
     let retry = refusal.code.retry();
     let _ = write!(frame, r#","retry":{retry}"#);
     if let (true, Some(after)) = (retry, refusal.retry_after) {
@@ -377,7 +378,8 @@ mod tests {
         assert!(matches!(decode(r#"{"type":"sync"}"#), Ok(ClientFrame::Sync)));
         assert!(matches!(decode(r#"{"type":"leave"}"#), Ok(ClientFrame::Leave)));
         assert!(matches!(decode(r#"{"type":"dance","ref":"x"}"#), Ok(ClientFrame::Unknown)));
-        let Ok(ClientFrame::Update { reference: Some(8), state }) = decode(r#"{"type":"update","ref":8,"state":{"page": 12}}"#)
+        let Ok(ClientFrame::Update { reference: Some(8), state }) =
+            decode(r#"{"type":"update","ref":8,"state":{"page": 12}}"#)
         else {
             panic!("an update")
         };
@@ -387,12 +389,23 @@ mod tests {
     #[test]
     fn frames_that_cannot_be_understood_say_why_and_keep_their_ref() {
         let bad = |text: &str| decode(text).expect_err(text);
-        for text in ["", "hello", "[]", "7", "null", "{}", r#"{"type":7}"#, r#"["beat",1,true,{}]"#, r#"{"type":"beat""#] {
+        for text in
+            ["", "hello", "[]", "7", "null", "{}", r#"{"type":7}"#, r#"["beat",1,true,{}]"#, r#"{"type":"beat""#]
+        {
             assert_eq!(bad(text).reference, None, "{text}");
         }
         assert_eq!(bad(r#"{"type":"beat","ref":"seven"}"#).message, "'ref' must be a whole number, zero or more");
         assert_eq!(bad(r#"{"type":"beat","ref":3,"active":"yes"}"#).reference, Some(3));
-        for state in ["", r#","state":null"#, r#","state":[]"#, r#","state":"text""#, r#","state":{"a":"\u0000"}"#, r#","state":{"\u0000":1}"#, r#","state":{"a":"\ud800"}"#, r#","state":{"a":1e999}"#] {
+        for state in [
+            "",
+            r#","state":null"#,
+            r#","state":[]"#,
+            r#","state":"text""#,
+            r#","state":{"a":"\u0000"}"#,
+            r#","state":{"\u0000":1}"#,
+            r#","state":{"a":"\ud800"}"#,
+            r#","state":{"a":1e999}"#,
+        ] {
             assert_eq!(bad(&format!(r#"{{"type":"update","ref":4{state}}}"#)).reference, Some(4), "{state}");
         }
         let large = format!(r#"{{"type":"update","state":{{"a":"{}"}}}}"#, "x".repeat(MAX_STATE_BYTES));
@@ -406,7 +419,8 @@ mod tests {
             error(&refusal, None).as_str(),
             r#"{"type":"error","code":"unavailable","message":"The server cannot do this just now. Try again in a moment.","retry":true,"retry_after_ms":1500}"#
         );
-        let closed: serde_json::Value = serde_json::from_str(&error(&Refusal::closed(CloseReason::Idle), Some(9))).expect("JSON");
+        let closed: serde_json::Value =
+            serde_json::from_str(&error(&Refusal::closed(CloseReason::Idle), Some(9))).expect("JSON");
         assert_eq!(closed["reason"], "idle");
         assert_eq!(closed["retry"], false);
         assert_eq!(closed["ref"], 9);

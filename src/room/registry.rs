@@ -48,10 +48,7 @@ impl Registry {
     /// The room of a session, made where it is not in memory.
     pub fn open(&self, session: Session) -> Arc<Room> {
         let room = Arc::clone(
-            &self
-                .rooms
-                .entry(session.id)
-                .or_insert_with(|| Arc::new(Room::new(session, Arc::clone(&self.shared)))),
+            &self.rooms.entry(session.id).or_insert_with(|| Arc::new(Room::new(session, Arc::clone(&self.shared)))),
         );
         // Set before `drain` walks the rooms: either the walk finds this room or the flag is seen here.
         if self.is_draining() {

@@ -74,8 +74,13 @@ impl Server {
         let store = database.prepare(settings).await?;
 
         let (clock, metrics, ledger) = (Clock::new(), Arc::new(Metrics::default()), Arc::new(Ledger::default()));
-        let shared =
-            Shared { rules: rules(settings), clock, ledger, schedule: Schedule::default(), metrics: Arc::clone(&metrics) };
+        let shared = Shared {
+            rules: rules(settings),
+            clock,
+            ledger,
+            schedule: Schedule::default(),
+            metrics: Arc::clone(&metrics),
+        };
         let registry = Arc::new(Registry::new(Arc::new(shared)));
         settle(&registry, &store, settings).await?;
 
@@ -171,7 +176,9 @@ impl Server {
         self.tasks.wait().await;
         match self.flusher.flush().await {
             Ok(rows) => tracing::info!(rows, "the last flush is written"),
-            Err(error) => tracing::error!(%error, lost = self.registry.shared().ledger.backlog(), "the last flush failed"),
+            Err(error) => {
+                tracing::error!(%error, lost = self.registry.shared().ledger.backlog(), "the last flush failed")
+            }
         }
         self.store.close().await;
         self.database.close().await;

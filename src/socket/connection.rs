@@ -21,10 +21,10 @@ use super::pulse::Pulse;
 use super::stream::Counted;
 use crate::auth::admission::Admission;
 use crate::clock::Moment;
-use crate::store::reading_sessions::ReadingSession;
 use crate::protocol::v1::{self, ClientFrame, Session, Welcome};
 use crate::protocol::{Code, Refusal};
 use crate::room::{Event, Gone, Joined, Seat, Snapshot, Text};
+use crate::store::reading_sessions::ReadingSession;
 
 /// How long a connection that ends may take for its last frames, and its client to hang up.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -188,12 +188,7 @@ struct Connection<'a> {
 
 impl<'a> Connection<'a> {
     /// Welcomes the client, runs the loop, and gives the seat back.
-    async fn open(
-        sockets: &'a Sockets,
-        line: Line,
-        joined: Joined,
-        welcomed: Welcomed,
-    ) -> (WebSocket, End, u64) {
+    async fn open(sockets: &'a Sockets, line: Line, joined: Joined, welcomed: Welcomed) -> (WebSocket, End, u64) {
         let Joined { seat, snapshot, events } = joined;
         let now = sockets.clock.now();
         let text = {
@@ -465,9 +460,8 @@ fn broken(error: &Error) -> End {
 /// read and thrown away until the client hangs up: closing with unread data would reset the stream,
 /// and the client would lose the close frame that it has not read yet.
 async fn farewell(mut socket: WebSocket, end: &End) {
-    let close = |code: CloseCode, reason: &'static str| {
-        Message::Close(Some(CloseFrame { code, reason: reason.into() }))
-    };
+    let close =
+        |code: CloseCode, reason: &'static str| Message::Close(Some(CloseFrame { code, reason: reason.into() }));
     let messages = match end {
         End::Left => vec![close(CloseCode::Normal, "")],
         // A flush sends the answer to the client's close.

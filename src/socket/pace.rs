@@ -35,7 +35,11 @@ pub struct Pace {
 impl Pace {
     /// Nothing was sent yet.
     pub fn new() -> Self {
-        Self { limiter: RateLimiter::direct(Quota::per_minute(PER_MINUTE).allow_burst(BURST)), over: 0, last_over: None }
+        Self {
+            limiter: RateLimiter::direct(Quota::per_minute(PER_MINUTE).allow_burst(BURST)),
+            over: 0,
+            last_over: None,
+        }
     }
 
     /// A frame came.

@@ -121,7 +121,9 @@ mod tests {
         let start = Clock::new().now();
         let mut pulse = pulse(None, start);
         let mut now = start + 25 * SECOND;
-        for (trip, quality) in [(149, Quality::Good), (150, Quality::Degraded), (399, Quality::Degraded), (400, Quality::Poor)] {
+        for (trip, quality) in
+            [(149, Quality::Good), (150, Quality::Degraded), (399, Quality::Degraded), (400, Quality::Poor)]
+        {
             let payload = pulse.check(now).expect("alive").expect("a ping is due");
             let back = now + Duration::from_millis(trip);
             assert_eq!(pulse.pong(b"other", back), None);

@@ -18,9 +18,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
+use super::Sockets;
 use super::connection::{self, Line};
 use super::limits::Permit;
-use super::Sockets;
 use crate::auth::admission::{Admission, Credentials, join_refusal};
 use crate::auth::client_address::client_address;
 use crate::ids::SessionId;
@@ -139,7 +139,8 @@ fn credentials(request: &Request) -> Result<Credentials, Refusal> {
     if let Some(client_session) = &query.client_session {
         name::short_text("client_session", client_session, 128)?;
     }
-    let by_protocol = |prefix| offered(request.headers()).find_map(|protocol| protocol.strip_prefix(prefix)).map(str::to_owned);
+    let by_protocol =
+        |prefix| offered(request.headers()).find_map(|protocol| protocol.strip_prefix(prefix)).map(str::to_owned);
     Ok(Credentials {
         resume: query.resume.or_else(|| by_protocol(RESUME)),
         bearer: bearer(request.headers()).map(str::to_owned).or_else(|| by_protocol(BEARER)),
@@ -166,7 +167,11 @@ fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 /// Whether the client would rather read a refusal as an HTTP answer.
 fn wants_problem(headers: &HeaderMap) -> bool {
-    headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok()).any(|value| value.contains(MEDIA_TYPE))
+    headers
+        .get_all(header::ACCEPT)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.contains(MEDIA_TYPE))
 }
 
 /// Checks the handshake of RFC 6455, section 4.2.1, and gives `Sec-WebSocket-Accept`.

@@ -1,13 +1,19 @@
 //! Admission as the database decides it: one call, one round trip, one verdict.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use sqlx::FromRow;
 use sqlx::types::Json;
+use tokio::time::Instant;
 
 use super::{Store, StoreError};
 use crate::ids::{InviteId, ParticipantId, SessionId, UserId};
-use crate::room::{self, Entrant, Role};
+use crate::room::{self, Entrant, Role, Who};
+
+/// How long after a lost answer it is taken for certain that none of it is still under way.
+const DOUBTS_SETTLE_AFTER: Duration = Duration::from_secs(3);
 
 /// What somebody shows at the door.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +47,65 @@ pub struct Admitted {
     pub made: Option<Made>,
     /// An invite without a limit of uses by which the person came: its use is counted with the flush.
     pub uncounted_invite: Option<InviteId>,
+}
+
+/// An admission whose answer was lost: the database may have let somebody in whom nobody told so.
+#[derive(Clone, Debug)]
+pub struct Doubtful {
+    session: SessionId,
+    new_id: ParticipantId,
+    resumed: Option<ParticipantId>,
+    user: Option<UserId>,
+    invite_sha256: Option<[u8; 32]>,
+    since: Instant,
+}
+
+impl Doubtful {
+    /// The session.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Whom the admission was for, as far as it was somebody known.
+    pub fn who(&self) -> Who {
+        match (self.resumed, self.user) {
+            (Some(participant), _) => Who::Participant(participant),
+            (None, Some(user)) => Who::User(user),
+            (None, None) => Who::Stranger,
+        }
+    }
+}
+
+/// Notes an admission as doubtful unless its answer arrives, however the wait for it ends.
+struct Doubt<'a> {
+    store: &'a Store,
+    doubtful: Option<Doubtful>,
+}
+
+impl<'a> Doubt<'a> {
+    fn new(store: &'a Store, knock: &Knock<'_>, new_id: ParticipantId) -> Self {
+        let doubtful = Doubtful {
+            session: knock.session,
+            new_id,
+            resumed: knock.resume.map(|(participant, _)| participant),
+            user: knock.user,
+            invite_sha256: knock.invite_sha256,
+            since: Instant::now(),
+        };
+        Self { store, doubtful: Some(doubtful) }
+    }
+
+    fn resolve(mut self) {
+        self.doubtful = None;
+    }
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if let Some(doubtful) = self.doubtful.take() {
+            self.store.doubts.push(doubtful);
+        }
+    }
 }
 
 /// What an admission made.
@@ -118,22 +183,27 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn admit(&self, knock: Knock<'_>) -> Result<Verdict, StoreError> {
+        let new_id = ParticipantId::new();
+        let doubt = Doubt::new(self, &knock, new_id);
         let row: Row = self
             .ask(
-                sqlx::query_as("SELECT * FROM lastseen.admit($1, $2, $3, $4, $5, $6, make_interval(secs => $7), $8, $9, $10)")
-                    .bind(knock.session)
-                    .bind(knock.resume.map(|(participant, _)| participant))
-                    .bind(knock.resume.map(|(_, generation)| generation))
-                    .bind(knock.user)
-                    .bind(knock.invite_sha256.as_ref().map(<[u8; 32]>::as_slice))
-                    .bind(knock.name)
-                    .bind(self.idle.timeout.as_secs_f64())
-                    .bind(self.idle.counts.as_str())
-                    .bind(&self.node)
-                    .bind(ParticipantId::new())
-                    .fetch_one(&self.requests),
+                sqlx::query_as(
+                    "SELECT * FROM lastseen.admit($1, $2, $3, $4, $5, $6, make_interval(secs => $7), $8, $9, $10)",
+                )
+                .bind(knock.session)
+                .bind(knock.resume.map(|(participant, _)| participant))
+                .bind(knock.resume.map(|(_, generation)| generation))
+                .bind(knock.user)
+                .bind(knock.invite_sha256.as_ref().map(<[u8; 32]>::as_slice))
+                .bind(knock.name)
+                .bind(self.idle.timeout.as_secs_f64())
+                .bind(self.idle.counts.as_str())
+                .bind(&self.node)
+                .bind(new_id)
+                .fetch_one(&self.requests),
             )
             .await?;
+        doubt.resolve();
         if row.verdict != "admitted" {
             return Ok(Verdict::Refused(row.verdict, row.detail));
         }
@@ -157,5 +227,41 @@ impl Store {
                 .map(drop)
         })
         .await
+    }
+
+    /// Takes back what admissions may have done whose answers were lost. `is_here` says who has come in
+    /// since by another attempt.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what could not be taken back is tried again next time.
+    pub async fn settle_doubts(&self, is_here: impl Fn(&Doubtful) -> bool) -> Result<(), StoreError> {
+        for _ in 0..self.doubts.len() {
+            let Some(doubtful) = self.doubts.pop() else { break };
+            // A statement that was on its way when the database went away may still be carried out.
+            if doubtful.since.elapsed() < DOUBTS_SETTLE_AFTER {
+                self.doubts.push(doubtful);
+                continue;
+            }
+            let here = is_here(&doubtful);
+            let withdrawn = self
+                .batch(async {
+                    sqlx::query("SELECT lastseen.withdraw_admission($1, $2, $3, $4, $5, $6)")
+                        .bind(doubtful.session)
+                        .bind(doubtful.new_id)
+                        .bind(doubtful.resumed.filter(|_| !here))
+                        .bind(doubtful.user.filter(|_| !here))
+                        .bind(doubtful.invite_sha256.as_ref().map(<[u8; 32]>::as_slice))
+                        .bind(&self.node)
+                        .execute(&self.batches)
+                        .await
+                        .map(drop)
+                })
+                .await;
+            if let Err(error) = withdrawn {
+                self.doubts.push(doubtful);
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 }

@@ -9,9 +9,11 @@ pub mod reading_sessions;
 pub mod schema;
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use crossbeam_queue::SegQueue;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Postgres, Transaction};
 
@@ -21,7 +23,7 @@ use crate::protocol::{Code, Refusal};
 
 /// How long a request waits for the database before it is told to come back: a join is answered
 /// within 2 s whatever the database does.
-const PATIENCE: Duration = Duration::from_millis(1500);
+pub const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// How long a flush or a sweep waits for one statement.
 const BATCH_PATIENCE: Duration = Duration::from_secs(30);
@@ -122,6 +124,8 @@ pub struct Store {
     requests: PgPool,
     /// Of its own, so that stuck requests cannot starve the flush.
     batches: PgPool,
+    /// Admissions whose answers were lost.
+    doubts: Arc<SegQueue<admission::Doubtful>>,
     idle: IdleRule,
     node: String,
 }
@@ -140,7 +144,7 @@ impl Store {
         let options = options.application_name("lastseen");
         let requests = pool(connections, PATIENCE).connect_with(options.clone()).await?;
         let batches = pool(2, BATCH_PATIENCE).connect_lazy_with(options);
-        Ok(Self { requests, batches, idle, node })
+        Ok(Self { requests, batches, doubts: Arc::default(), idle, node })
     }
 
     /// The name of this server in the database.

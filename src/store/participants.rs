@@ -81,11 +81,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn remove_participant(
-        &self,
-        session: SessionId,
-        participant: ParticipantId,
-    ) -> Result<bool, StoreError> {
+    pub async fn remove_participant(&self, session: SessionId, participant: ParticipantId) -> Result<bool, StoreError> {
         self.ask(
             sqlx::query_scalar("SELECT lastseen.remove_participant($1, $2)")
                 .bind(session)

@@ -204,7 +204,9 @@ impl Store {
         self.ask(async {
             let mut transaction = self.begin_as(viewer).await?;
             let page = sqlx::query_as(concat!(
-                "SELECT ", columns!(), " FROM reading_sessions s
+                "SELECT ",
+                columns!(),
+                " FROM reading_sessions s
                  WHERE ($5::uuid IS NULL OR s.id IN (
                         SELECT id FROM reading_sessions WHERE host_user_id = $5
                         UNION SELECT session_id FROM session_participants WHERE user_id = $5))
@@ -241,7 +243,9 @@ impl Store {
                     max_participants = coalesce($4, max_participants),
                     updated_at = now()
                  WHERE id = $1 AND is_active RETURNING *)
-                 SELECT ", columns!(), " FROM s"
+                 SELECT ",
+                columns!(),
+                " FROM s"
             ))
             .bind(id)
             .bind(change.title.is_some())

@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::room::{CloseReason, Registry};
+use crate::store::admission::Doubtful;
 use crate::store::presence::{CHUNK_ROWS, Stale};
 use crate::store::{Store, StoreError};
 
@@ -89,7 +90,12 @@ impl Flusher {
             uses.into_iter().for_each(|(invite, uses)| ledger.invite_used(invite, uses));
             return Err(error);
         }
+        self.store.settle_doubts(|doubtful| self.is_here(doubtful)).await?;
         Ok(written)
+    }
+
+    fn is_here(&self, doubtful: &Doubtful) -> bool {
+        self.registry.find(doubtful.session()).is_some_and(|room| room.recall(doubtful.who()).is_some())
     }
 
     /// Somebody or a whole session was ended behind our back: by another server, cron or SQL.

@@ -44,7 +44,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_task_that_panics_is_started_again_and_stops_when_asked() {
         let (tracker, stop, runs) = (TaskTracker::new(), CancellationToken::new(), Arc::new(AtomicU32::new(0)));
         let counted = Arc::clone(&runs);
