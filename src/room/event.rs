@@ -71,7 +71,7 @@ pub struct Snapshot {
     pub seq: u64,
     /// How many people are here.
     pub occupancy: usize,
-    /// Everybody, in the order in which they came; `None` in a room over its detail limit.
+    /// Everybody, in no order; `None` in a room over its detail limit.
     pub everybody: Option<Vec<Arc<Participant>>>,
     /// The list of everybody as JSON.
     pub text: Encoded,

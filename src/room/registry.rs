@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use dashmap::DashMap;
 
@@ -9,6 +10,9 @@ use super::participant::{CloseReason, Status};
 use super::room::{Room, Session, Shared};
 use crate::clock::Moment;
 use crate::ids::SessionId;
+
+/// How long a room waits for those it was opened for; they may never come.
+const WAIT: Duration = Duration::from_secs(30);
 
 /// The rooms that are in memory: those with somebody in them, or on the way.
 #[derive(Debug)]
@@ -47,9 +51,10 @@ impl Registry {
 
     /// The room of a session, made where it is not in memory.
     pub fn open(&self, session: Session) -> Arc<Room> {
-        let room = Arc::clone(
-            &self.rooms.entry(session.id).or_insert_with(|| Arc::new(Room::new(session, Arc::clone(&self.shared)))),
-        );
+        let room = Arc::clone(&self.rooms.entry(session.id).or_insert_with(|| {
+            self.shared.schedule.add(self.shared.clock.now() + WAIT, session.id);
+            Arc::new(Room::new(session, Arc::clone(&self.shared)))
+        }));
         // Set before `drain` walks the rooms: either the walk finds this room or the flag is seen here.
         if self.is_draining() {
             room.drain();

@@ -140,8 +140,8 @@ struct Inner {
     observers: usize,
     /// The last step that was told.
     seq: u64,
-    /// How many people that step counted.
-    told_occupancy: usize,
+    /// The fewest and the most people that anybody was told of, by that step or a snapshot since.
+    told: (usize, usize),
     /// Who changed since that step, and whether those who knew that step know them.
     pending: IndexMap<ParticipantId, Pending>,
     publish_at: Option<Moment>,
@@ -182,7 +182,7 @@ impl Room {
             reserved: 0,
             observers: 0,
             seq: 0,
-            told_occupancy: 0,
+            told: (0, 0),
             pending: IndexMap::new(),
             publish_at: None,
             wake_at: None,
@@ -526,10 +526,11 @@ impl Room {
         let pending = std::mem::take(&mut inner.pending);
         let limit = self.shared.rules.detail_limit;
         let occupancy = inner.roster.occupancy();
-        let told = std::mem::replace(&mut inner.told_occupancy, occupancy);
-        let diff = match (told > limit, occupancy > limit) {
+        let told = std::mem::replace(&mut inner.told, (occupancy, occupancy));
+        let diff = match (told.1 > limit, occupancy > limit) {
+            // Also where only a snapshot since the last step went without the list.
             (true, false) => return self.send(Event::Refresh),
-            (_, true) if told == occupancy => return,
+            (_, true) if told == (occupancy, occupancy) => return,
             (_, true) => None,
             (false, false) => Some(inner.diff(pending)),
         };
@@ -542,8 +543,9 @@ impl Room {
 
     fn snapshot_of(&self, inner: &mut Inner) -> Arc<Snapshot> {
         let (roster, seq, limit) = (&inner.roster, inner.seq, self.shared.rules.detail_limit);
+        let occupancy = roster.occupancy();
+        inner.told = (inner.told.0.min(occupancy), inner.told.1.max(occupancy));
         let make = || {
-            let occupancy = roster.occupancy();
             let everybody = (occupancy <= limit).then(|| roster.iter().cloned().collect());
             Arc::new(Snapshot { seq, occupancy, everybody, text: Encoded::default() })
         };
@@ -683,3 +685,6 @@ impl Drop for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

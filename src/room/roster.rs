@@ -223,7 +223,10 @@ impl Roster {
     /// A connection says goodbye. Somebody whose last one it is leaves at once.
     pub fn leave(&mut self, id: ParticipantId, connection: ConnectionId) -> Option<Change> {
         let person = self.people.get_mut(&id)?;
-        if person.connections.iter().all(|(open, _)| *open == connection) {
+        if person.connections.iter().all(|(open, _)| *open != connection) {
+            return None;
+        }
+        if person.connections.len() == 1 {
             return self.remove(id, LeaveReason::Left);
         }
         person.connections.retain(|(open, _)| *open != connection);
