@@ -14,9 +14,11 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Sockets;
 use super::pace::{Pace, Verdict};
+use super::limits::Permit;
 use super::pulse::Pulse;
 use super::stream::Counted;
 use crate::auth::admission::Admission;
@@ -154,27 +156,54 @@ pub async fn refuse(sockets: &Sockets, line: Line, refusal: Refusal) {
     farewell(line.open().await, &End::Refused(refusal)).await;
 }
 
-/// Serves a connection until it ends.
-pub async fn serve(sockets: Arc<Sockets>, line: Line, joined: Joined, welcomed: Welcomed) {
-    let started = tokio::time::Instant::now();
-    let (connection, session) = (joined.seat.connection(), joined.seat.room().id());
-    let participant = joined.seat.participant();
-    let (socket, end, beats) = Connection::open(&sockets, line, joined, welcomed).await;
-    sockets.metrics.connection_ends(end.word()).inc();
-    tracing::info!(
-        %session,
-        participant = participant.as_ref().map(tracing::field::display),
-        %connection,
-        reason = end.word(),
-        seconds = started.elapsed().as_secs_f64(),
-        beats,
-        "connection ended"
-    );
-    farewell(socket, &end).await;
+/// What a connection holds from before its upgrade to its end.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the types say it")]
+pub struct Held {
+    pub permit: Permit,
+    pub token: TaskTrackerToken,
 }
 
-struct Connection<'a> {
-    sockets: &'a Sockets,
+/// Welcomes somebody who has joined and leaves the connection to a task of its own.
+///
+/// That task is fresh and does nothing but serve: a task is as large as the largest thing that it ever
+/// does, for as long as it lives, and most of what a connection costs is that.
+pub async fn welcome(sockets: Arc<Sockets>, line: Line, joined: Joined, welcomed: Welcomed, held: Held) {
+    let Joined { seat, snapshot, events } = joined;
+    let now = sockets.clock.now();
+    let text = {
+        let welcome = Welcome {
+            you: seat.participant(),
+            connection_id: seat.connection(),
+            resume: welcomed.resume.as_deref(),
+            session: &welcomed.session,
+        };
+        sockets.frames.welcome(&welcome, &snapshot, seat.shown().as_deref())
+    };
+    // The welcome is large and goes out on a WebSocket of its own, whose write buffer ends with it.
+    let mut first = websocket(Counted::new(line.stream), Vec::new()).await;
+    let sent = write(&mut first, sockets.timings.write_timeout, [Message::Text(text)]).await;
+    let connection = Box::new(Connection {
+        socket: websocket(first.into_inner(), line.early).await,
+        seat,
+        events,
+        told: snapshot.seq,
+        pulse: Pulse::new(&sockets.timings, welcomed.until, now),
+        pace: Pace::new(),
+        bad_frames: 0,
+        beats: 0,
+        started: now,
+        sockets,
+        _held: held,
+    });
+    match sent {
+        Ok(()) => drop(tokio::spawn(connection.serve())),
+        Err(end) => connection.end(end).await,
+    }
+}
+
+struct Connection {
+    sockets: Arc<Sockets>,
     socket: WebSocket,
     seat: Seat,
     events: Receiver<Event>,
@@ -184,48 +213,35 @@ struct Connection<'a> {
     pace: Pace,
     bad_frames: u8,
     beats: u64,
+    started: Moment,
+    _held: Held,
 }
 
-impl<'a> Connection<'a> {
-    /// Welcomes the client, runs the loop, and gives the seat back.
-    async fn open(sockets: &'a Sockets, line: Line, joined: Joined, welcomed: Welcomed) -> (WebSocket, End, u64) {
-        let Joined { seat, snapshot, events } = joined;
-        let now = sockets.clock.now();
-        let text = {
-            let welcome = Welcome {
-                you: seat.participant(),
-                connection_id: seat.connection(),
-                resume: welcomed.resume.as_deref(),
-                session: &welcomed.session,
-            };
-            sockets.frames.welcome(&welcome, &snapshot, seat.shown().as_deref())
-        };
-        // The welcome is large and goes out on a WebSocket of its own, whose write buffer ends with it.
-        let (early, mut first) = (line.early, websocket(Counted::new(line.stream), Vec::new()).await);
-        let sent = write(&mut first, sockets.timings.write_timeout, [Message::Text(text)]).await;
-        let mut connection = Connection {
-            sockets,
-            socket: websocket(first.into_inner(), early).await,
-            seat,
-            events,
-            told: snapshot.seq,
-            pulse: Pulse::new(&sockets.timings, welcomed.until, now),
-            pace: Pace::new(),
-            bad_frames: 0,
-            beats: 0,
-        };
-        drop(snapshot);
-        drop((welcomed.session, welcomed.resume));
-        let end = match sent {
-            Ok(()) => connection.run().await,
-            Err(end) => end,
-        };
-        let Connection { socket, seat, beats, .. } = connection;
+impl Connection {
+    async fn serve(mut self: Box<Self>) {
+        let end = self.run().await;
+        // Needs more room than serving does, and only now.
+        Box::pin(self.end(end)).await;
+    }
+
+    /// Gives the seat back, says so, and says goodbye.
+    async fn end(self: Box<Self>, end: End) {
+        let Self { sockets, socket, seat, beats, started, _held, .. } = *self;
+        sockets.metrics.connection_ends(end.word()).inc();
+        tracing::info!(
+            session = %seat.room().id(),
+            participant = seat.participant().map(tracing::field::display),
+            connection = %seat.connection(),
+            reason = end.word(),
+            seconds = sockets.clock.now().since(started).as_secs_f64(),
+            beats,
+            "connection ended"
+        );
         match end {
             End::Left | End::ClosedNormally => seat.leave(),
             _ => drop(seat),
         }
-        (socket, end, beats)
+        farewell(socket, &end).await;
     }
 
     async fn run(&mut self) -> End {
@@ -261,7 +277,7 @@ impl<'a> Connection<'a> {
             Message::Text(text) => self.hear_text(&text, now).await,
             // Answered by the library; what it queued must leave.
             Message::Ping(_) => {
-                self.keep_pace()?;
+                self.keeps_pace().await?;
                 self.send([]).await
             }
             Message::Pong(payload) => {
@@ -283,15 +299,8 @@ impl<'a> Connection<'a> {
         if text.len() > self.sockets.timings.max_message_bytes {
             return Err(End::Broken(CloseCode::Size));
         }
-        match self.pace.frame() {
-            Verdict::Fine => {}
-            Verdict::Tell(wait) => {
-                let refusal = Refusal::from(Code::RateLimited).retry_after(wait);
-                self.sockets.metrics.refusals(refusal.code.as_str()).inc();
-                return self.send([Message::Text(v1::error(&refusal, None))]).await;
-            }
-            Verdict::Ignore => return Ok(()),
-            Verdict::End(wait) => return Err(End::Refused(Refusal::from(Code::RateLimited).retry_after(wait))),
+        if !self.keeps_pace().await? {
+            return Ok(());
         }
         match v1::decode(text) {
             Ok(ClientFrame::Beat { reference, active }) => {
@@ -330,11 +339,19 @@ impl<'a> Connection<'a> {
         self.send([Message::Text(v1::error(&refusal, bad.reference))]).await
     }
 
-    /// A Ping of the client's counts as a frame, or it would be the free way to keep the server busy.
-    fn keep_pace(&mut self) -> Result<(), End> {
+    /// Whether a frame is to be served. A Ping of the client's counts as one, or it would be the free
+    /// way to keep the server busy.
+    async fn keeps_pace(&mut self) -> Result<bool, End> {
         match self.pace.frame() {
+            Verdict::Fine => Ok(true),
+            Verdict::Tell(wait) => {
+                let refusal = Refusal::from(Code::RateLimited).retry_after(wait);
+                self.sockets.metrics.refusals(refusal.code.as_str()).inc();
+                self.send([Message::Text(v1::error(&refusal, None))]).await?;
+                Ok(false)
+            }
+            Verdict::Ignore => Ok(false),
             Verdict::End(wait) => Err(End::Refused(Refusal::from(Code::RateLimited).retry_after(wait))),
-            _ => Ok(()),
         }
     }
 

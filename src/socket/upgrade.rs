@@ -15,12 +15,10 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
 use super::Sockets;
-use super::connection::{self, Line};
-use super::limits::Permit;
+use super::connection::{self, Held, Line};
 use crate::auth::admission::{Admission, Credentials, join_refusal};
 use crate::auth::client_address::client_address;
 use crate::ids::SessionId;
@@ -61,7 +59,7 @@ pub async fn upgrade(
     }
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip()).ok_or(Code::Internal)?;
     let address = client_address(peer, request.headers(), &sockets.trusted_proxies);
-    let held = Held { _permit: sockets.limits.take(address)?, _token: sockets.tracker.token() };
+    let held = Held { permit: sockets.limits.take(address)?, token: sockets.tracker.token() };
 
     let shown = credentials(&request);
     let admitted = admit(&sockets, &id, shown).await;
@@ -73,28 +71,21 @@ pub async fn upgrade(
     let response = switching(&accept, offered(request.headers()).any(|protocol| protocol == SUBPROTOCOL));
     let on_upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or(Code::Internal)?;
     tokio::spawn(async move {
-        let Some((stream, early)) = upgraded(on_upgrade).await else { return };
-        // A fresh task: this one is as large as a handshake needs, for as long as it lives.
-        tokio::spawn(start(sockets, Line::new(stream, early), admitted, held));
+        if let Some((stream, early)) = upgraded(on_upgrade).await {
+            start(sockets, Line::new(stream, early), admitted, held).await;
+        }
     });
     Ok(response)
 }
 
-/// What a connection holds from before its upgrade to its end.
-struct Held {
-    _permit: Permit,
-    _token: TaskTrackerToken,
-}
-
 async fn start(sockets: Arc<Sockets>, line: Line, admitted: Result<Admittance, Refusal>, held: Held) {
-    let _held = held;
     let joined = match admitted {
         Ok(admittance) => admittance.enter(&sockets).await,
         Err(refusal) => Err(refusal),
     };
     match joined {
-        Ok((joined, welcome)) => Box::pin(connection::serve(sockets, line, joined, welcome)).await,
-        Err(refusal) => Box::pin(connection::refuse(&sockets, line, refusal)).await,
+        Ok((joined, welcomed)) => connection::welcome(sockets, line, joined, welcomed, held).await,
+        Err(refusal) => connection::refuse(&sockets, line, refusal).await,
     }
 }
 
