@@ -97,11 +97,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         if !bytes.is_empty() && !is_json {
             return Err(Refusal::invalid("body", "must be JSON, with Content-Type: application/json"));
         }
+        // A list is refused here: serde would take its items for the fields in order.
+        if text.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Refusal::invalid("body", "must be a JSON object"));
+        }
         let mut deserializer = serde_json::Deserializer::from_slice(text);
         let body = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
             let path = error.path().to_string();
             let message = error.inner().to_string();
-            let field = unknown_field(&message).unwrap_or(if path == "." { "body" } else { &path });
+            // Where the text ends too early, or is no JSON outside of any field, it is no field's fault.
+            let whole = path == "." || path == "?" || error.inner().is_eof();
+            let field = unknown_field(&message).unwrap_or(if whole { "body" } else { &path });
             Refusal::invalid(field, without_place(&message))
         })?;
         deserializer.end().map_err(|_| Refusal::invalid("body", "must be one JSON object and nothing else"))?;

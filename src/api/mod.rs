@@ -77,6 +77,9 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/v1/invites/{token}", get(invites::inspect))
         .route("/v1/admin/sweep", post(admin::sweep))
         .route("/v1/admin/stats", get(admin::stats))
+        // Here and not only for all routes in `finish`: set later it would take the place of what the
+        // layers answer, and a browser's preflight is a method that no route allows.
+        .method_not_allowed_fallback(async || Refusal::from(Code::MethodNotAllowed))
         .layer(cors(&api))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));

@@ -59,7 +59,7 @@ pub async fn open(
     let host = match caller {
         Caller::User { id, name, .. } => Some((id, name)),
         Caller::Service => None,
-        Caller::Anonymous if api.guest_hosts => None,
+        Caller::Anonymous | Caller::Guest(_) if api.guest_hosts => None,
         Caller::Anonymous | Caller::Guest(_) => {
             return Err(Refusal::new(Code::Unauthenticated, "A JWT is needed to open a session on this server."));
         }
@@ -213,9 +213,12 @@ pub async fn close(
 ) -> Result<Json<Session>, Refusal> {
     let member = api.host(&caller, id).await?;
     let reason = member.close_reason();
-    let Some(session) = api.store.close_session(id, reason).await? else {
+    let Some(mut session) = api.store.close_session(id, reason).await? else {
         return Err(closed(&api, &member.session, id).await);
     };
+    // The row's own stamps may lag behind its people, who are the truth.
+    session.last_seen_at = session.last_seen_at.max(member.session.last_seen_at);
+    session.last_activity_at = session.last_activity_at.max(member.session.last_activity_at);
     api.registry.close(id, reason);
     Ok(Json(session.shown(api.store.idle())))
 }

@@ -58,6 +58,10 @@ impl IntoResponse for Refusal {
         if status.as_u16() == 401 {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        // RFC 9110, section 15.5.22: the answer names what to change to.
+        if status.as_u16() == 426 {
+            response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        }
         response.extensions_mut().insert(Refused(self.code));
         response
     }

@@ -220,6 +220,10 @@ fn pool(connections: u32, patience: Duration) -> PgPoolOptions {
 /// # Errors
 /// Says what is wrong without repeating the URL, which holds a password.
 pub fn connect_options(url: &str) -> Result<PgConnectOptions, String> {
+    // sqlx takes any scheme, and would ask the port of another database.
+    let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
     PgConnectOptions::from_str(url)
-        .map_err(|_| "DATABASE_URL is not of the form postgres://user:password@host:port/database".to_owned())
+        .ok()
+        .filter(|_| is_postgres)
+        .ok_or_else(|| "DATABASE_URL is not of the form postgres://user:password@host:port/database".to_owned())
 }

@@ -49,6 +49,11 @@ pub enum SchemaError {
 /// [`SchemaError`], with nothing applied by halves.
 pub async fn migrate(options: &PgConnectOptions) -> Result<(), SchemaError> {
     let mut connection = connect(options).await?;
+    // That what is there already is skipped is no news for the log.
+    sqlx::query("SET client_min_messages = warning")
+        .execute(&mut connection)
+        .await
+        .map_err(|error| SchemaError::Failed(one_line(&error)))?;
     match MIGRATIONS.run(&mut connection).await {
         Ok(()) => {}
         Err(MigrateError::VersionMissing(version)) => return Err(SchemaError::Newer(version)),

@@ -242,7 +242,7 @@ const ROLES: &str = "
 DO $$
 BEGIN
     IF to_regrole('lastseen_service') IS NULL THEN
-        CREATE ROLE lastseen_service NOLOGIN NOSUPERUSER NOBYPASSRLS;
+        CREATE ROLE lastseen_service NOLOGIN NOINHERIT NOSUPERUSER NOBYPASSRLS;
     END IF;
     IF to_regrole('lastseen_app') IS NULL THEN
         CREATE ROLE lastseen_app LOGIN NOSUPERUSER NOBYPASSRLS IN ROLE lastseen_service;
