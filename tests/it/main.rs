@@ -3,4 +3,22 @@
 
 mod harness;
 
+mod architecture;
+mod commands;
+mod connections;
+mod database_away;
+mod flush;
+mod identity;
+mod invites;
+mod large_rooms;
+mod limits;
+mod liveness;
+mod malformed;
+mod operations;
 mod presence;
+mod reading_sessions;
+mod refusals;
+mod rounds;
+mod row_security;
+mod start_stop;
+mod sweep;

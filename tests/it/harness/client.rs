@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -43,7 +43,8 @@ impl Join {
     }
 
     pub fn request(&self, address: SocketAddr, session: &str) -> Request {
-        let mut url = reqwest::Url::parse(&format!("ws://{address}/v1/reading-sessions/{session}/ws?{}", self.more)).expect("a URL");
+        let mut url = reqwest::Url::parse(&format!("ws://{address}/v1/reading-sessions/{session}/ws?{}", self.more))
+            .expect("a URL");
         for (key, value) in [("invite", &self.invite), ("name", &self.name), ("resume", &self.resume)] {
             if let Some(value) = value {
                 url.query_pairs_mut().append_pair(key, value);
@@ -83,6 +84,8 @@ pub struct Client {
     pub heard: Vec<Value>,
     /// Steps that were missing; stays empty where the server is right.
     pub gaps: Vec<(u64, u64)>,
+    /// How often the server pinged.
+    pub pings: u64,
 }
 
 /// A step of a client: a frame, or the end.
@@ -95,9 +98,14 @@ pub enum Step {
 impl Client {
     /// Connects without waiting for a welcome.
     pub async fn connect(address: SocketAddr, session: &str, join: &Join) -> Result<Self, Error> {
-        let stream = TcpStream::connect(address).await?;
+        Self::over(TcpStream::connect(address).await?, session, join).await
+    }
+
+    /// The same over a TCP stream of the test's making.
+    pub async fn over(stream: TcpStream, session: &str, join: &Join) -> Result<Self, Error> {
         stream.set_nodelay(true)?;
-        let (socket, _) = tokio_tungstenite::client_async(join.request(address, session), stream).await?;
+        let request = join.request(stream.peer_addr()?, session);
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
         Ok(Self {
             socket,
             welcome: Value::Null,
@@ -106,6 +114,7 @@ impl Client {
             occupancy: 0,
             heard: Vec::new(),
             gaps: Vec::new(),
+            pings: 0,
         })
     }
 
@@ -147,23 +156,79 @@ impl Client {
 
     /// The next frame or the end. Pings are answered while this waits.
     pub async fn step(&mut self) -> Step {
-        timeout(PATIENCE, self.step_without_end()).await.unwrap_or_else(|_| panic!("nothing came; heard so far: {:?}", self.heard))
+        timeout(PATIENCE, self.step_without_end())
+            .await
+            .unwrap_or_else(|_| panic!("nothing came; heard so far: {:?}", self.heard))
     }
 
     async fn step_without_end(&mut self) -> Step {
         loop {
-            match self.socket.next().await {
-                Some(Ok(Message::Text(text))) => {
-                    let frame: Value = serde_json::from_str(&text).expect("JSON");
-                    self.fold(&frame);
-                    self.heard.push(frame.clone());
-                    return Step::Frame(frame);
-                }
-                Some(Ok(Message::Close(frame))) => return Step::Ended(self.end(frame)),
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Step::Ended(self.end(None)),
+            if let Some(step) = self.message().await {
+                return step;
             }
         }
+    }
+
+    /// The next message, a step or not.
+    async fn message(&mut self) -> Option<Step> {
+        match self.socket.next().await {
+            Some(Ok(Message::Text(text))) => {
+                let frame: Value = serde_json::from_str(&text).expect("JSON");
+                self.fold(&frame);
+                self.heard.push(frame.clone());
+                Some(Step::Frame(frame))
+            }
+            Some(Ok(Message::Close(frame))) => Some(Step::Ended(self.end(frame))),
+            Some(Ok(Message::Ping(_))) => {
+                self.pings += 1;
+                None
+            }
+            Some(Ok(_)) => None,
+            Some(Err(_)) | None => Some(Step::Ended(self.end(None))),
+        }
+    }
+
+    /// Reads until this many more Pings came. All but the last are answered by then; the answer to
+    /// that one leaves with the next read.
+    pub async fn pinged(&mut self, times: u64) {
+        let enough = self.pings + times;
+        let wait = async {
+            while self.pings < enough {
+                if let Some(Step::Ended(ended)) = self.message().await {
+                    panic!("ended instead of being pinged: {ended:?}");
+                }
+            }
+        };
+        timeout(PATIENCE, wait).await.expect("Pings");
+    }
+
+    /// Reads what is here already, without waiting.
+    pub fn drain(&mut self) {
+        while let Some(step) = self.step_without_end().now_or_never() {
+            if let Step::Ended(ended) = step {
+                panic!("ended: {ended:?}");
+            }
+        }
+    }
+
+    /// What the diffs that were heard said of somebody, in order: `join` and `update` with the person
+    /// as it was then, `leave` with the reason.
+    pub fn told_of(&self, person: Uuid) -> Vec<(&'static str, Value)> {
+        let mut told = Vec::new();
+        for diff in self.heard.iter().filter(|frame| frame["type"] == "diff") {
+            for (key, word) in [("joins", "join"), ("updates", "update"), ("leaves", "leave")] {
+                let about = list(&diff[key]).filter(|entry| id(&entry["id"]) == person);
+                told.extend(
+                    about.map(|entry| (word, if word == "leave" { entry["reason"].clone() } else { entry.clone() })),
+                );
+            }
+        }
+        told
+    }
+
+    /// How many frames of this type were heard.
+    pub fn count(&self, kind: &str) -> usize {
+        self.heard.iter().filter(|frame| frame["type"] == kind).count()
     }
 
     fn end(&self, frame: Option<CloseFrame>) -> Ended {
@@ -207,7 +272,8 @@ impl Client {
     pub async fn sees(&mut self, ids: &[Uuid]) {
         let mut expected = ids.to_vec();
         expected.sort_unstable();
-        self.until(&format!("seeing {expected:?}"), |client| client.view.keys().copied().eq(expected.iter().copied())).await;
+        self.until(&format!("seeing {expected:?}"), |client| client.view.keys().copied().eq(expected.iter().copied()))
+            .await;
     }
 
     /// Reads what came by the time a beat is answered: everything that was sent before.
@@ -231,9 +297,20 @@ impl Client {
     }
 
     /// Says goodbye as a browser does.
-    pub async fn close(mut self) -> Ended {
-        let goodbye = CloseFrame { code: 1000.into(), reason: "".into() };
-        self.socket.send(Message::Close(Some(goodbye))).await.expect("sent");
+    pub async fn close(self) -> Ended {
+        self.close_with(Some(1000)).await
+    }
+
+    /// Closes with this code, or with none, which the other side calls 1005.
+    pub async fn close_with(mut self, code: Option<u16>) -> Ended {
+        let goodbye = code.map(|code| CloseFrame { code: code.into(), reason: "".into() });
+        self.socket.send(Message::Close(goodbye)).await.expect("sent");
+        self.ended().await
+    }
+
+    /// Says goodbye by a frame.
+    pub async fn leave(mut self) -> Ended {
+        self.send(json!({"type": "leave"})).await;
         self.ended().await
     }
 

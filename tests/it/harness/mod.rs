@@ -4,7 +4,9 @@
 pub mod client;
 pub mod cluster;
 pub mod process;
+pub mod raw;
 pub mod rest;
+pub mod rows;
 pub mod server;
 
 use std::time::Duration;
@@ -15,6 +17,14 @@ pub use server::TestServer;
 /// How long a test waits for a condition. Long, since machines are slow; a test that passes never
 /// waits that long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Flags under which nothing changes by itself: no Ping, nobody idle, nobody dead.
+pub const QUIET: [&str; 6] = ["--ping-interval", "10m", "--dead-after", "20m", "--idle-after", "1h"];
+
+/// [`QUIET`] and these flags.
+pub fn quiet<'a>(flags: &[&'a str]) -> Vec<&'a str> {
+    QUIET.iter().chain(flags).copied().collect()
+}
 
 /// Waits until `condition` gives a value.
 pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {

@@ -7,6 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::PATIENCE;
@@ -15,6 +16,8 @@ use super::rest::Rest;
 /// A running `lastseen`.
 pub struct Process {
     child: Child,
+    /// Reads the log all the time, or a talkative server would wait for its reader.
+    log: JoinHandle<String>,
     pub address: SocketAddr,
     pub rest: Rest,
 }
@@ -48,16 +51,25 @@ impl Process {
     /// Starts `lastseen serve` with these flags and waits until it listens.
     pub async fn serve(flags: &[&str]) -> Self {
         let arguments: Vec<_> = ["serve", "--listen", "127.0.0.1:0"].into_iter().chain(flags.iter().copied()).collect();
-        let mut child = lastseen(&arguments).spawn().expect("it starts");
+        Self::start(lastseen(&arguments)).await
+    }
+
+    /// Starts a command that serves and waits until it listens.
+    pub async fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("it starts");
+        let mut log = child.stderr.take().expect("its log");
+        let log = tokio::spawn(async move {
+            let mut said = String::new();
+            log.read_to_string(&mut said).await.expect("its log is text");
+            said
+        });
         let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
         let line = timeout(PATIENCE, lines.next_line()).await.expect("it listens in time").expect("its output");
         let Some(line) = line else {
-            let mut said = String::new();
-            let _ = child.stderr.take().expect("its log").read_to_string(&mut said).await;
-            panic!("it ended before it listened: {said}");
+            panic!("it ended before it listened: {}", log.await.unwrap_or_default());
         };
         let address = line.strip_prefix("listening on http://").expect("the first line").parse().expect("an address");
-        Self { child, address, rest: Rest::new(address) }
+        Self { child, log, address, rest: Rest::new(address) }
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -65,11 +77,9 @@ impl Process {
         kill(Pid::from_raw(pid), signal).expect("signalled");
     }
 
-    /// Waits for its end; the log is what it wrote since it listened.
+    /// Waits for its end.
     pub async fn finished(mut self) -> Finished {
-        let mut stderr = String::new();
-        let mut log = self.child.stderr.take().expect("its log");
-        timeout(PATIENCE, log.read_to_string(&mut stderr)).await.expect("it ends in time").expect("its log");
+        let stderr = timeout(PATIENCE, self.log).await.expect("it ends in time").expect("its log");
         let status = timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("its status");
         Finished { status, stdout: String::new(), stderr }
     }

@@ -1,13 +1,16 @@
 //! The HTTP interface, as an app developer calls it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use lastseen::auth::jwt::{self, JwtRole};
+use reqwest::redirect::Policy;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::client::Join;
 use super::server::SECRET;
 
 /// An answer of the HTTP interface.
@@ -31,7 +34,10 @@ impl Answer {
     pub fn refused(self, status: u16, code: &str) -> String {
         assert_eq!((self.status.as_u16(), self.body["code"].as_str()), (status, Some(code)), "{}", self.body);
         assert_eq!(self.headers["content-type"], "application/problem+json");
-        assert_eq!((self.body["type"].as_str(), self.body["status"].as_u64()), (Some("about:blank"), Some(status.into())));
+        assert_eq!(
+            (self.body["type"].as_str(), self.body["status"].as_u64()),
+            (Some("about:blank"), Some(status.into()))
+        );
         assert!(self.body["title"].is_string());
         self.body["detail"].as_str().expect("a detail").to_owned()
     }
@@ -55,7 +61,8 @@ pub struct Opened {
 
 impl Rest {
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, http: reqwest::Client::builder().no_proxy().build().expect("a client") }
+        let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build().expect("a client");
+        Self { address, http }
     }
 
     /// Calls with a token or none, with a JSON body or none (`Value::Null`).
@@ -67,11 +74,24 @@ impl Rest {
         if !body.is_null() {
             request = request.json(&body);
         }
-        let response = request.send().await.expect("an answer");
-        let (status, headers) = (response.status(), response.headers().clone());
-        let text = response.text().await.expect("a body");
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Answer { status, headers, body }
+        answer(request).await
+    }
+
+    /// Calls with these headers and this body, byte for byte.
+    pub async fn raw(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+        let mut request = self.http.request(method, format!("http://{}{path}", self.address)).body(body.into());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answer(request).await
+    }
+
+    /// A handshake by a client that would rather read a refusal as an HTTP answer.
+    pub async fn handshake(&self, session: &str, join: &Join) -> Answer {
+        let (parts, ()) = join.request(self.address, session).into_parts();
+        let url = parts.uri.to_string().replacen("ws://", "http://", 1);
+        let request = self.http.get(url).headers(parts.headers).header("accept", "application/problem+json");
+        answer(request).await
     }
 
     pub async fn get(&self, path: &str, token: Option<&str>) -> Answer {
@@ -80,6 +100,14 @@ impl Rest {
 
     pub async fn post(&self, path: &str, token: Option<&str>, body: Value) -> Answer {
         self.call(Method::POST, path, token, body).await
+    }
+
+    pub async fn patch(&self, path: &str, token: Option<&str>, body: Value) -> Answer {
+        self.call(Method::PATCH, path, token, body).await
+    }
+
+    pub async fn delete(&self, path: &str, token: Option<&str>) -> Answer {
+        self.call(Method::DELETE, path, token, Value::Null).await
     }
 
     /// Opens a session as a guest.
@@ -122,6 +150,23 @@ impl Rest {
     }
 }
 
+async fn answer(request: reqwest::RequestBuilder) -> Answer {
+    let response = request.send().await.expect("an answer");
+    let (status, headers) = (response.status(), response.headers().clone());
+    // After a switch of protocols there is no body that would end.
+    let text = match status {
+        StatusCode::SWITCHING_PROTOCOLS => String::new(),
+        _ => response.text().await.expect("a body"),
+    };
+    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    Answer { status, headers, body }
+}
+
+/// The keys of an object, to see that there are these and no others.
+pub fn keys(object: &Value) -> BTreeSet<&str> {
+    object.as_object().unwrap_or_else(|| panic!("{object} is no object")).keys().map(String::as_str).collect()
+}
+
 /// A token of the service.
 pub fn service() -> String {
     jwt::issue(SECRET.as_bytes(), None, None, JwtRole::Service, None, Duration::from_secs(3600))
@@ -135,4 +180,15 @@ pub fn user(id: Uuid, name: &str) -> String {
 /// A token of a user that is good for this long.
 pub fn user_for(id: Uuid, name: &str, ttl: Duration) -> String {
     jwt::issue(SECRET.as_bytes(), Some(id), Some(name), JwtRole::Authenticated, None, ttl)
+}
+
+/// A token with these claims, signed with the tests' secret.
+pub fn sign(claims: &Value) -> String {
+    use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+    encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(SECRET.as_bytes())).expect("a token")
+}
+
+/// The present second of Unix time, and so many on.
+pub fn seconds_from_now(offset: i64) -> i64 {
+    jsonwebtoken::get_current_timestamp().cast_signed() + offset
 }

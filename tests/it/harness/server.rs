@@ -9,7 +9,8 @@ use lastseen::server::Server;
 use uuid::Uuid;
 
 use super::cluster::TestDatabase;
-use super::rest::Rest;
+use super::rest::{Opened, Rest, service};
+use super::{Client, Join};
 
 /// The secret of all test servers.
 pub const SECRET: &str = "a secret of the tests that is long enough";
@@ -23,10 +24,23 @@ struct Cli {
 /// Settings with these flags, on this database.
 pub fn settings(database: &TestDatabase, flags: &[&str]) -> Settings {
     let url = database.url();
-    let base = ["lastseen", "--listen", "127.0.0.1:0", "--database-url", &url, "--jwt-secret", SECRET, "--node", "test"];
-    let defaults = ["--diff-interval", "20ms", "--flush-interval", "200ms", "--database-connections", "5", "--max-sessions-per-minute", "100000", "--data-dir", "/nonexistent"];
+    let base = ["lastseen", "--listen", "127.0.0.1:0", "--database-url", &url, "--node", "test"];
+    let defaults = [
+        "--diff-interval",
+        "20ms",
+        "--flush-interval",
+        "200ms",
+        "--database-connections",
+        "5",
+        "--max-sessions-per-minute",
+        "100000",
+        "--data-dir",
+        "/nonexistent",
+    ];
+    // A server with public keys takes no secret of ours: it makes its own in its data directory.
+    let secret: &[_] = if flags.contains(&"--jwks") { &[] } else { &["--jwt-secret", SECRET] };
     // The last one of a flag wins.
-    let arguments = base.iter().chain(&defaults).chain(flags);
+    let arguments = base.iter().chain(secret).chain(&defaults).chain(flags);
     let arguments = with_last_flags(arguments.copied());
     Cli::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).settings
 }
@@ -37,12 +51,15 @@ fn with_last_flags<'a>(arguments: impl Iterator<Item = &'a str>) -> Vec<&'a str>
     let mut index = 0;
     while index < arguments.len() {
         let flag = arguments[index];
-        let has_value = flag.starts_with("--") && !flag.contains('=') && arguments.get(index + 1).is_some_and(|next| !next.starts_with("--"));
+        let has_value = flag.starts_with("--")
+            && !flag.contains('=')
+            && arguments.get(index + 1).is_some_and(|next| !next.starts_with("--"));
         let name = flag.split('=').next().unwrap_or(flag);
         if name.starts_with("--")
             && let Some(earlier) = kept.iter().position(|other| other.split('=').next() == Some(name))
         {
-            let earlier_has_value = !kept[earlier].contains('=') && kept.get(earlier + 1).is_some_and(|next| !next.starts_with("--"));
+            let earlier_has_value =
+                !kept[earlier].contains('=') && kept.get(earlier + 1).is_some_and(|next| !next.starts_with("--"));
             kept.drain(earlier..=earlier + usize::from(earlier_has_value));
         }
         kept.push(flag);
@@ -85,6 +102,16 @@ impl TestServer {
         self.server.address()
     }
 
+    /// A guest who joins by the session's invite.
+    pub async fn guest(&self, session: &Opened, name: &str) -> Client {
+        Client::join(self.address(), session.id, &Join::invite(&session.invite, name)).await
+    }
+
+    /// The service, which watches and is not seen.
+    pub async fn observer(&self, session: &Opened) -> Client {
+        Client::join(self.address(), session.id, &Join::token(&service())).await
+    }
+
     /// Stops the server in good order and gives its database to the next one.
     pub async fn stop(self) -> TestDatabase {
         self.server.stop().await;
@@ -101,14 +128,17 @@ impl TestServer {
 
     /// Makes a session look as if nobody was seen in it for this many seconds.
     pub async fn age(&self, session: Uuid, seconds: f64) {
+        // At once, or a sweep in between would find people in it and set the session right.
+        let mut transaction = self.database.pool.begin().await.expect("a transaction");
         for query in [
             "UPDATE reading_sessions SET last_seen_at = now() - make_interval(secs => $2),
                 last_activity_at = now() - make_interval(secs => $2) WHERE id = $1",
             "UPDATE session_participants SET last_seen_at = now() - make_interval(secs => $2),
                 last_activity_at = now() - make_interval(secs => $2) WHERE session_id = $1",
         ] {
-            sqlx::query(query).bind(session).bind(seconds).execute(&self.database.pool).await.expect("an update");
+            sqlx::query(query).bind(session).bind(seconds).execute(&mut *transaction).await.expect("an update");
         }
+        transaction.commit().await.expect("aged");
     }
 }
 

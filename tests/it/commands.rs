@@ -1,0 +1,382 @@
+//! The program's commands: settings, the ways in which a start fails, `migrate`, `sweep`, `token`.
+
+use std::collections::HashMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use crate::harness::cluster::TestDatabase;
+use crate::harness::process::{Finished, Process, lastseen, run};
+use crate::harness::rest::service;
+use crate::harness::rows::{person, stored};
+use crate::harness::server::SECRET;
+use crate::harness::{Client, Join, TestServer, eventually};
+
+/// In every database URL here; never in what the program says.
+const PASSWORD: &str = "very-secret-word";
+
+/// Runs `lastseen serve` where it cannot start, and gives the one line that it says.
+async fn fails_to_serve(flags: &[&str], code: i32) -> String {
+    let base = ["serve", "--listen", "127.0.0.1:0", "--jwt-secret", SECRET];
+    one_line(&run(&base.into_iter().chain(flags.iter().copied()).collect::<Vec<_>>()).await, code)
+}
+
+/// The one line on standard error of a command that failed.
+#[track_caller]
+fn one_line(finished: &Finished, code: i32) -> String {
+    assert_eq!((finished.status.code(), finished.stdout.as_str()), (Some(code), ""), "{}", finished.stderr);
+    let lines: Vec<_> = finished.stderr.lines().collect();
+    assert_eq!(lines.len(), 1, "{}", finished.stderr);
+    assert!(!finished.stderr.contains(PASSWORD) && !finished.stderr.contains(SECRET), "{}", finished.stderr);
+    lines[0].strip_prefix("lastseen: ").expect("the program's name").to_owned()
+}
+
+/// What `lastseen serve --help` says of each flag.
+async fn help() -> HashMap<String, String> {
+    let help = run(&["serve", "--help"]).await;
+    assert_eq!(help.status.code(), Some(0), "{}", help.stderr);
+    let mut flags: HashMap<String, String> = HashMap::new();
+    let mut current = None;
+    for line in help.stdout.lines() {
+        // Text that is wrapped stands further to the right than the flags.
+        if let Some(flag) = line.strip_prefix("      --") {
+            current = flag.split(['=', '[', ' ']).next().map(str::to_owned);
+        }
+        if let Some(name) = &current {
+            let text = flags.entry(name.clone()).or_default();
+            text.push_str(line.trim());
+            text.push(' ');
+        }
+    }
+    flags
+}
+
+#[tokio::test]
+async fn the_help_lists_every_setting_with_its_default_and_its_variable() {
+    let help = help().await;
+    let with_default = [
+        ("listen", "127.0.0.1:8080"),
+        ("data-dir", "./.lastseen"),
+        ("beat-interval", "30s"),
+        ("ping-interval", "25s"),
+        ("dead-after", "75s"),
+        ("grace", "15s"),
+        ("diff-interval", "100ms"),
+        ("diff-interval-large", "1s"),
+        ("max-participants", "100"),
+        ("max-message-bytes", "4096"),
+        ("detail-limit", "500"),
+        ("idle-timeout", "1h"),
+        ("sweep-interval", "15m"),
+        ("flush-interval", "5s"),
+        ("expiring-notice", "5m"),
+        ("idle-after", "5m"),
+        ("retention", "reading-sessions=30d"),
+        ("idle-counts", "seen"),
+        ("write-timeout", "10s"),
+        ("drain-timeout", "15s"),
+        ("max-connections", "100000"),
+        ("max-connections-per-ip", "1000"),
+    ];
+    // Whose default is another setting's, or made at the start.
+    let without = [
+        ("database-url", "embedded|its own"),
+        ("node", "host name"),
+        ("guest-hosts", "loopback"),
+        ("jwt-secret", "first start"),
+        ("jwks", "file or an https URL"),
+        ("jwt-aud", "Audience"),
+        ("public-url", "from --listen"),
+        ("allowed-origins", "besides its own"),
+        ("trusted-proxies", "proxies"),
+    ];
+    for (flag, default) in with_default {
+        let text = help.get(flag).unwrap_or_else(|| panic!("--{flag} is not in the help"));
+        assert!(text.contains(&format!("[default: {default}]")), "{flag}: {text}");
+    }
+    for (flag, words) in without {
+        let text = help.get(flag).unwrap_or_else(|| panic!("--{flag} is not in the help"));
+        assert!(words.split('|').any(|words| text.contains(words)), "{flag}: {text}");
+    }
+    for (flag, _) in with_default.iter().chain(&without) {
+        let variable = match *flag {
+            "database-url" => "DATABASE_URL".to_owned(),
+            flag => format!("LASTSEEN_{}", flag.to_uppercase().replace('-', "_")),
+        };
+        assert!(help[*flag].contains(&format!("[env: {variable}")), "{flag}: {}", help[*flag]);
+    }
+}
+
+#[tokio::test]
+async fn settings_that_contradict_each_other_are_one_line_and_exit_code_2() {
+    for (flags, line) in [
+        (&["--dead-after", "20s"][..], "dead-after (20s) must be longer than ping-interval (25s)"),
+        (&["--beat-interval", "2m"], "dead-after (1m 15s) must be longer than beat-interval (2m)"),
+        (&["--idle-timeout", "8s"], "idle-timeout (8s) must be longer than twice flush-interval (10s)"),
+        (&["--flush-interval", "0s"], "flush-interval must be longer than nothing"),
+    ] {
+        assert_eq!(fails_to_serve(flags, 2).await, line);
+    }
+    // What cannot be read at all is the same to whoever started it.
+    for flags in [&["--grace", "soon"][..], &["--no-such-flag"], &["--public-url", "nowhere"]] {
+        let finished = run(&[&["serve"], flags].concat()).await;
+        assert_eq!((finished.status.code(), finished.stdout.as_str()), (Some(2), ""), "{flags:?}");
+        assert!(finished.stderr.starts_with("error: "), "{}", finished.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_reached_is_one_clear_line_without_its_password() {
+    // A port that was just free and is nobody's.
+    let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = free.local_addr().expect("an address");
+    drop(free);
+    let url = format!("postgres://lastseen:{PASSWORD}@{address}/books");
+    for migrate in ["--migrate=true", "--migrate=false"] {
+        let line = fails_to_serve(&["--database-url", &url, migrate], 1).await;
+        assert!(line.starts_with(&format!("the database at {address}/books cannot be reached: ")), "{line}");
+    }
+    let line = one_line(&run(&["migrate", "--database-url", &url]).await, 1);
+    assert!(line.contains("cannot be reached"), "{line}");
+    let line = one_line(&run(&["sweep", "--database-url", &url]).await, 1);
+    assert!(line.contains("cannot be reached"), "{line}");
+
+    let line = fails_to_serve(&["--database-url", &format!("mysql://lastseen:{PASSWORD}@{address}/books")], 1).await;
+    assert!(line.contains("postgres://"), "{line}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_postgresql_is_one_clear_line() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let answering = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("somebody");
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+        }
+    });
+    let url = format!("postgres://lastseen:{PASSWORD}@{address}/books");
+    let line = fails_to_serve(&["--database-url", &url], 1).await;
+    assert!(line.starts_with(&format!("the database at {address}/books cannot be reached: ")), "{line}");
+    answering.abort();
+
+    // One that takes the connection and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("postgres://lastseen:{PASSWORD}@{}/books", silent.local_addr().expect("an address"));
+    let line = fails_to_serve(&["--database-url", &url], 1).await;
+    assert!(line.contains("cannot be reached: no answer within"), "{line}");
+}
+
+#[tokio::test]
+async fn a_schema_of_a_newer_version_is_left_alone() {
+    let database = TestDatabase::new().await;
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (999999, 'from the future', true, '', 0)",
+    )
+    .execute(&database.pool)
+    .await
+    .expect("a migration");
+    for flags in ["--migrate=true", "--migrate=false"] {
+        let line = fails_to_serve(&["--database-url", &database.url(), flags], 1).await;
+        assert_eq!(
+            line,
+            "the database's schema is newer (migration 999999) than this lastseen: use the newer lastseen"
+        );
+    }
+    for command in ["migrate", "sweep"] {
+        let line = one_line(&run(&[command, "--database-url", &database.url()]).await, 1);
+        assert!(line.contains("is newer (migration 999999)"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_was_not_migrated_is_named_so_and_left_alone() {
+    let database = TestDatabase::empty().await;
+    let line = fails_to_serve(&["--database-url", &database.url(), "--migrate=false"], 1).await;
+    assert!(line.ends_with("is missing): run `lastseen migrate` first"), "{line}");
+    let line = one_line(&run(&["sweep", "--database-url", &database.url()]).await, 1);
+    assert!(line.ends_with("run `lastseen migrate` first"), "{line}");
+    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+        .fetch_one(&database.pool)
+        .await
+        .expect("a count");
+    assert_eq!(tables, 0);
+}
+
+#[tokio::test]
+async fn a_migrated_database_serves_under_a_role_that_is_a_member_of_the_service_and_nothing_else() {
+    let database = TestDatabase::empty().await;
+    for _ in 0..2 {
+        let migrated = run(&["migrate", "--database-url", &database.url()]).await;
+        assert_eq!(
+            (migrated.status.code(), migrated.stdout.as_str()),
+            (Some(0), "the schema is up to date\n"),
+            "{}",
+            migrated.stderr
+        );
+    }
+    // Roles belong to the cluster, so it has a name of its own.
+    let role = format!("lastseen_{}", Uuid::now_v7().simple());
+    sqlx::query(AssertSqlSafe(format!("CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}' IN ROLE lastseen_service")))
+        .execute(&database.pool)
+        .await
+        .expect("a role");
+    let member = TestDatabase {
+        options: database.options.clone().username(&role).password(PASSWORD),
+        pool: database.pool.clone(),
+    };
+    let flags =
+        ["--database-url", &member.url(), "--migrate=false", "--jwt-secret", SECRET, "--flush-interval", "100ms"];
+    let server = Process::serve(&flags).await;
+    let session = server.rest.open().await;
+    let mut ada = Client::join(server.address, session.id, &Join::invite(&session.invite, "Ada")).await;
+    ada.send(json!({"type": "update", "state": {"page": 1}})).await;
+    eventually("the state in the database", async || {
+        let row = person(&database.pool, ada.id()).await;
+        (row.state == json!({"page": 1})).then_some(())
+    })
+    .await;
+    assert_eq!(server.rest.sweep().await, json!({"closed": 0, "purged": 0}));
+    server.signal(Signal::SIGTERM);
+    let finished = server.finished().await;
+    assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
+    assert!(!finished.stderr.contains(PASSWORD), "{}", finished.stderr);
+
+    // It may not migrate, and says so.
+    let line = one_line(&run(&["migrate", "--database-url", &member.url()]).await, 1);
+    assert!(line.starts_with("the database's schema cannot be brought up to date: "), "{line}");
+    sqlx::query(AssertSqlSafe(format!("DROP ROLE {role}"))).execute(&database.pool).await.expect("it is gone");
+}
+
+#[tokio::test]
+async fn a_sweep_from_cron_closes_what_is_idle_once_and_says_what_it_did() {
+    let server = TestServer::start(&["--sweep-interval", "1h", "--ping-interval", "10m", "--dead-after", "20m"]).await;
+    let (idle, inhabited, old) = (server.open().await, server.open().await, server.open().await);
+    let mut ada = Client::join(server.address(), idle.id, &Join::invite(&idle.invite, "Ada")).await;
+    server.sweep().await;
+    server.age(idle.id, 120.0).await;
+    server.close(old.id).await.expect(200);
+    sqlx::query("UPDATE reading_sessions SET closed_at = now() - interval '2 minutes' WHERE id = $1")
+        .bind(old.id)
+        .execute(&server.database.pool)
+        .await
+        .expect("an update");
+
+    let url = server.database.url();
+    let sweep = async |flags: &[&str]| {
+        let swept = run(&[&["sweep", "--database-url", &url], flags].concat()).await;
+        assert_eq!(swept.status.code(), Some(0), "{}", swept.stderr);
+        swept.stdout
+    };
+    assert_eq!(sweep(&[]).await, "closed 0, purged 0\n", "by the default rules nothing is idle");
+    let strict = ["--idle-timeout", "1m", "--retention", "reading-sessions=1m"];
+    // The other one is as young as this test, which may be slow.
+    server.age(inhabited.id, -3600.0).await;
+    assert_eq!(sweep(&strict).await, "closed 1, purged 1\n");
+    assert_eq!(sweep(&strict).await, "closed 0, purged 0\n");
+    assert_eq!(stored(&server.database.pool, idle.id).await.close_reason.as_deref(), Some("idle"));
+    assert!(stored(&server.database.pool, inhabited.id).await.is_active);
+    server.get(&format!("/v1/reading-sessions/{}", old.id), Some(&service())).await.refused(404, "session_not_found");
+
+    // The server hears of it with the next sign of life from that room.
+    ada.send(json!({"type": "beat"})).await;
+    let ended = ada.ended().await;
+    assert_eq!((ended.code, &ended.error["reason"]), (4511, &json!("idle")));
+}
+
+/// Prints a token and gives it, with its claims.
+async fn token(flags: &[&str]) -> (String, Value) {
+    let printed = run(&[&["token", "--jwt-secret", SECRET], flags].concat()).await;
+    assert_eq!(printed.status.code(), Some(0), "{}", printed.stderr);
+    let token = printed.stdout.strip_suffix('\n').expect("one line").to_owned();
+    let claims = token.split('.').nth(1).expect("claims");
+    let claims = URL_SAFE_NO_PAD.decode(claims).expect("base64");
+    (token, serde_json::from_slice(&claims).expect("JSON"))
+}
+
+#[tokio::test]
+async fn a_printed_token_is_one_that_the_server_takes() {
+    let server = TestServer::start(&[]).await;
+    let ada = Uuid::now_v7();
+    let (for_ada, claims) = token(&["--sub", &ada.to_string(), "--name", "Ada", "--ttl", "2h"]).await;
+    assert_eq!(
+        (&claims["sub"], &claims["name"], &claims["role"]),
+        (&json!(ada), &json!("Ada"), &json!("authenticated"))
+    );
+    let left = claims["exp"].as_i64().expect("a time") - chrono::Utc::now().timestamp();
+    assert!((3600..=7200).contains(&left), "{left} s are left of two hours");
+    let session = server.open_as(Some(&for_ada), json!({"title": "Middlemarch"})).await;
+    assert_eq!(session.body["host_user_id"], json!(ada));
+    let host = Client::join(server.address(), session.id, &Join::token(&for_ada)).await;
+    assert_eq!(host.view[&host.id()]["name"], "Ada");
+
+    let (for_service, claims) = token(&["--role", "service_role"]).await;
+    assert_eq!(claims["role"], "service_role");
+    server.post("/v1/admin/sweep", Some(&for_service), Value::Null).await.expect(200);
+    server.post("/v1/admin/sweep", Some(&for_ada), Value::Null).await.refused(403, "forbidden");
+
+    // Another server's secret is another secret.
+    let other =
+        run(&["token", "--role", "service_role", "--jwt-secret", "another secret that is long enough to be one"])
+            .await
+            .stdout;
+    server.post("/v1/admin/sweep", Some(other.trim()), Value::Null).await.refused(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_token_for_nobody_or_without_a_secret_is_an_error() {
+    let line = one_line(&run(&["token", "--role", "authenticated", "--jwt-secret", SECRET]).await, 1);
+    assert_eq!(line, "--sub is needed for a user's token");
+    let sub = Uuid::now_v7().to_string();
+    let line = one_line(&run(&["token", "--sub", &sub, "--jwks", "keys.json"]).await, 1);
+    assert!(line.contains("--jwks"), "{line}");
+    for flags in [&["token"][..], &["token", "--sub", "somebody"], &["token", "--sub", &sub, "--role", "king"]] {
+        let finished = run(&[flags, &["--jwt-secret", SECRET]].concat()).await;
+        assert_ne!(finished.status.code(), Some(0), "{flags:?}");
+        assert_eq!(finished.stdout, "", "{flags:?}");
+        assert!(!finished.stderr.is_empty() && !finished.stderr.contains(SECRET), "{}", finished.stderr);
+    }
+}
+
+#[tokio::test]
+async fn settings_come_from_the_environment_and_flags_win() {
+    let database = TestDatabase::new().await;
+    let mut command = lastseen(&["serve", "--beat-interval", "9s"]);
+    command.envs([
+        ("DATABASE_URL", database.url().as_str()),
+        ("LASTSEEN_LISTEN", "127.0.0.1:0"),
+        ("LASTSEEN_JWT_SECRET", SECRET),
+        ("LASTSEEN_BEAT_INTERVAL", "7s"),
+        ("LASTSEEN_GRACE", "8s"),
+        ("LASTSEEN_IDLE_TIMEOUT", "30m"),
+        ("LASTSEEN_MAX_PARTICIPANTS", "3"),
+        ("LASTSEEN_NODE", "from-the-environment"),
+        ("LASTSEEN_PUBLIC_URL", "https://read.example.org"),
+        ("LASTSEEN_GUEST_HOSTS", "true"),
+    ]);
+    let server = Process::start(command).await;
+    let session = server.rest.open().await;
+    assert_eq!(session.body["max_participants"], 3);
+    let url = session.body["invite"]["url"].as_str().expect("a link");
+    assert!(url.starts_with("https://read.example.org/join/"), "{url}");
+    let ada = Client::join(server.address, session.id, &Join::invite(&session.invite, "Ada")).await;
+    assert_eq!((&ada.welcome["beat_ms"], &ada.welcome["grace_ms"]), (&json!(9000), &json!(8000)));
+    let row = person(&database.pool, ada.id()).await;
+    assert_eq!(row.node.as_deref(), Some("from-the-environment"));
+    assert_eq!(server.rest.sweep().await, json!({"closed": 0, "purged": 0}), "it knows the secret");
+
+    // What contradicts what is told as for flags.
+    let mut command = lastseen(&["serve", "--flush-interval", "10s"]);
+    let output = command.env("LASTSEEN_IDLE_TIMEOUT", "20s").output().await.expect("it ends");
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "lastseen: idle-timeout (20s) must be longer than twice flush-interval (20s)\n"
+    );
+}

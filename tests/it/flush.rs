@@ -1,0 +1,386 @@
+//! The flush: what is seen ends up in the database, once, and never moves time backwards; what the
+//! database has ended meanwhile leaves memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use lastseen::clock::Clock;
+use lastseen::config::IdleCounts;
+use lastseen::ids::{ParticipantId, SessionId};
+use lastseen::metrics::Metrics;
+use lastseen::room::ledger::Mark;
+use lastseen::room::schedule::Schedule;
+use lastseen::room::{Ledger, Registry, Rules, Shared, Timings};
+use lastseen::store::{IdleRule, Store};
+use lastseen::task::flush::Flusher;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::harness::cluster::TestDatabase;
+use crate::harness::rest::{Opened, user};
+use crate::harness::rows::{self, Person, execute, person, stored};
+use crate::harness::{Client, Join, TestServer, eventually};
+
+/// Joins as a guest.
+async fn guest(server: &TestServer, session: &Opened, name: &str) -> Client {
+    Client::join(server.address(), session.id, &Join::invite(&session.invite, name)).await
+}
+
+/// Waits until the database shows somebody like this.
+async fn shows(server: &TestServer, client: &Client, what: &str, condition: impl Fn(&Person) -> bool) -> Person {
+    eventually(what, async || Some(person(&server.database.pool, client.id()).await).filter(&condition)).await
+}
+
+/// Writes everything that was noted before: a state is noted after it and then seen in the database.
+async fn flushed(server: &TestServer, client: &mut Client) {
+    let state = json!({"flush": Uuid::now_v7()});
+    client.send(json!({"type": "update", "state": state})).await;
+    shows(server, client, "the state of a flush", |row| row.state == state).await;
+}
+
+#[tokio::test]
+async fn a_join_a_state_and_a_leave_reach_the_database() {
+    let server = TestServer::start(&[]).await;
+    let session = server.open().await;
+    let mut ada = guest(&server, &session, "Ada").await;
+    let row = person(&server.database.pool, ada.id()).await;
+    assert_eq!((row.is_active, row.node.as_deref(), row.leave_reason), (true, Some("test"), None));
+
+    ada.send(json!({"type": "update", "state": {"page": 4}})).await;
+    shows(&server, &ada, "the state", |row| row.state == json!({"page": 4})).await;
+
+    let mut bob = guest(&server, &session, "Bob").await;
+    let bob_id = bob.id();
+    bob.send(json!({"type": "leave"})).await;
+    assert_eq!(bob.ended().await.code, 1000);
+    let left = shows(&server, &bob, "the leave", |row| !row.is_active).await;
+    assert_eq!(left.leave_reason.as_deref(), Some("left"));
+    assert!(left.left_at.is_some_and(|at| at >= left.joined_at - TimeDelta::seconds(1)), "{left:?}");
+
+    // Somebody who comes back stands there as if never gone.
+    let bob = Client::join(server.address(), session.id, &Join::resume(&bob.resume_token())).await;
+    assert_eq!(bob.id(), bob_id);
+    let back = shows(&server, &bob, "the return", |row| row.is_active).await;
+    assert_eq!((back.left_at, back.leave_reason), (None, None));
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_written_as_a_timeout_once_the_grace_has_run_out() {
+    let server = TestServer::start(&["--grace", "200ms"]).await;
+    let session = server.open().await;
+    let ada = guest(&server, &session, "Ada").await;
+    let id = ada.id();
+    ada.vanish();
+    let row =
+        eventually("the timeout", async || Some(person(&server.database.pool, id).await).filter(|row| !row.is_active))
+            .await;
+    assert_eq!(row.leave_reason.as_deref(), Some("timeout"));
+    assert!(row.left_at.is_some());
+}
+
+#[tokio::test]
+async fn a_pong_is_being_seen_and_a_beat_is_activity_too() {
+    let server = TestServer::start(&["--ping-interval", "50ms"]).await;
+    let session = server.open().await;
+    let mut ada = guest(&server, &session, "Ada").await;
+    let id = ada.id();
+    // Pings are answered while this reads.
+    let gap = TimeDelta::seconds(2);
+    let reading = tokio::spawn(async move {
+        ada.until("an end that the test brings about", |client| {
+            client.heard.iter().any(|frame| frame["type"] == "beat")
+        })
+        .await;
+    });
+    let ponged = eventually("Pongs alone move what is seen", async || {
+        Some(person(&server.database.pool, id).await).filter(|row| row.last_seen_at - row.last_activity_at > gap)
+    })
+    .await;
+    assert!(ponged.is_active);
+    reading.abort();
+
+    let mut bob = guest(&server, &session, "Bob").await;
+    let joined = person(&server.database.pool, bob.id()).await;
+    // A beat of a tab that nobody looks at is like a Pong.
+    let unattended = eventually("beats without activity move what is seen", async || {
+        bob.send(json!({"type": "beat", "active": false})).await;
+        bob.frame("beat").await;
+        // As many as the frame rate allows.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        Some(person(&server.database.pool, bob.id()).await).filter(|row| row.last_seen_at - row.last_activity_at > gap)
+    })
+    .await;
+    assert!(unattended.last_activity_at < joined.last_seen_at + gap);
+    bob.send(json!({"type": "beat"})).await;
+    bob.frame("beat").await;
+    shows(&server, &bob, "the activity", |row| row.last_activity_at > unattended.last_activity_at + gap).await;
+}
+
+#[tokio::test]
+async fn time_never_runs_backwards_and_a_row_in_the_future_is_left_as_it_is() {
+    let server = TestServer::start(&[]).await;
+    let session = server.open().await;
+    let mut ada = guest(&server, &session, "Ada").await;
+    flushed(&server, &mut ada).await;
+    execute(
+        &server.database.pool,
+        "UPDATE session_participants SET last_seen_at = now() + interval '1 day', last_activity_at = now() + interval '1 day' WHERE id = $1",
+        ada.id(),
+    )
+    .await;
+    let ahead = person(&server.database.pool, ada.id()).await;
+
+    // A beat alone has nothing to write.
+    let mut bob = guest(&server, &session, "Bob").await;
+    ada.send(json!({"type": "beat"})).await;
+    ada.frame("beat").await;
+    flushed(&server, &mut bob).await;
+    assert_eq!(person(&server.database.pool, ada.id()).await, ahead);
+
+    // A state is written, and the stamps stay.
+    flushed(&server, &mut ada).await;
+    let after = person(&server.database.pool, ada.id()).await;
+    assert_ne!(after.version, ahead.version);
+    assert_eq!((after.last_seen_at, after.last_activity_at), (ahead.last_seen_at, ahead.last_activity_at));
+}
+
+#[tokio::test]
+async fn what_did_not_change_is_not_written() {
+    // No Pings: nothing is heard of Ada but what she sends.
+    let server = TestServer::start(&["--ping-interval", "10m", "--dead-after", "20m"]).await;
+    let session = server.open().await;
+    let mut ada = guest(&server, &session, "Ada").await;
+    let mut bob = guest(&server, &session, "Bob").await;
+    flushed(&server, &mut ada).await;
+    // What Ada's last frame noted after the flush had read her mark goes with the next one.
+    flushed(&server, &mut bob).await;
+
+    let (silent, beating) =
+        (person(&server.database.pool, ada.id()).await, person(&server.database.pool, bob.id()).await);
+    for _ in 0..3 {
+        flushed(&server, &mut bob).await;
+    }
+    assert_eq!(person(&server.database.pool, ada.id()).await, silent);
+    assert_ne!(person(&server.database.pool, bob.id()).await.version, beating.version);
+
+    // The same state once more is no change of state.
+    let state = person(&server.database.pool, ada.id()).await.state;
+    ada.send(json!({"type": "update", "state": state})).await;
+    shows(&server, &ada, "the update as a sign of life", |row| {
+        row.last_seen_at > silent.last_seen_at && row.state == state
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_row_of_a_session_is_moved_only_when_it_lags_far_behind_its_people() {
+    // By min(60 s, idle timeout / 10).
+    for (idle_timeout, small_lag, large_lag) in [("1h", 1.0, 61.0), ("5m", 1.0, 31.0)] {
+        let server = TestServer::start(&["--idle-timeout", idle_timeout]).await;
+        let session = server.open().await;
+        let mut ada = guest(&server, &session, "Ada").await;
+        flushed(&server, &mut ada).await;
+        let lag = async |seconds: f64| {
+            sqlx::query(
+                "UPDATE reading_sessions SET last_seen_at = clock_timestamp() - make_interval(secs => $2),
+                    last_activity_at = clock_timestamp() - make_interval(secs => $2) WHERE id = $1",
+            )
+            .bind(session.id)
+            .bind(seconds)
+            .execute(&server.database.pool)
+            .await
+            .expect("an update");
+            stored(&server.database.pool, session.id).await
+        };
+
+        let before = lag(small_lag).await;
+        flushed(&server, &mut ada).await;
+        assert_eq!(stored(&server.database.pool, session.id).await, before, "{idle_timeout}: beats moved the session");
+
+        let before = lag(large_lag).await;
+        flushed(&server, &mut ada).await;
+        let after = stored(&server.database.pool, session.id).await;
+        let step = TimeDelta::seconds(25);
+        assert!(after.last_seen_at > before.last_seen_at + step, "{idle_timeout}: {before:?} {after:?}");
+        assert!(after.last_activity_at > before.last_activity_at + step, "{idle_timeout}: {before:?} {after:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_person_removed_by_sql_leaves_memory_with_the_next_flush_of_its_beats() {
+    let server = TestServer::start(&[]).await;
+    let session = server.open().await;
+    let mut ada = guest(&server, &session, "Ada").await;
+    let mut bob = guest(&server, &session, "Bob").await;
+    flushed(&server, &mut bob).await;
+    let removed: bool = sqlx::query_scalar("SELECT lastseen.remove_participant($1, $2)")
+        .bind(session.id)
+        .bind(ada.id())
+        .fetch_one(&server.database.pool)
+        .await
+        .expect("an answer");
+    assert!(removed);
+    let row = person(&server.database.pool, ada.id()).await;
+
+    ada.send(json!({"type": "beat"})).await;
+    let ended = ada.ended().await;
+    assert_eq!((ended.code, &ended.error["code"], &ended.error["retry"]), (4512, &json!("removed"), &json!(false)));
+    bob.sees(&[bob.id()]).await;
+    assert_eq!(bob.heard.last().expect("a diff")["leaves"], json!([{"id": ada.id(), "reason": "removed"}]));
+    let refused = Client::refused(server.address(), &session.id.to_string(), &Join::resume(&ada.resume_token())).await;
+    assert_eq!((refused.code, &refused.error["code"]), (4512, &json!("removed")));
+    // The beat did not touch the row.
+    flushed(&server, &mut bob).await;
+    assert_eq!(person(&server.database.pool, ada.id()).await, row);
+}
+
+#[tokio::test]
+async fn a_session_closed_by_sql_leaves_memory_with_the_next_flush_and_everybody_is_told_why() {
+    for (statement, reason) in [
+        ("SELECT FROM lastseen.close_session($1, 'admin')", "admin"),
+        ("SELECT FROM lastseen.close_session($1, 'expired')", "expired"),
+        (
+            "UPDATE reading_sessions SET is_active = false, closed_at = now(), close_reason = 'host' WHERE id = $1",
+            "host",
+        ),
+    ] {
+        let server = TestServer::start(&[]).await;
+        let session = server.open().await;
+        let mut ada = guest(&server, &session, "Ada").await;
+        let mut bob = guest(&server, &session, "Bob").await;
+        flushed(&server, &mut ada).await;
+        execute(&server.database.pool, statement, session.id).await;
+
+        // One of them beats, both are told.
+        ada.send(json!({"type": "beat"})).await;
+        for client in [&mut ada, &mut bob] {
+            let ended = client.ended().await;
+            assert_eq!(ended.code, 4511, "{statement}");
+            assert_eq!((&ended.error["code"], &ended.error["reason"]), (&json!("session_closed"), &json!(reason)));
+            assert!(
+                client.heard.iter().all(|frame| frame["leaves"].as_array().is_none_or(Vec::is_empty)),
+                "{:?}",
+                client.heard
+            );
+        }
+        let refused =
+            Client::refused(server.address(), &session.id.to_string(), &Join::resume(&ada.resume_token())).await;
+        assert_eq!((refused.code, &refused.error["reason"]), (4511, &json!(reason)));
+        assert_eq!(server.metric("lastseen_rooms").await, 0.0);
+    }
+}
+
+#[tokio::test]
+async fn the_leave_of_another_server_does_not_touch_somebody_who_moved_to_this_one() {
+    let here = TestServer::start(&["--grace", "200ms"]).await;
+    let there = here.beside("there", &["--grace", "60s"]).await;
+    let session = here.open().await;
+    let mut watcher = guest(&here, &session, "Watcher").await;
+    let ada = Uuid::now_v7();
+    let join = Join { token: Some(user(ada, "Ada")), ..Join::invite(&session.invite, "Ada") };
+    let at_first = Client::join(here.address(), session.id, &join).await;
+    let id = at_first.id();
+    watcher.sees(&[watcher.id(), id]).await;
+    flushed(&here, &mut watcher).await;
+
+    let mut now = Client::join(there.address(), session.id, &Join::token(&user(ada, "Ada"))).await;
+    assert_eq!(now.id(), id, "one user is one participant");
+    at_first.vanish();
+    watcher.sees(&[watcher.id()]).await;
+    assert_eq!(watcher.heard.last().expect("a diff")["leaves"], json!([{"id": id, "reason": "timeout"}]));
+    // The leave was noted before this.
+    flushed(&here, &mut watcher).await;
+
+    let row = person(&here.database.pool, id).await;
+    assert_eq!((row.is_active, row.node.as_deref(), row.leave_reason), (true, Some("there"), None));
+    flushed(&there, &mut now).await;
+    // And once she leaves the server where she is, she is gone.
+    now.send(json!({"type": "leave"})).await;
+    assert_eq!(now.ended().await.code, 1000);
+    let gone = shows(&there, &now, "the leave", |row| !row.is_active).await;
+    assert_eq!(gone.leave_reason.as_deref(), Some("left"));
+}
+
+/// The people and the rounds of the large flush.
+const PEOPLE: usize = 25_000;
+const ROUNDS: usize = 6;
+
+#[tokio::test]
+async fn a_flush_of_many_rows_writes_each_once_in_place_and_in_chunks() {
+    let database = TestDatabase::new().await;
+    let people: Vec<(Uuid, Uuid)> = sqlx::query_as(
+        "WITH sessions AS (
+            INSERT INTO reading_sessions (last_seen_at) SELECT now() FROM generate_series(1, 250) RETURNING id)
+         INSERT INTO session_participants (session_id, name, is_active, node, last_seen_at, last_activity_at)
+         SELECT s.id, 'Somebody', true, 'test', now() - interval '10 minutes', now() - interval '10 minutes'
+         FROM sessions s, generate_series(1, 100) RETURNING id, session_id",
+    )
+    .fetch_all(&database.pool)
+    .await
+    .expect("people");
+    assert_eq!(people.len(), PEOPLE);
+    // So that what is counted is the flush's doing alone.
+    sqlx::query("VACUUM ANALYZE session_participants").execute(&database.pool).await.expect("a vacuum");
+
+    let idle = IdleRule { timeout: Duration::from_secs(3600), counts: IdleCounts::Seen };
+    let store = Store::open(database.options.clone(), 2, idle, "test".to_owned()).await.expect("a store");
+    let clock = Clock::new();
+    let shared = Shared {
+        rules: Rules {
+            timings: Timings { grace: Duration::from_secs(15), idle_after: Duration::from_secs(300) },
+            diff_interval: Duration::from_millis(100),
+            diff_interval_large: Duration::from_secs(1),
+            detail_limit: 500,
+            idle_counts: IdleCounts::Seen,
+            idle_timeout: idle.timeout,
+            expiring_notice: Duration::from_secs(300),
+        },
+        clock,
+        ledger: Arc::new(Ledger::default()),
+        schedule: Schedule::default(),
+        metrics: Arc::new(Metrics::default()),
+    };
+    let registry = Arc::new(Registry::new(Arc::new(shared)));
+    let ledger = Arc::clone(&registry.shared().ledger);
+    let flusher = Flusher::new(Arc::clone(&registry), store, Duration::from_secs(5));
+    let now = clock.now();
+    let marks: Vec<_> =
+        people.iter().map(|&(id, session)| Mark::new(ParticipantId(id), SessionId(session), now, now)).collect();
+
+    for round in 0..ROUNDS {
+        let before = rows::now(&database.pool).await - TimeDelta::milliseconds(50);
+        // Several beats of one person between two flushes are one row.
+        for _ in 0..3 {
+            marks.iter().for_each(|mark| ledger.active(mark, clock.now()));
+        }
+        assert_eq!(ledger.backlog(), PEOPLE);
+        assert_eq!(flusher.flush().await.expect("a flush"), PEOPLE);
+        assert_eq!(ledger.backlog(), 0);
+        let (missed, in_future): (i64, i64) = sqlx::query_as(
+            "SELECT count(*) FILTER (WHERE last_seen_at < $1 OR last_activity_at < $1),
+                    count(*) FILTER (WHERE last_seen_at > clock_timestamp()) FROM session_participants",
+        )
+        .bind(before)
+        .fetch_one(&database.pool)
+        .await
+        .expect("counts");
+        assert_eq!((missed, in_future), (0, 0), "in round {round}");
+    }
+    // Nothing was seen: nothing is written.
+    assert_eq!(flusher.flush().await.expect("a flush"), 0);
+
+    let written = i64::try_from(PEOPLE * ROUNDS).expect("it fits");
+    let (updates, hot) = eventually("the statistics", async || {
+        let counts: (i64, i64) = sqlx::query_as(
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'session_participants'",
+        )
+        .fetch_one(&database.pool)
+        .await
+        .expect("statistics");
+        (counts.0 >= written).then_some(counts)
+    })
+    .await;
+    assert_eq!(updates, written, "each row is written once a flush");
+    assert!(hot * 100 >= updates * 95, "{hot} of {updates} updates were made in place");
+}

@@ -1,0 +1,373 @@
+//! The sweep: what is idle is closed once and told, whoever comes in meanwhile stays, and what is
+//! over is deleted in time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chrono::TimeDelta;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{SinkExt, StreamExt};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+use tokio_tungstenite::tungstenite::Message;
+use uuid::Uuid;
+
+use crate::harness::rest::{Opened, service, user};
+use crate::harness::rows::{execute, person, stored};
+use crate::harness::{Client, Join, TestServer, eventually};
+
+/// The sweeper does nothing by itself, and nothing is heard of anybody but what a test sends.
+const QUIET: &[&str] = &["--sweep-interval", "1h", "--ping-interval", "10m", "--dead-after", "20m"];
+
+/// The answer of a sweep that found nothing to do.
+fn nothing() -> Value {
+    json!({"closed": 0, "purged": 0})
+}
+
+async fn guest(server: &TestServer, session: &Opened, name: &str) -> Client {
+    Client::join(server.address(), session.id, &Join::invite(&session.invite, name)).await
+}
+
+/// One number from the database.
+async fn count(server: &TestServer, query: &'static str) -> i64 {
+    sqlx::query_scalar(query).fetch_one(&server.database.pool).await.expect("a count")
+}
+
+#[tokio::test]
+async fn an_idle_session_is_closed_everybody_is_told_and_its_invites_are_dead() {
+    let server = TestServer::start(QUIET).await;
+    let session = server.open().await;
+    let mut ada = guest(&server, &session, "Ada").await;
+    let mut bob = guest(&server, &session, "Bob").await;
+    // A sweep begins with a flush: what was noted so far is written.
+    assert_eq!(server.sweep().await, nothing());
+    server.age(session.id, 2.0 * 3600.0).await;
+    assert_eq!(server.sweep().await, json!({"closed": 1, "purged": 0}));
+    assert_eq!(server.sweep().await, nothing(), "once");
+
+    for client in [&mut ada, &mut bob] {
+        let ended = client.ended().await;
+        assert_eq!(
+            (ended.code, &ended.error["code"], &ended.error["reason"]),
+            (4511, &json!("session_closed"), &json!("idle"))
+        );
+        assert_eq!(ended.error["retry"], false);
+        let row = person(&server.database.pool, client.id()).await;
+        assert_eq!((row.is_active, row.leave_reason.as_deref()), (false, Some("closed")));
+        assert_eq!(row.left_at, Some(row.last_seen_at));
+        let refused =
+            Client::refused(server.address(), &session.id.to_string(), &Join::resume(&client.resume_token())).await;
+        assert_eq!((refused.code, &refused.error["reason"]), (4511, &json!("idle")));
+    }
+    let row = stored(&server.database.pool, session.id).await;
+    assert_eq!((row.is_active, row.close_reason.as_deref(), row.closed_at.is_some()), (false, Some("idle"), true));
+    let shown = server.get(&format!("/v1/reading-sessions/{}", session.id), Some(&service())).await.expect(200);
+    assert_eq!((&shown["is_active"], &shown["close_reason"]), (&json!(false), &json!("idle")));
+
+    let refused =
+        Client::refused(server.address(), &session.id.to_string(), &Join::invite(&session.invite, "Late")).await;
+    assert_eq!((refused.code, &refused.error["code"]), (4510, &json!("invite_expired")));
+    server.get(&format!("/v1/invites/{}", session.invite), None).await.refused(410, "invite_expired");
+    let open_invites: i64 = server
+        .sql("SELECT count(*) FROM session_invites WHERE session_id = $1 AND revoked_at IS NULL", session.id)
+        .await;
+    assert_eq!(open_invites, 0);
+    assert_eq!(server.metric("lastseen_sweep_closed_sessions_total").await, 1.0);
+    assert_eq!(server.metric("lastseen_rooms").await, 0.0);
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_ever_joined_counts_from_its_creation() {
+    let server = TestServer::start(QUIET).await;
+    let (old, young) = (server.open().await, server.open().await);
+    server.age(old.id, 3601.0).await;
+    assert_eq!(server.sweep().await, json!({"closed": 1, "purged": 0}));
+    assert!(!stored(&server.database.pool, old.id).await.is_active);
+    assert!(stored(&server.database.pool, young.id).await.is_active);
+}
+
+#[tokio::test]
+async fn a_session_is_not_closed_while_somebody_in_it_was_seen_though_its_row_lags() {
+    let server = TestServer::start(QUIET).await;
+    let session = server.open().await;
+    let ada = guest(&server, &session, "Ada").await;
+    assert_eq!(server.sweep().await, nothing());
+    execute(
+        &server.database.pool,
+        "UPDATE reading_sessions SET last_seen_at = now() - interval '3 hours', last_activity_at = now() - interval '3 hours' WHERE id = $1",
+        session.id,
+    )
+    .await;
+    assert_eq!(server.sweep().await, nothing());
+    // And its row was set right, or each sweep would ask again.
+    let (row, seen) = (stored(&server.database.pool, session.id).await, person(&server.database.pool, ada.id()).await);
+    assert!(row.is_active);
+    assert_eq!((row.last_seen_at, row.last_activity_at), (seen.last_seen_at, seen.last_activity_at));
+}
+
+#[tokio::test]
+async fn what_was_seen_but_not_yet_written_keeps_a_session_open() {
+    let server = TestServer::start(&[QUIET, &["--flush-interval", "20m"]].concat()).await;
+    let session = server.open().await;
+    let mut ada = guest(&server, &session, "Ada").await;
+    assert_eq!(server.sweep().await, nothing());
+    server.age(session.id, 2.0 * 3600.0).await;
+    ada.send(json!({"type": "beat", "active": false})).await;
+    ada.frame("beat").await;
+    let stale = person(&server.database.pool, ada.id()).await;
+    assert_eq!(server.sweep().await, nothing());
+    let row = person(&server.database.pool, ada.id()).await;
+    assert!(row.is_active && row.last_seen_at > stale.last_seen_at + TimeDelta::hours(1), "{row:?}");
+    assert!(stored(&server.database.pool, session.id).await.is_active);
+    ada.catch_up().await;
+}
+
+#[tokio::test]
+async fn a_sweep_whose_flush_fails_closes_nothing() {
+    let server = TestServer::start(QUIET).await;
+    let (busy, idle) = (server.open().await, server.open().await);
+    let mut ada = guest(&server, &busy, "Ada").await;
+    assert_eq!(server.sweep().await, nothing());
+    server.age(idle.id, 2.0 * 3600.0).await;
+    for statement in [
+        "CREATE FUNCTION out_of_space() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = '53100'; END $$",
+        "CREATE TRIGGER out_of_space BEFORE UPDATE ON session_participants EXECUTE FUNCTION out_of_space()",
+    ] {
+        sqlx::query(statement).execute(&server.database.pool).await.expect(statement);
+    }
+    ada.send(json!({"type": "beat"})).await;
+    ada.frame("beat").await;
+    server.post("/v1/admin/sweep", Some(&service()), Value::Null).await.refused(503, "unavailable");
+    assert!(stored(&server.database.pool, idle.id).await.is_active);
+    assert_eq!(server.metric("lastseen_sweep_failures_total").await, 1.0);
+
+    sqlx::query("DROP TRIGGER out_of_space ON session_participants")
+        .execute(&server.database.pool)
+        .await
+        .expect("it is gone");
+    assert_eq!(server.sweep().await, json!({"closed": 1, "purged": 0}));
+    assert!(!stored(&server.database.pool, idle.id).await.is_active);
+    ada.catch_up().await;
+}
+
+#[tokio::test]
+async fn closed_sessions_are_deleted_after_their_retention_with_all_that_is_in_them() {
+    let server = TestServer::start(&[QUIET, &["--retention", "reading-sessions=1h"]].concat()).await;
+    let (old, young, open) = (server.open().await, server.open().await, server.open().await);
+    for session in [&old, &young] {
+        let mut ada = guest(&server, session, "Ada").await;
+        server.close(session.id).await.expect(200);
+        assert_eq!(ada.ended().await.code, 4511);
+    }
+    assert_eq!(server.sweep().await, nothing());
+    execute(
+        &server.database.pool,
+        "UPDATE reading_sessions SET closed_at = now() - interval '61 minutes' WHERE id = $1",
+        old.id,
+    )
+    .await;
+    assert_eq!(server.sweep().await, json!({"closed": 0, "purged": 1}));
+    for (session, rows) in [(&old, 0_i64), (&young, 1)] {
+        let people: i64 =
+            server.sql("SELECT count(*) FROM session_participants WHERE session_id = $1", session.id).await;
+        let sessions: i64 = server.sql("SELECT count(*) FROM reading_sessions WHERE id = $1", session.id).await;
+        assert_eq!((people, sessions), (rows, rows));
+    }
+    assert!(stored(&server.database.pool, open.id).await.is_active);
+    server.get(&format!("/v1/reading-sessions/{}", old.id), Some(&service())).await.refused(404, "session_not_found");
+    assert_eq!(server.metric("lastseen_sweep_purged_sessions_total").await, 1.0);
+}
+
+#[tokio::test]
+async fn only_the_service_may_ask_for_a_sweep() {
+    let server = TestServer::start(QUIET).await;
+    let sweep = async |token: Option<&str>| server.call(Method::POST, "/v1/admin/sweep", token, Value::Null).await;
+    sweep(None).await.refused(401, "unauthenticated");
+    sweep(Some(&user(Uuid::now_v7(), "Ada"))).await.refused(403, "forbidden");
+    assert_eq!(sweep(Some(&service())).await.expect(200), nothing());
+}
+
+#[tokio::test]
+async fn the_server_sweeps_by_itself() {
+    let server =
+        TestServer::start(&["--sweep-interval", "50ms", "--ping-interval", "10m", "--dead-after", "20m"]).await;
+    let session = server.open().await;
+    let mut ada = guest(&server, &session, "Ada").await;
+    server.sweep().await;
+    server.age(session.id, 2.0 * 3600.0).await;
+    let ended = ada.ended().await;
+    assert_eq!((ended.code, &ended.error["reason"]), (4511, &json!("idle")));
+}
+
+/// How far in the future the sessions of the race expire, in milliseconds: some are dead already,
+/// most die just when somebody comes, and some live long enough on the slowest machine.
+fn edge(index: usize) -> f64 {
+    match index % 10 {
+        0 => -1000.0,
+        1 => 3_000_000.0,
+        _ => (index % 83) as f64,
+    }
+}
+
+#[tokio::test]
+async fn sweeps_that_race_joins_never_close_a_session_with_somebody_in_it() {
+    const SESSIONS: usize = 500;
+    let server = TestServer::start(&[QUIET, &["--database-connections", "10"]].concat()).await;
+    let mut sessions = Vec::new();
+    for _ in 0..SESSIONS {
+        sessions.push(server.open().await);
+    }
+
+    // Three sweepers: two by way of this server, and a cron job that tells nobody.
+    let swept = Arc::new(AtomicU64::new(0));
+    let mut sweepers = Vec::new();
+    for _ in 0..2 {
+        let (rest, swept) = ((*server).clone(), swept.clone());
+        sweepers.push(tokio::spawn(async move {
+            loop {
+                let closed = rest.sweep().await["closed"].as_u64().expect("a count");
+                swept.fetch_add(closed, Ordering::SeqCst);
+            }
+        }));
+    }
+    let (pool, by_cron) = (server.database.pool.clone(), swept.clone());
+    sweepers.push(tokio::spawn(async move {
+        loop {
+            let closed: i64 = sqlx::query_scalar("SELECT count(*) FROM cleanup_inactive_sessions()")
+                .fetch_one(&pool)
+                .await
+                .expect("a sweep");
+            by_cron.fetch_add(closed.unsigned_abs(), Ordering::SeqCst);
+        }
+    }));
+
+    let (mut welcomed, mut refused) = (Vec::new(), Vec::new());
+    let mut joins = FuturesUnordered::new();
+    let mut waiting = sessions.iter().enumerate();
+    loop {
+        while joins.len() < 16
+            && let Some((index, session)) = waiting.next()
+        {
+            let (server, edge) = (&server, edge(index));
+            joins.push(async move {
+                sqlx::query(
+                    "UPDATE reading_sessions SET last_seen_at = clock_timestamp() - interval '1 hour' + make_interval(secs => $2 / 1000)
+                     WHERE id = $1 AND is_active",
+                )
+                .bind(session.id)
+                .bind(edge)
+                .execute(&server.database.pool)
+                .await
+                .expect("at the edge");
+                (session.id, Client::try_join(server.address(), session.id, &Join::invite(&session.invite, "Ada")).await)
+            });
+        }
+        match joins.next().await {
+            Some((_, Ok(client))) => welcomed.push(client),
+            Some((id, Err(ended))) => {
+                assert_eq!((ended.code, &ended.error["code"]), (4510, &json!("invite_expired")));
+                refused.push(id);
+            }
+            None => break,
+        }
+    }
+    assert_eq!(welcomed.len() + refused.len(), SESSIONS);
+    // By the way the edges are laid, whatever the speed of the machine.
+    assert!(
+        welcomed.len() >= SESSIONS / 10 && refused.len() >= SESSIONS / 10,
+        "{} and {}",
+        welcomed.len(),
+        refused.len()
+    );
+
+    // Whoever was refused came too late for everybody: those sessions are closed in the end.
+    eventually("the sweep of all that is idle", async || {
+        (swept.load(Ordering::SeqCst) >= refused.len() as u64).then_some(())
+    })
+    .await;
+    for sweeper in &sweepers {
+        sweeper.abort();
+    }
+    for sweeper in sweepers {
+        assert!(sweeper.await.expect_err("stopped, it did not end").is_cancelled());
+    }
+    server.sweep().await;
+
+    for client in &mut welcomed {
+        client.catch_up().await;
+        assert!(client.heard.iter().all(|frame| frame["type"] != "error"), "{:?}", client.heard);
+        assert!(person(&server.database.pool, client.id()).await.is_active);
+    }
+    assert_eq!(swept.load(Ordering::SeqCst), refused.len() as u64, "each is closed once");
+    for id in refused {
+        let row = stored(&server.database.pool, id).await;
+        assert_eq!((row.is_active, row.close_reason.as_deref()), (false, Some("idle")));
+    }
+    assert_eq!(count(&server, "SELECT count(*) FROM reading_sessions WHERE is_active").await, welcomed.len() as i64);
+    let inside = "SELECT count(*) FROM session_participants p JOIN reading_sessions s ON s.id = p.session_id WHERE p.is_active AND NOT s.is_active";
+    assert_eq!(count(&server, inside).await, 0);
+}
+
+#[tokio::test]
+async fn two_servers_that_sweep_at_once_close_each_session_once_and_end_its_rooms() {
+    const IDLE: u64 = 300;
+    const INHABITED: usize = 10;
+    let one = TestServer::start(QUIET).await;
+    let two = one.beside("two", QUIET).await;
+    // Some of the sessions have people on one server, some on the other, some on both.
+    let mut clients = Vec::new();
+    for index in 0..INHABITED {
+        let session = one.open().await;
+        for server in
+            [&one, &two].into_iter().skip(usize::from(index % 3 == 1)).take(if index % 3 == 2 { 1 } else { 2 })
+        {
+            clients.push(guest(server, &session, "Ada").await);
+        }
+    }
+    assert_eq!((one.sweep().await, two.sweep().await), (nothing(), nothing()));
+    sqlx::query("INSERT INTO reading_sessions (title) SELECT 'idle' FROM generate_series(1, $1)")
+        .bind(i64::try_from(IDLE).expect("it fits") - INHABITED as i64)
+        .execute(&one.database.pool)
+        .await
+        .expect("sessions");
+    // They die one after another for the next seconds, so that each server finds some in each sweep.
+    let stamps = "last_seen_at = now() - interval '1 hour' + interval '10 milliseconds' * n, last_activity_at = now() - interval '1 hour'";
+    for statement in [
+        format!(
+            "WITH numbered AS (SELECT id, row_number() OVER (ORDER BY md5(id::text)) AS n FROM reading_sessions)
+             UPDATE session_participants p SET {stamps} FROM numbered WHERE numbered.id = p.session_id"
+        ),
+        format!(
+            "WITH numbered AS (SELECT id, row_number() OVER (ORDER BY md5(id::text)) AS n FROM reading_sessions)
+             UPDATE reading_sessions s SET {stamps} FROM numbered WHERE numbered.id = s.id"
+        ),
+    ] {
+        sqlx::query(AssertSqlSafe(statement)).execute(&one.database.pool).await.expect("an update");
+    }
+
+    let closed_of = |swept: Value| swept["closed"].as_u64().expect("a count");
+    let (mut by_one, mut by_two) = (0, 0);
+    eventually("all sessions closed", async || {
+        let (first, second) = tokio::join!(one.sweep(), two.sweep());
+        by_one += closed_of(first);
+        by_two += closed_of(second);
+        (by_one + by_two >= IDLE).then_some(())
+    })
+    .await;
+    assert_eq!(by_one + by_two, IDLE, "{by_one} by one server, {by_two} by the other");
+    assert_eq!((one.sweep().await, two.sweep().await), (nothing(), nothing()));
+    assert_eq!(count(&one, "SELECT count(*) FROM reading_sessions WHERE close_reason = 'idle'").await, IDLE as i64);
+
+    // A room on the server that did not close its session hears of it when somebody in it is seen.
+    for client in &mut clients {
+        let _ = client.socket.send(Message::text(r#"{"type":"beat"}"#)).await;
+        let ended = client.ended().await;
+        assert_eq!((ended.code, &ended.error["reason"]), (4511, &json!("idle")));
+    }
+    for server in [&one, &two] {
+        assert_eq!(server.metric("lastseen_rooms").await, 0.0);
+    }
+    assert_eq!(count(&one, "SELECT count(*) FROM session_participants WHERE is_active").await, 0);
+}
