@@ -17,8 +17,8 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Sockets;
-use super::pace::{Pace, Verdict};
 use super::limits::Permit;
+use super::pace::{Pace, Verdict};
 use super::pulse::Pulse;
 use super::stream::Counted;
 use crate::auth::admission::Admission;

@@ -166,6 +166,7 @@ async fn tokens_may_come_as_subprotocols() {
             occupancy: 0,
             heard: Vec::new(),
             gaps: Vec::new(),
+            pings: 0,
         };
         assert_eq!(client.frame("welcome").await["type"], "welcome");
         assert_eq!(agreed.as_deref(), Some("lastseen.v1"), "and no token comes back: {:?}", response.headers());

@@ -17,8 +17,14 @@ fn listed(people: &Value) -> Vec<Uuid> {
     people.as_array().expect("a list").iter().map(|person| id(&person["id"])).collect()
 }
 
+/// That many guests, some at a time: a crowd at the door of a slow machine would be told to come later.
 async fn guests(server: &TestServer, session: &Opened, count: usize) -> Vec<Client> {
-    join_all((0..count).map(|number| async move { server.guest(session, &format!("Guest {number}")).await })).await
+    let mut clients = Vec::new();
+    for batch in (0..count).collect::<Vec<_>>().chunks(10) {
+        let joining = batch.iter().map(|number| async move { server.guest(session, &format!("Guest {number}")).await });
+        clients.extend(join_all(joining).await);
+    }
+    clients
 }
 
 fn ids(clients: &[Client]) -> Vec<Uuid> {

@@ -29,7 +29,7 @@ async fn shown(watcher: &mut Client, person: Uuid, field: &str, value: &str) {
 
 #[tokio::test]
 async fn a_hidden_tab_that_only_answers_pings_stays_present() {
-    let flags = ["--ping-interval", "400ms", "--beat-interval", "1s", "--dead-after", "2s", "--grace", "1ms"];
+    let flags = ["--ping-interval", "500ms", "--beat-interval", "1s", "--dead-after", "6s", "--grace", "1ms"];
     let server = TestServer::start(&flags).await;
     let session = server.open().await;
     let mut watcher = server.observer(&session).await;
@@ -37,7 +37,7 @@ async fn a_hidden_tab_that_only_answers_pings_stays_present() {
     let id = ada.id();
     let started = tokio::time::Instant::now();
     // The watcher has to be heard as well.
-    while started.elapsed() < Duration::from_secs(5) {
+    while started.elapsed() < Duration::from_secs(7) {
         tokio::join!(ada.pinged(2), watcher.pinged(2));
     }
     watcher.catch_up().await;
@@ -48,7 +48,7 @@ async fn a_hidden_tab_that_only_answers_pings_stays_present() {
 
 #[tokio::test]
 async fn a_connection_that_answers_nothing_is_dead() {
-    let flags = ["--ping-interval", "200ms", "--beat-interval", "200ms", "--dead-after", "900ms"];
+    let flags = ["--ping-interval", "200ms", "--beat-interval", "200ms", "--dead-after", "2s"];
     let dead = TestServer::start(&[&flags[..], &["--grace", "10m"]].concat()).await;
     let session = dead.open().await;
     let mut raw = Raw::join(dead.address(), session.id, &session.invite, "Ada").await;
@@ -83,7 +83,7 @@ async fn a_connection_that_answers_nothing_is_dead() {
 
 #[tokio::test]
 async fn who_does_nothing_becomes_idle_until_it_does_something() {
-    let flags = ["--ping-interval", "100ms", "--beat-interval", "1s", "--dead-after", "10m", "--idle-after", "500ms"];
+    let flags = ["--ping-interval", "100ms", "--beat-interval", "1s", "--dead-after", "10m", "--idle-after", "1500ms"];
     let server = TestServer::start(&flags).await;
     let session = server.open().await;
     let mut watcher = server.observer(&session).await;
@@ -118,7 +118,7 @@ async fn who_does_nothing_becomes_idle_until_it_does_something() {
 
 #[tokio::test]
 async fn a_tab_that_does_something_speaks_for_the_idle_one() {
-    let flags = ["--ping-interval", "10m", "--dead-after", "20m", "--idle-after", "500ms"];
+    let flags = ["--ping-interval", "10m", "--dead-after", "20m", "--idle-after", "1500ms"];
     let server = TestServer::start(&flags).await;
     let session = server.open().await;
     let mut watcher = server.observer(&session).await;
@@ -155,13 +155,13 @@ async fn the_round_trip_of_a_ping_gives_the_quality() {
 /// Joins as somebody who answers each Ping after this delay, and gives what the others were told of
 /// the quality in the time of some Pings.
 async fn qualities_with_delay(delay: Duration) -> Vec<Value> {
-    let flags = ["--ping-interval", "1s", "--beat-interval", "1s", "--dead-after", "10m", "--idle-after", "1h"];
+    let flags = ["--ping-interval", "2s", "--beat-interval", "1s", "--dead-after", "10m", "--idle-after", "1h"];
     let server = TestServer::start(&flags).await;
     let session = server.open().await;
     let mut watcher = server.observer(&session).await;
     let mut raw = Raw::join(server.address(), session.id, &session.invite, "Ada").await;
     let mut answered = 0;
-    while answered < 3 {
+    while answered < 2 {
         let (first, payload) = raw.frame().await.expect("an open connection");
         if first == FIN | PING {
             sleep(delay).await;
@@ -280,9 +280,9 @@ async fn pongs_keep_no_session_open_where_activity_counts() {
         "--idle-counts",
         "activity",
         "--idle-timeout",
-        "2s",
+        "3s",
         "--expiring-notice",
-        "1s",
+        "2500ms",
         "--ping-interval",
         "200ms",
         "--beat-interval",
