@@ -13,11 +13,13 @@ pub mod room;
 pub mod roster;
 pub mod schedule;
 pub mod seat;
+pub mod terms;
 
 pub use event::{Changed, Diff, Event, Snapshot, Text};
 pub use ledger::Ledger;
 pub use participant::{CloseReason, LeaveReason, Participant, Quality, Role, State, Status};
 pub use registry::Registry;
-pub use room::{Gone, JoinError, Place, Room, Rules, Session, Shared, Who};
+pub use room::{Place, Room};
 pub use roster::{Entrant, Timings};
 pub use seat::{Joined, Seat};
+pub use terms::{Gone, JoinError, Rules, Session, Shared, Who};

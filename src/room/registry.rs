@@ -7,7 +7,8 @@ use std::time::Duration;
 use dashmap::DashMap;
 
 use super::participant::{CloseReason, Status};
-use super::room::{Room, Session, Shared};
+use super::room::Room;
+use super::terms::{Session, Shared};
 use crate::clock::Moment;
 use crate::ids::SessionId;
 

@@ -4,114 +4,35 @@
 //! and its place in the broadcast under the lock, and so does every snapshot: between a snapshot and
 //! the steps after it there is never a hole.
 
-use std::sync::Arc;
-use std::time::Duration;
+mod notice;
+mod place;
+mod step;
+#[cfg(test)]
+mod tests;
 
-use chrono::{DateTime, Utc};
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::broadcast;
 
-use super::event::{Changed, Diff, Encoded, Event, Snapshot};
+use self::notice::Notice;
+pub use self::place::Place;
+use self::step::Pending;
+use super::event::{Event, Snapshot};
 use super::ledger::{Ledger, Mark};
 use super::participant::{CloseReason, LeaveReason, Participant, Quality, State};
 use super::registry::Census;
-use super::roster::{Change, Entrant, Roster, Timings};
-use super::schedule::Schedule;
+use super::roster::{Change, Entrant, Roster};
 use super::seat::{Joined, Seat};
-use crate::clock::{Clock, Moment};
+use super::terms::{Gone, JoinError, Session, Shared, Who};
+use crate::clock::Moment;
 use crate::config::IdleCounts;
-use crate::ids::{ConnectionId, ParticipantId, SessionId, UserId};
-use crate::metrics::Metrics;
+use crate::ids::{ConnectionId, ParticipantId, SessionId};
 
 /// Events a connection may fall behind before it gets a snapshot instead. Presence is state and not a
 /// log, so a short queue loses nothing; it is paid for by every room.
 const EVENTS: usize = 16;
-
-/// Rooms with more people than this gather changes for the longer interval.
-const LARGE: usize = 100;
-
-/// The rules that all rooms of a server follow; see `config` for each.
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "each is the setting of the same name")]
-pub struct Rules {
-    pub timings: Timings,
-    pub diff_interval: Duration,
-    pub diff_interval_large: Duration,
-    pub detail_limit: usize,
-    pub idle_counts: IdleCounts,
-    pub idle_timeout: Duration,
-    pub expiring_notice: Duration,
-}
-
-/// What all rooms of a server share.
-#[derive(Debug)]
-pub struct Shared {
-    /// How they behave.
-    pub rules: Rules,
-    /// Their time.
-    pub clock: Clock,
-    /// Where they note what has to be written.
-    pub ledger: Arc<Ledger>,
-    /// Where they note when they want to be ticked.
-    pub schedule: Schedule,
-    /// Where they count.
-    pub metrics: Arc<Metrics>,
-}
-
-/// The reading session behind a room, as the store knew it when the room was opened.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// Its id, the room's too.
-    pub id: SessionId,
-    /// What people see on top.
-    pub title: Option<String>,
-    /// The user who opened it; `None` where a guest did.
-    pub host_user_id: Option<UserId>,
-    /// How many people it takes.
-    pub max_participants: usize,
-    /// When it was opened.
-    pub created_at: DateTime<Utc>,
-    /// When somebody was last seen in it.
-    pub last_seen_at: DateTime<Utc>,
-    /// When somebody last did something in it.
-    pub last_activity_at: DateTime<Utc>,
-}
-
-/// Who asks for a place, as far as that is known before the store is asked.
-#[derive(Clone, Copy, Debug)]
-pub enum Who {
-    /// The holder of a resume token.
-    Participant(ParticipantId),
-    /// A user.
-    User(UserId),
-    /// Somebody with an invite and nothing else.
-    Stranger,
-}
-
-/// Why somebody who was let in cannot join.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum JoinError {
-    /// The session was closed since.
-    Closed(CloseReason),
-    /// Everybody had left and the room has left memory: open it again.
-    Retired,
-    /// All places are taken.
-    Full,
-    /// The server stops.
-    Draining,
-}
-
-/// Why a seat is void.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Gone {
-    /// A host or the service removed the participant.
-    Removed,
-    /// The session is closed.
-    Closed(CloseReason),
-    /// The server stops.
-    Draining,
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Life {
@@ -151,22 +72,6 @@ struct Inner {
     /// The newest activity of those who are not here (any more).
     past_activity: Moment,
     notice: Notice,
-}
-
-#[derive(Debug)]
-struct Pending {
-    known: bool,
-    left: Option<LeaveReason>,
-}
-
-/// Where the notice that a session expires stands. Only used where idle counts activity.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Notice {
-    Unused,
-    /// Look again at that moment.
-    Due(Moment),
-    /// It was given: the session expires at that moment.
-    Given(Moment),
 }
 
 impl Room {
@@ -495,94 +400,9 @@ impl Room {
         }
     }
 
-    /// Notes a change for the next step, and what of it the store has to know.
-    fn note(&self, inner: &mut Inner, change: Change, now: Moment) {
-        inner.snapshot = None;
-        let (id, known, left) = match change {
-            Change::Joined(id) => (id, false, None),
-            Change::Updated(id) => (id, true, None),
-            Change::Left(mark, reason) => {
-                self.shared.metrics.leaves(reason.as_str()).inc();
-                inner.past_activity = inner.past_activity.max(mark.active());
-                if matches!(reason, LeaveReason::Left | LeaveReason::Timeout) {
-                    self.shared.ledger.left(&mark, reason);
-                }
-                (mark.participant(), true, Some(reason))
-            }
-        };
-        inner.pending.entry(id).or_insert(Pending { known, left }).left = left;
-        if inner.publish_at.is_none() {
-            let large = inner.roster.occupancy() > LARGE;
-            let rules = &self.shared.rules;
-            let at = now + if large { rules.diff_interval_large } else { rules.diff_interval };
-            inner.publish_at = Some(at);
-            self.shared.schedule.add(at, self.id);
-        }
-    }
-
-    /// Tells everybody what changed since the last step.
-    fn publish(&self, inner: &mut Inner) {
-        inner.publish_at = None;
-        let pending = std::mem::take(&mut inner.pending);
-        let limit = self.shared.rules.detail_limit;
-        let occupancy = inner.roster.occupancy();
-        let told = std::mem::replace(&mut inner.told, (occupancy, occupancy));
-        let diff = match (told.1 > limit, occupancy > limit) {
-            // Also where only a snapshot since the last step went without the list.
-            (true, false) => return self.send(Event::Refresh),
-            (_, true) if told == (occupancy, occupancy) => return,
-            (_, true) => None,
-            (false, false) => Some(inner.diff(pending)),
-        };
-        inner.seq += 1;
-        // Its `seq` is part of it.
-        inner.snapshot = None;
-        self.shared.metrics.diffs.inc();
-        self.send(Event::Changed(Arc::new(Changed { seq: inner.seq, occupancy, diff, text: Encoded::default() })));
-    }
-
-    fn snapshot_of(&self, inner: &mut Inner) -> Arc<Snapshot> {
-        let (roster, seq, limit) = (&inner.roster, inner.seq, self.shared.rules.detail_limit);
-        let occupancy = roster.occupancy();
-        inner.told = (inner.told.0.min(occupancy), inner.told.1.max(occupancy));
-        let make = || {
-            let everybody = (occupancy <= limit).then(|| roster.iter().cloned().collect());
-            Arc::new(Snapshot { seq, occupancy, everybody, text: Encoded::default() })
-        };
-        Arc::clone(inner.snapshot.get_or_insert_with(make))
-    }
-
     /// Nobody listening is no error: presence is state, whoever comes gets a snapshot.
     fn send(&self, event: Event) {
         let _ = self.events.send(event);
-    }
-
-    /// Tells everybody that the session expires, where that is near.
-    fn give_notice(&self, inner: &mut Inner, now: Moment) {
-        let Notice::Due(at) = inner.notice else { return };
-        if at > now {
-            return;
-        }
-        for person in inner.roster.iter() {
-            person.mark.watch_activity(true);
-        }
-        let last = inner.last_activity();
-        let due = self.shared.notice_at(last);
-        if due > now {
-            inner.notice = Notice::Due(due);
-        } else {
-            let expires_at = last + self.shared.rules.idle_timeout;
-            inner.notice = Notice::Given(expires_at);
-            self.send(Event::Expiring(expires_at));
-        }
-    }
-
-    /// Any activity takes the notice back; everybody sees whose it was.
-    fn withdraw_notice(&self, inner: &mut Inner, by: ParticipantId, now: Moment) {
-        if let Notice::Given(_) = inner.notice {
-            inner.notice = Notice::Due(self.shared.notice_at(now));
-            self.note(inner, Change::Updated(by), now);
-        }
     }
 
     /// Sees to it that the room is ticked when its next deadline comes.
@@ -634,57 +454,4 @@ impl Inner {
             Who::Stranger => None,
         }
     }
-
-    fn last_activity(&self) -> Moment {
-        self.roster.iter().map(|person| person.mark.active()).fold(self.past_activity, Moment::max)
-    }
-
-    /// Whoever changed several times appears as what it ends as.
-    fn diff(&self, pending: IndexMap<ParticipantId, Pending>) -> Diff {
-        let mut diff = Diff::default();
-        for (id, Pending { known, left }) in pending {
-            match (self.roster.get(id), known, left) {
-                (Some(person), true, _) => diff.updates.push(Arc::clone(person)),
-                (Some(person), false, _) => diff.joins.push(Arc::clone(person)),
-                // Also for somebody who came since the last step: a snapshot taken meanwhile has it.
-                (None, _, left) => diff.leaves.push((id, left.unwrap_or(LeaveReason::Left))),
-            }
-        }
-        diff
-    }
 }
-
-impl Shared {
-    fn notice_at(&self, last_activity: Moment) -> Moment {
-        last_activity + self.rules.idle_timeout.saturating_sub(self.rules.expiring_notice)
-    }
-}
-
-/// A place promised to somebody whose admission is under way; given back when dropped unfilled.
-#[derive(Debug)]
-pub struct Place {
-    room: Arc<Room>,
-    filled: bool,
-}
-
-impl Place {
-    /// The roster counts the place from here on.
-    fn fill(&mut self, inner: &mut Inner) {
-        inner.reserved -= 1;
-        self.filled = true;
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if !self.filled {
-            let now = self.room.shared.clock.now();
-            let mut inner = self.room.lock();
-            inner.reserved -= 1;
-            self.room.arm_if_empty(&inner, now);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

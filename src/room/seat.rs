@@ -7,7 +7,8 @@ use tokio::sync::broadcast;
 use super::event::{Event, Snapshot};
 use super::ledger::Mark;
 use super::participant::{Participant, Quality, State};
-use super::room::{Gone, Room};
+use super::room::Room;
+use super::terms::Gone;
 use crate::clock::Moment;
 use crate::ids::{ConnectionId, ParticipantId};
 

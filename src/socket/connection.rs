@@ -1,26 +1,21 @@
 //! One connection: a single unsplit task around a single `select!`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use futures_util::StreamExt;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::time::{sleep_until, timeout};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio::time::sleep_until;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Sockets;
+use super::end::End;
 use super::limits::Permit;
+use super::line::{Line, WebSocket, farewell, write};
 use super::pace::{Pace, Verdict};
 use super::pulse::Pulse;
-use super::stream::Counted;
 use crate::auth::admission::Admission;
 use crate::clock::Moment;
 use crate::protocol::v1::{self, ClientFrame, Session, Welcome};
@@ -28,52 +23,8 @@ use crate::protocol::{Code, Refusal};
 use crate::room::{Event, Gone, Joined, Seat, Snapshot, Text};
 use crate::store::reading_sessions::ReadingSession;
 
-/// How long a connection that ends may take for its last frames, and its client to hang up.
-const FAREWELL: Duration = Duration::from_secs(2);
-
 /// Frames that cannot be understood before the connection ends.
 const BAD_FRAMES: u8 = 5;
-
-/// Far above what the server takes, so that a message that is too large is refused by us, with its
-/// close code, and not by the library, which would leave the client with 1006.
-const LIBRARY_MESSAGE_BYTES: usize = 64 * 1024;
-
-/// The library clears its whole read buffer on each read, and holds it for as long as the connection
-/// lives: as small as beats are.
-const READ_BUFFER_BYTES: usize = 256;
-
-/// What is gathered before it is written without a flush.
-const WRITE_BUFFER_BYTES: usize = 16 * 1024;
-
-type WebSocket = WebSocketStream<Counted>;
-
-/// A TCP stream after the upgrade, before it is a WebSocket.
-#[derive(Debug)]
-pub struct Line {
-    stream: TcpStream,
-    /// What the client sent ahead of our answer.
-    early: Vec<u8>,
-}
-
-impl Line {
-    /// A stream, and what was read of it too early.
-    pub fn new(stream: TcpStream, early: Vec<u8>) -> Self {
-        Self { stream, early }
-    }
-
-    async fn open(self) -> WebSocket {
-        websocket(Counted::new(self.stream), self.early).await
-    }
-}
-
-async fn websocket(stream: Counted, early: Vec<u8>) -> WebSocket {
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_message_size(Some(LIBRARY_MESSAGE_BYTES))
-        .max_frame_size(Some(LIBRARY_MESSAGE_BYTES));
-    WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await
-}
 
 /// What a newcomer is told of itself, made before its admission is spent.
 #[derive(Debug)]
@@ -95,57 +46,6 @@ impl Welcomed {
             (session.last_seen_at, session.last_activity_at) = (now, now);
         }
         Self { resume, session: ReadingSession::from(&session).shown(sockets.idle), until: admission.until }
-    }
-}
-
-/// How a connection ended.
-#[derive(Debug)]
-enum End {
-    /// The client sent `leave`.
-    Left,
-    /// The client closed with 1000, which is leaving too. The library has queued the answer.
-    ClosedNormally,
-    /// The client closed with another code: it means to come back.
-    Closed,
-    /// The client is gone without a word.
-    Lost,
-    /// Sent away with a reason.
-    Refused(Refusal),
-    /// Broke the WebSocket protocol: a close code and nothing else.
-    Broken(CloseCode),
-}
-
-impl End {
-    fn word(&self) -> &'static str {
-        match self {
-            Self::Left | Self::ClosedNormally => "left",
-            Self::Closed => "closed",
-            Self::Lost => "lost",
-            Self::Refused(refusal) => refusal.code.as_str(),
-            Self::Broken(CloseCode::Size) => "message_too_large",
-            Self::Broken(CloseCode::Unsupported) => "binary_message",
-            Self::Broken(CloseCode::Invalid) => "invalid_utf8",
-            Self::Broken(_) => "protocol_error",
-        }
-    }
-}
-
-impl From<Code> for End {
-    fn from(code: Code) -> Self {
-        Self::Refused(code.into())
-    }
-}
-
-impl From<Gone> for End {
-    fn from(gone: Gone) -> Self {
-        Self::Refused(match gone {
-            Gone::Removed => Code::Removed.into(),
-            Gone::Closed(reason) => Refusal::closed(reason),
-            // Jittered, so that those who go together do not come back together.
-            Gone::Draining => {
-                Refusal::from(Code::Draining).retry_after(Duration::from_secs(5).mul_f64(rand::random::<f64>()))
-            }
-        })
     }
 }
 
@@ -180,11 +80,9 @@ pub async fn welcome(sockets: Arc<Sockets>, line: Line, joined: Joined, welcomed
         };
         sockets.frames.welcome(&welcome, &snapshot, seat.shown().as_deref())
     };
-    // The welcome is large and goes out on a WebSocket of its own, whose write buffer ends with it.
-    let mut first = websocket(Counted::new(line.stream), Vec::new()).await;
-    let sent = write(&mut first, sockets.timings.write_timeout, [Message::Text(text)]).await;
+    let (socket, sent) = line.open_with(Message::Text(text), sockets.timings.write_timeout).await;
     let connection = Box::new(Connection {
-        socket: websocket(first.into_inner(), line.early).await,
+        socket,
         seat,
         events,
         told: snapshot.seq,
@@ -267,7 +165,7 @@ impl Connection {
     async fn hear(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
         let message = match message {
             Some(Ok(message)) => message,
-            Some(Err(error)) => return Err(broken(&error)),
+            Some(Err(error)) => return Err(End::from(&error)),
             None => return Err(End::Lost),
         };
         let now = self.sockets.clock.now();
@@ -432,70 +330,4 @@ impl Connection {
     async fn send(&mut self, messages: impl IntoIterator<Item = Message>) -> Result<(), End> {
         write(&mut self.socket, self.sockets.timings.write_timeout, messages).await
     }
-}
-
-/// Queues all messages and flushes once. A reader that is slow but takes data is waited for; one that
-/// takes none for `patience` is not.
-async fn write(
-    socket: &mut WebSocket,
-    patience: Duration,
-    messages: impl IntoIterator<Item = Message>,
-) -> Result<(), End> {
-    let mut messages = messages.into_iter();
-    let mut waiting = messages.next();
-    loop {
-        let before = socket.get_ref().written();
-        let attempt = async {
-            while let Some(message) = waiting.clone() {
-                socket.feed(message).await?;
-                waiting = messages.next();
-            }
-            socket.flush().await
-        };
-        match timeout(patience, attempt).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => return Err(broken(&error)),
-            Err(_) if socket.get_ref().written() > before => {}
-            Err(_) => return Err(Code::SlowConsumer.into()),
-        }
-    }
-}
-
-/// What a failure of the WebSocket means.
-fn broken(error: &Error) -> End {
-    match error {
-        Error::Utf8(_) => End::Broken(CloseCode::Invalid),
-        Error::Capacity(_) => End::Broken(CloseCode::Size),
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Lost,
-        Error::Protocol(_) => End::Broken(CloseCode::Protocol),
-        Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_) => End::Lost,
-        _ => End::Refused(Code::Internal.into()),
-    }
-}
-
-/// The last frames of a connection. Then our side of the TCP stream is shut and what still comes is
-/// read and thrown away until the client hangs up: closing with unread data would reset the stream,
-/// and the client would lose the close frame that it has not read yet.
-async fn farewell(mut socket: WebSocket, end: &End) {
-    let close =
-        |code: CloseCode, reason: &'static str| Message::Close(Some(CloseFrame { code, reason: reason.into() }));
-    let messages = match end {
-        End::Left => vec![close(CloseCode::Normal, "")],
-        // A flush sends the answer to the client's close.
-        End::ClosedNormally | End::Closed | End::Lost => vec![],
-        End::Refused(refusal) => {
-            let code = refusal.code.close_code().unwrap_or(1011);
-            vec![Message::Text(v1::error(refusal, None)), close(code.into(), refusal.code.as_str())]
-        }
-        End::Broken(code) => vec![close(*code, "")],
-    };
-    let _ = write(&mut socket, FAREWELL, messages).await;
-    let mut stream = socket.into_inner();
-    let _ = timeout(FAREWELL, async {
-        stream.shutdown().await?;
-        let mut ignored = [0; 1024];
-        while stream.read(&mut ignored).await? > 0 {}
-        std::io::Result::Ok(())
-    })
-    .await;
 }

@@ -1,11 +1,13 @@
 //! The WebSocket: the upgrade that lets somebody in, and the one loop that serves a connection.
 
 pub mod connection;
+pub mod end;
 pub mod limits;
+pub mod line;
 pub mod origin;
 mod pace;
 mod pulse;
-mod stream;
+pub mod stream;
 pub mod upgrade;
 
 use std::sync::Arc;

@@ -18,7 +18,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use uuid::Uuid;
 
 use super::Sockets;
-use super::connection::{self, Held, Line};
+use super::connection::{self, Held};
+use super::line::Line;
 use crate::auth::admission::{Admission, Credentials, join_refusal};
 use crate::auth::client_address::client_address;
 use crate::ids::SessionId;

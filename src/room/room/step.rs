@@ -1,0 +1,98 @@
+//! Steps: changes are gathered, told as one, and continue every snapshot.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::{Inner, Room};
+use crate::clock::Moment;
+use crate::ids::ParticipantId;
+use crate::room::event::{Changed, Diff, Encoded, Event, Snapshot};
+use crate::room::participant::LeaveReason;
+use crate::room::roster::Change;
+
+/// Rooms with more people than this gather changes for the longer interval.
+const LARGE: usize = 100;
+
+/// Somebody who changed since the last step.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// Whether those who know that step know the person.
+    known: bool,
+    left: Option<LeaveReason>,
+}
+
+impl Room {
+    /// Notes a change for the next step, and what of it the store has to know.
+    pub(super) fn note(&self, inner: &mut Inner, change: Change, now: Moment) {
+        inner.snapshot = None;
+        let (id, known, left) = match change {
+            Change::Joined(id) => (id, false, None),
+            Change::Updated(id) => (id, true, None),
+            Change::Left(mark, reason) => {
+                self.shared.metrics.leaves(reason.as_str()).inc();
+                inner.past_activity = inner.past_activity.max(mark.active());
+                if matches!(reason, LeaveReason::Left | LeaveReason::Timeout) {
+                    self.shared.ledger.left(&mark, reason);
+                }
+                (mark.participant(), true, Some(reason))
+            }
+        };
+        inner.pending.entry(id).or_insert(Pending { known, left }).left = left;
+        if inner.publish_at.is_none() {
+            let large = inner.roster.occupancy() > LARGE;
+            let rules = &self.shared.rules;
+            let at = now + if large { rules.diff_interval_large } else { rules.diff_interval };
+            inner.publish_at = Some(at);
+            self.shared.schedule.add(at, self.id);
+        }
+    }
+
+    /// Tells everybody what changed since the last step.
+    pub(super) fn publish(&self, inner: &mut Inner) {
+        inner.publish_at = None;
+        let pending = std::mem::take(&mut inner.pending);
+        let limit = self.shared.rules.detail_limit;
+        let occupancy = inner.roster.occupancy();
+        let told = std::mem::replace(&mut inner.told, (occupancy, occupancy));
+        let diff = match (told.1 > limit, occupancy > limit) {
+            // Also where only a snapshot since the last step went without the list.
+            (true, false) => return self.send(Event::Refresh),
+            (_, true) if told == (occupancy, occupancy) => return,
+            (_, true) => None,
+            (false, false) => Some(inner.diff(pending)),
+        };
+        inner.seq += 1;
+        // Its `seq` is part of it.
+        inner.snapshot = None;
+        self.shared.metrics.diffs.inc();
+        self.send(Event::Changed(Arc::new(Changed { seq: inner.seq, occupancy, diff, text: Encoded::default() })));
+    }
+
+    pub(super) fn snapshot_of(&self, inner: &mut Inner) -> Arc<Snapshot> {
+        let (roster, seq, limit) = (&inner.roster, inner.seq, self.shared.rules.detail_limit);
+        let occupancy = roster.occupancy();
+        inner.told = (inner.told.0.min(occupancy), inner.told.1.max(occupancy));
+        let make = || {
+            let everybody = (occupancy <= limit).then(|| roster.iter().cloned().collect());
+            Arc::new(Snapshot { seq, occupancy, everybody, text: Encoded::default() })
+        };
+        Arc::clone(inner.snapshot.get_or_insert_with(make))
+    }
+}
+
+impl Inner {
+    /// Whoever changed several times appears as what it ends as.
+    fn diff(&self, pending: IndexMap<ParticipantId, Pending>) -> Diff {
+        let mut diff = Diff::default();
+        for (id, Pending { known, left }) in pending {
+            match (self.roster.get(id), known, left) {
+                (Some(person), true, _) => diff.updates.push(Arc::clone(person)),
+                (Some(person), false, _) => diff.joins.push(Arc::clone(person)),
+                // Also for somebody who came since the last step: a snapshot taken meanwhile has it.
+                (None, _, left) => diff.leaves.push((id, left.unwrap_or(LeaveReason::Left))),
+            }
+        }
+        diff
+    }
+}
