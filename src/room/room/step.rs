@@ -12,7 +12,7 @@ use crate::room::participant::LeaveReason;
 use crate::room::roster::Change;
 
 /// Rooms with more people than this gather changes for the longer interval.
-const LARGE: usize = 100;
+pub(super) const LARGE: usize = 100;
 
 /// Somebody who changed since the last step.
 #[derive(Debug)]

@@ -1,13 +1,22 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 use tokio::sync::broadcast::error::TryRecvError;
 
+use super::step::LARGE;
 use super::*;
+use crate::clock::Clock;
+use crate::ids::UserId;
+use crate::room::event::{Changed, Diff};
 use crate::room::participant::{Role, Status};
 use crate::room::registry::Registry;
+use crate::room::roster::Timings;
+use crate::room::schedule::Schedule;
+use crate::room::terms::Rules;
 
 const GRACE: Duration = Duration::from_secs(15);
 const IDLE_AFTER: Duration = Duration::from_mins(5);
