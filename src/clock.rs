@@ -1,9 +1,10 @@
 //! The server's own time: monotonic milliseconds that fit an atomic.
 
 use std::ops::Add;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 /// What a clock shows when it is made, in milliseconds. Far enough from zero that a moment from
@@ -48,17 +49,23 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// How far the wall clock may move against the monotonic one before moments are told by its new time,
+/// in milliseconds: more than rounding and scheduling, less than anybody would bear.
+const WALL_CLOCK_MOVED_MS: i64 = 500;
+
 /// Where moments come from. Copies show the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Instant,
+    /// Unix time in milliseconds less the moment, kept so that a moment is told alike each time.
+    anchor: &'static AtomicI64,
 }
 
 impl Clock {
-    /// A clock that starts now.
+    /// A clock that starts now. There is one for each server, which is never given back.
     #[expect(clippy::new_without_default, reason = "a default would hide that it starts now")]
     pub fn new() -> Self {
-        Self { started: Instant::now() }
+        Self { started: Instant::now(), anchor: Box::leak(Box::new(AtomicI64::new(i64::MIN))) }
     }
 
     /// The present moment.
@@ -74,13 +81,25 @@ impl Clock {
     /// The moment in civil time, by this machine's wall clock. For people and JSON; what is compared
     /// with stored times goes to the database as an age.
     pub fn utc(&self, moment: Moment) -> DateTime<Utc> {
-        let offset = i64::try_from(moment.0).unwrap_or(i64::MAX) - self.now().0.cast_signed();
-        Utc::now() + TimeDelta::milliseconds(offset)
+        let unix = self.anchor().saturating_add(moment.0.cast_signed());
+        DateTime::from_timestamp_millis(unix).unwrap_or(DateTime::UNIX_EPOCH)
     }
 
-    /// The moment of a stored time, for people who were seen before this process started.
+    /// The moment of a stored time, for people who were seen before this process started; now, for a
+    /// time that has not come.
     pub fn moment(&self, time: DateTime<Utc>) -> Moment {
-        self.now().before((Utc::now() - time).to_std().unwrap_or_default())
+        let moment = time.timestamp_millis().saturating_sub(self.anchor());
+        Moment(u64::try_from(moment).unwrap_or_default()).min(self.now())
+    }
+
+    fn anchor(&self) -> i64 {
+        let measured = Utc::now().timestamp_millis() - self.now().0.cast_signed();
+        let kept = self.anchor.load(Ordering::Relaxed);
+        if measured.saturating_sub(kept).saturating_abs() <= WALL_CLOCK_MOVED_MS {
+            return kept;
+        }
+        self.anchor.store(measured, Ordering::Relaxed);
+        measured
     }
 }
 
@@ -95,6 +114,16 @@ mod tests {
         let back = clock.moment(clock.utc(yesterday));
         let error = back.since(yesterday).max(yesterday.since(back));
         assert!(error < Duration::from_secs(5), "off by {error:?}");
+    }
+
+    #[test]
+    fn a_moment_is_told_alike_each_time() {
+        let clock = Clock::new();
+        let moment = clock.now();
+        let told = clock.utc(moment);
+        for _ in 0..100_000 {
+            assert_eq!(clock.utc(moment), told);
+        }
     }
 
     #[test]
