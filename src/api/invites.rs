@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -156,7 +157,12 @@ pub struct Inspected {
     expires_at: Timestamp,
 }
 
-pub async fn inspect(State(api): State<Arc<Api>>, Path(token): Path<String>) -> Result<Json<Inspected>, Refusal> {
+pub async fn inspect(
+    State(api): State<Arc<Api>>,
+    token: Result<Path<String>, PathRejection>,
+) -> Result<Json<Inspected>, Refusal> {
+    // What is no text is no token either, and is refused as one that nobody made.
+    let token = token.map(|Path(token)| token).unwrap_or_default();
     let found = api.store.inspect_invite(&InviteToken::presented(token).sha256()).await?;
     match (found.verdict.as_str(), found.session_id, found.session_expires_at) {
         ("ok", Some(id), Some(session_expires_at)) => {

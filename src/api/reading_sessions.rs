@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Api;
@@ -147,6 +147,8 @@ fn read_cursor(text: &str) -> Result<Cursor, Refusal> {
         let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
         let (micros, id) = text.split_once(' ')?;
         let created_at = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
+        // Years that PostgreSQL cannot hold were never on a page.
+        (0..=9999).contains(&created_at.year()).then_some(())?;
         Some(Cursor { created_at, id: SessionId(id.parse().ok()?) })
     };
     read().ok_or_else(|| Refusal::invalid("cursor", "must be the next_cursor of an earlier page"))

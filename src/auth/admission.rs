@@ -295,7 +295,14 @@ impl Admission {
     pub fn enter(mut self) -> Result<Joined, JoinError> {
         let joined = match &mut self.admittee {
             Admittee::Observer => self.room.observe()?,
-            Admittee::Participant { entrant, place } => self.room.join(entrant.clone(), place.take())?,
+            Admittee::Participant { entrant, place } => {
+                // Without a place it was somebody who is here. Whoever went since may have been removed:
+                // that is for the store to say.
+                if place.is_none() && self.room.participant(entrant.id).is_none() {
+                    return Err(JoinError::Retired);
+                }
+                self.room.join(entrant.clone(), place.take())?
+            }
         };
         self.made = None;
         if let Some(invite) = self.uncounted_invite {

@@ -40,6 +40,9 @@ pub use database::Database;
 const DRAIN_BATCH: usize = 200;
 const DRAIN_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long the database's connections may take to end.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
+
 /// Another server's people who were not seen for this many times the time in which a connection is
 /// found dead are taken for gone.
 const STRANGERS_STALE_AFTER: u32 = 4;
@@ -180,7 +183,10 @@ impl Server {
                 tracing::error!(%error, lost = self.registry.shared().ledger.backlog(), "the last flush failed")
             }
         }
-        self.store.close().await;
+        // A connection whose statement hangs in a paused database is never given back.
+        if timeout(CLOSE_PATIENCE, self.store.close()).await.is_err() {
+            tracing::warn!("connections to the database did not end and are cut");
+        }
         self.database.close().await;
         tracing::info!("stopped");
     }

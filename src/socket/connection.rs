@@ -286,7 +286,11 @@ impl Connection {
                 self.told = changed.seq;
                 Some(changed.text.get(|| self.sockets.frames.changed(&changed)))
             }
-            Event::Refresh => Some(self.state(&self.seat.catch_up()?.0)),
+            Event::Refresh => {
+                let (snapshot, _) = self.seat.catch_up()?;
+                self.told = snapshot.seq;
+                Some(self.state(&snapshot))
+            }
             Event::Expiring(at) => Some(self.sockets.frames.expiring(at)),
             Event::Removed(id) if self.seat.participant() == Some(id) => return Err(Gone::Removed.into()),
             Event::Removed(_) => None,

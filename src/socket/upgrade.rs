@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -51,9 +52,11 @@ const RESUME: &str = "lastseen.resume.";
 /// What is wrong with the request itself; and every refusal for a client that asks for problems.
 pub async fn upgrade(
     State(sockets): State<Arc<Sockets>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     mut request: Request,
 ) -> Result<Response, Refusal> {
+    // What is no text is no id either, and is refused as one that nobody has.
+    let id = id.map(|Path(id)| id).unwrap_or_default();
     let accept = handshake(request.headers())?;
     if !sockets.origins.allow(request.headers()) {
         return Err(Code::OriginNotAllowed.into());

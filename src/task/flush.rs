@@ -1,12 +1,14 @@
 //! The flush: what the ledger holds goes to the database; what could not be written stays.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use crate::room::{CloseReason, Registry};
+use crate::ids::InviteId;
+use crate::room::{CloseReason, Ledger, Registry};
 use crate::store::admission::Doubtful;
 use crate::store::presence::{CHUNK_ROWS, Stale};
 use crate::store::{Store, StoreError};
@@ -82,15 +84,18 @@ impl Flusher {
             chunk.written();
             stale.into_iter().for_each(|stale| self.drop_from_memory(&stale));
         }
-        let uses = ledger.take_invite_uses();
-        if !uses.is_empty()
-            && let Err(error) = self.store.add_invite_uses(&uses).await
-        {
-            metrics.flush_failures.inc();
-            uses.into_iter().for_each(|(invite, uses)| ledger.invite_used(invite, uses));
-            return Err(error);
+        let mut uses = Uses { ledger, counts: ledger.take_invite_uses() };
+        if !uses.counts.is_empty() {
+            if let Err(error) = self.store.add_invite_uses(&uses.counts).await {
+                metrics.flush_failures.inc();
+                return Err(error);
+            }
+            uses.counts.clear();
         }
-        self.store.settle_doubts(|doubtful| self.is_here(doubtful)).await?;
+        // Rooms that drain recall nobody: what is in doubt then is for the next start to settle.
+        if !self.registry.is_draining() {
+            self.store.settle_doubts(|doubtful| self.is_here(doubtful)).await?;
+        }
         Ok(written)
     }
 
@@ -108,6 +113,21 @@ impl Flusher {
                 room.remove(stale.id);
             }
             (_, None) => {}
+        }
+    }
+}
+
+/// Uses of invites on their way to the store; what is not cleared goes back to the ledger, also when
+/// the flush is given up half way.
+struct Uses<'a> {
+    ledger: &'a Ledger,
+    counts: HashMap<InviteId, i32>,
+}
+
+impl Drop for Uses<'_> {
+    fn drop(&mut self) {
+        for (invite, uses) in self.counts.drain() {
+            self.ledger.invite_used(invite, uses);
         }
     }
 }

@@ -103,6 +103,12 @@ async fn public_url_is_the_beginning_of_links() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_no_text_is_the_token_of_nothing() {
+    let server = TestServer::start(&[]).await;
+    server.get("/v1/invites/%ff", None).await.refused(404, "invite_not_found");
+}
+
+#[tokio::test]
 async fn a_token_is_shown_once_and_only_its_hash_is_kept() {
     let server = TestServer::start(&[]).await;
     let session = server.open().await;
@@ -123,7 +129,7 @@ async fn a_token_is_shown_once_and_only_its_hash_is_kept() {
         .await
         .expect("rows");
     for token in &tokens {
-        let bare = token.rsplit('_').next().expect("a token");
+        let bare = token.strip_prefix("lsi_").expect("an invite token");
         assert!(!list.to_string().contains(bare) && rows.iter().all(|row| !row.contains(bare)), "{token} is kept");
         let known: bool = sqlx::query_scalar(
             "SELECT EXISTS (SELECT FROM session_invites WHERE token_sha256 = sha256(convert_to($1, 'UTF8')))",
