@@ -17,12 +17,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::jwks::{Jwks, JwksError, JwksSource, NoKey};
+use crate::protocol::name::display_name;
 
 /// How far the issuer's clock may be off, in seconds.
 pub const LEEWAY_SECONDS: u32 = 30;
-
-/// The longest display name, in characters.
-const MAX_NAME_CHARS: usize = 80;
 
 /// What a JWT's holder is to this server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,7 +215,7 @@ impl UncheckedClaims {
         }
         let name = match &self.name {
             None => None,
-            Some(Value::String(name)) => display_name(name).map(str::to_owned),
+            Some(Value::String(name)) => display_name(name).ok(),
             Some(_) => return Err(TokenError::Invalid("its `name` is not a text")),
         };
         // RFC 7519 has times with fractions too. The cast cuts them off, and stops at the last second
@@ -232,14 +230,6 @@ impl UncheckedClaims {
         }
         Ok(Claims { subject, role, name, expires_at })
     }
-}
-
-/// A name as others are shown it: trimmed, of 1 to 80 characters, and without control characters.
-/// `None` where a text is no such name.
-pub fn display_name(text: &str) -> Option<&str> {
-    let name = text.trim();
-    let fits = (1..=MAX_NAME_CHARS).contains(&name.chars().count());
-    (fits && !name.contains(char::is_control)).then_some(name)
 }
 
 /// Makes a token that is signed with a shared secret (HS256), and good for `ttl`, in whole seconds,
