@@ -34,15 +34,14 @@ pub struct Metrics {
     pub flush_backlog: Gauge,
     pub flush_age_seconds: Seconds,
     pub sweeps: Counter,
-    pub sweep_failures: Counter,
     pub sweep_seconds: Histogram,
-    pub sweep_closed: Counter,
-    pub sweep_purged: Counter,
     pub admission_seconds: Histogram,
     participants: Family<Label, Gauge>,
     leaves: Family<Label, Counter>,
     refusals: Family<Label, Counter>,
     connection_ends: Family<Label, Counter>,
+    swept: Family<Label, Counter>,
+    sweep_failures: Family<Label, Counter>,
 }
 
 impl Debug for Metrics {
@@ -74,15 +73,14 @@ impl Default for Metrics {
             flush_backlog: Gauge::default(),
             flush_age_seconds: Seconds::default(),
             sweeps: Counter::default(),
-            sweep_failures: Counter::default(),
             sweep_seconds: seconds(),
-            sweep_closed: Counter::default(),
-            sweep_purged: Counter::default(),
             admission_seconds: seconds(),
             participants: Family::default(),
             leaves: Family::default(),
             refusals: Family::default(),
             connection_ends: Family::default(),
+            swept: Family::default(),
+            sweep_failures: Family::default(),
         };
         metrics.register();
         metrics
@@ -120,14 +118,9 @@ impl Metrics {
             self.flush_age_seconds.clone(),
         );
         r.register("sweeps", "Sweeps that were run", self.sweeps.clone());
-        r.register("sweep_failures", "Sweeps that failed", self.sweep_failures.clone());
+        r.register("sweep_failures", "Policies of sweeps that failed, by policy", self.sweep_failures.clone());
         r.register_with_unit("sweep_duration", "Time of one sweep", Unit::Seconds, self.sweep_seconds.clone());
-        r.register("sweep_closed_sessions", "Reading sessions closed for being idle", self.sweep_closed.clone());
-        r.register(
-            "sweep_purged_sessions",
-            "Closed reading sessions deleted after their retention",
-            self.sweep_purged.clone(),
-        );
+        r.register("swept", "What sweeps ended or deleted, by policy", self.swept.clone());
     }
 
     /// People in rooms with this status.
@@ -148,6 +141,16 @@ impl Metrics {
     /// WebSockets that ended for this reason.
     pub fn connection_ends(&self, reason: &'static str) -> Counter {
         self.connection_ends.get_or_create_owned(&[("reason", reason)])
+    }
+
+    /// What sweeps did by this policy.
+    pub fn swept(&self, policy: &'static str) -> Counter {
+        self.swept.get_or_create_owned(&[("policy", policy)])
+    }
+
+    /// How often this policy failed.
+    pub fn sweep_failures(&self, policy: &'static str) -> Counter {
+        self.sweep_failures.get_or_create_owned(&[("policy", policy)])
     }
 
     /// All figures in the text format of Prometheus (OpenMetrics 1.0).

@@ -8,6 +8,8 @@ use clap::Args;
 use crate::config::{DatabaseSettings, SessionSettings};
 use crate::server::Database;
 use crate::store::schema;
+use crate::task::policy::Policy;
+use crate::task::sweep::Swept;
 
 /// What to sweep, and by which rules.
 #[derive(Debug, Args)]
@@ -26,16 +28,22 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let database = Database::open(&arguments.database).await?;
     let swept = sweep(&database, &arguments).await;
     database.close().await;
-    let (closed, purged) = swept?;
-    println!("closed {closed}, purged {purged}");
-    Ok(ExitCode::SUCCESS)
+    let swept = swept?;
+    println!("{}", serde_json::json!(swept));
+    Ok(if swept.failed().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn sweep(database: &Database, arguments: &Arguments) -> anyhow::Result<(usize, i64)> {
+async fn sweep(database: &Database, arguments: &Arguments) -> anyhow::Result<Swept> {
     schema::check(&database.owner()).await?;
     let store = database.store(&arguments.database, &arguments.sessions, "sweep".to_owned()).await?;
-    let closed = store.close_idle_sessions().await?.len();
-    let purged = store.purge_closed_sessions(arguments.sessions.retention.reading_sessions).await?;
+    let mut swept = Swept::default();
+    for policy in Policy::ALL {
+        let outcome = policy.apply(&store, &arguments.sessions).await.map(|effect| effect.count);
+        if let Err(error) = &outcome {
+            tracing::error!(policy = policy.as_str(), %error, "a policy failed");
+        }
+        swept.note(policy, &outcome);
+    }
     store.close().await;
-    Ok((closed, purged))
+    Ok(swept)
 }

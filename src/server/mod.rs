@@ -94,7 +94,7 @@ impl Server {
             store.clone(),
             Arc::clone(&flusher),
             presence.sweep_interval,
-            settings.sessions.retention.reading_sessions,
+            settings.sessions.clone(),
         ));
         let connections = TaskTracker::new();
         let sockets = Arc::new(Sockets {

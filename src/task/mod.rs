@@ -1,6 +1,7 @@
 //! What runs by itself: the tick of the rooms, the flush, the sweep.
 
 pub mod flush;
+pub mod policy;
 pub mod sweep;
 pub mod tick;
 

@@ -1,44 +1,83 @@
-//! The sweep: sessions that nobody was seen in are closed, and what is over is deleted in time.
+//! The sweep: what is idle or overdue is ended, and what is over is deleted in time.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use tokio::time::{Instant, sleep};
 
 use super::flush::Flusher;
-use crate::room::{CloseReason, Registry};
+use super::policy::Policy;
+use crate::config::SessionSettings;
+use crate::room::Registry;
 use crate::store::{Store, StoreError};
 
-/// What a sweep did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+/// What a sweep did, by policy.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Swept {
-    /// Reading sessions closed for being idle.
-    pub closed: usize,
-    /// Closed reading sessions deleted after their retention.
-    pub purged: i64,
+    counts: Vec<(Policy, u64)>,
+    failed: Vec<Policy>,
 }
 
-/// Sweeps. The SQL functions decide: one truth for this server, for others and for cron.
+impl Swept {
+    /// Notes how a policy ended.
+    pub fn note(&mut self, policy: Policy, outcome: &Result<u64, StoreError>) {
+        match outcome {
+            Ok(count) => self.counts.push((policy, *count)),
+            Err(_) => self.failed.push(policy),
+        }
+    }
+
+    /// Whether there was nothing to do.
+    pub fn is_idle(&self) -> bool {
+        self.failed.is_empty() && self.counts.iter().all(|(_, count)| *count == 0)
+    }
+
+    /// What did not work and waits for the next sweep.
+    pub fn failed(&self) -> &[Policy] {
+        &self.failed
+    }
+}
+
+/// `{"closed":1,"purged":0,"failed":[]}`
+impl Serialize for Swept {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for policy in Policy::ALL {
+            let count = self.counts.iter().find(|(done, _)| *done == policy).map_or(0, |(_, count)| *count);
+            map.serialize_entry(policy.as_str(), &count)?;
+        }
+        let failed: Vec<_> = self.failed.iter().map(|policy| policy.as_str()).collect();
+        map.serialize_entry("failed", &failed)?;
+        map.end()
+    }
+}
+
+/// Sweeps.
 #[derive(Debug)]
 pub struct Sweeper {
     registry: Arc<Registry>,
     store: Store,
     flusher: Arc<Flusher>,
     interval: Duration,
-    retention: Duration,
+    rules: SessionSettings,
 }
 
 impl Sweeper {
-    /// A sweeper of closed sessions older than `retention` and of idle ones.
+    /// A sweeper by these rules.
     pub fn new(
         registry: Arc<Registry>,
         store: Store,
         flusher: Arc<Flusher>,
         interval: Duration,
-        retention: Duration,
+        rules: SessionSettings,
     ) -> Self {
-        Self { registry, store, flusher, interval, retention }
+        // A figure that is not there yet looks like one that is not told at all.
+        for policy in Policy::ALL {
+            let metrics = &registry.shared().metrics;
+            let _ = (metrics.swept(policy.as_str()), metrics.sweep_failures(policy.as_str()));
+        }
+        Self { registry, store, flusher, interval, rules }
     }
 
     /// Sweeps for ever.
@@ -51,39 +90,59 @@ impl Sweeper {
         }
     }
 
-    /// Writes what was seen, closes what is idle, tells those who are still connected, deletes what is
-    /// over. Where what was seen cannot be written nothing is closed: the database would not know it.
+    /// Writes what was seen, then does what each policy says. One that fails does not stop the rest;
+    /// where what was seen cannot be written, those that ask for it wait: the database would not know.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`] where nothing at all could be done.
     pub async fn sweep(&self) -> Result<Swept, StoreError> {
         let metrics = &self.registry.shared().metrics;
         let started = Instant::now();
-        let result = self.sweep_all().await;
+        let (swept, last_error) = self.apply_all().await;
         metrics.sweeps.inc();
         metrics.sweep_seconds.observe(started.elapsed().as_secs_f64());
-        match &result {
-            Ok(swept) => {
-                metrics.sweep_closed.inc_by(swept.closed as u64);
-                metrics.sweep_purged.inc_by(swept.purged.unsigned_abs());
-                if *swept != Swept::default() {
-                    tracing::info!(closed = swept.closed, purged = swept.purged, "swept");
-                }
-            }
-            Err(_) => {
-                metrics.sweep_failures.inc();
-            }
+        if !swept.is_idle() {
+            tracing::info!(swept = %serde_json::json!(swept), "swept");
         }
-        result
+        match last_error {
+            Some(error) if swept.counts.is_empty() => Err(error),
+            _ => Ok(swept),
+        }
     }
 
-    async fn sweep_all(&self) -> Result<Swept, StoreError> {
-        self.flusher.flush().await?;
-        let idle = self.store.close_idle_sessions().await?;
-        for session in &idle {
-            self.registry.close(*session, CloseReason::Idle);
+    async fn apply_all(&self) -> (Swept, Option<StoreError>) {
+        let metrics = &self.registry.shared().metrics;
+        let mut swept = Swept::default();
+        let flushed = self.flusher.flush().await;
+        let mut last_error = None;
+        for policy in Policy::ALL {
+            if flushed.is_err() && policy.asks_who_was_seen() {
+                swept.failed.push(policy);
+                continue;
+            }
+            let outcome = self.apply(policy).await;
+            swept.note(policy, &outcome);
+            match outcome {
+                Ok(count) => {
+                    metrics.swept(policy.as_str()).inc_by(count);
+                }
+                Err(error) => {
+                    tracing::warn!(policy = policy.as_str(), %error, "a policy of the sweep failed");
+                    last_error = Some(error);
+                }
+            }
         }
-        let purged = self.store.purge_closed_sessions(self.retention).await?;
-        Ok(Swept { closed: idle.len(), purged })
+        for policy in &swept.failed {
+            metrics.sweep_failures(policy.as_str()).inc();
+        }
+        (swept, last_error.or(flushed.err()))
+    }
+
+    async fn apply(&self, policy: Policy) -> Result<u64, StoreError> {
+        let effect = policy.apply(&self.store, &self.rules).await?;
+        for session in &effect.closed {
+            self.registry.close(*session, policy.close_reason());
+        }
+        Ok(effect.count)
     }
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::harness::cluster::TestDatabase;
 use crate::harness::process::{Finished, Process, lastseen, run};
-use crate::harness::rest::service;
+use crate::harness::rest::{did, service};
 use crate::harness::rows::{person, stored};
 use crate::harness::server::SECRET;
 use crate::harness::{Client, Join, TestServer, eventually};
@@ -242,7 +242,7 @@ async fn a_migrated_database_serves_under_a_role_that_is_a_member_of_the_service
         (row.state == json!({"page": 1})).then_some(())
     })
     .await;
-    assert_eq!(server.rest.sweep().await, json!({"closed": 0, "purged": 0}));
+    assert_eq!(did(&server.rest.sweep().await), json!({}));
     server.signal(Signal::SIGTERM);
     let finished = server.finished().await;
     assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
@@ -272,14 +272,14 @@ async fn a_sweep_from_cron_closes_what_is_idle_once_and_says_what_it_did() {
     let sweep = async |flags: &[&str]| {
         let swept = run(&[&["sweep", "--database-url", &url], flags].concat()).await;
         assert_eq!(swept.status.code(), Some(0), "{}", swept.stderr);
-        swept.stdout
+        did(&serde_json::from_str(&swept.stdout).expect("JSON"))
     };
-    assert_eq!(sweep(&[]).await, "closed 0, purged 0\n", "by the default rules nothing is idle");
+    assert_eq!(sweep(&[]).await, json!({}), "by the default rules nothing is idle");
     let strict = ["--idle-timeout", "1m", "--retention", "reading-sessions=1m"];
     // The other one is as young as this test, which may be slow.
     server.age(inhabited.id, -3600.0).await;
-    assert_eq!(sweep(&strict).await, "closed 1, purged 1\n");
-    assert_eq!(sweep(&strict).await, "closed 0, purged 0\n");
+    assert_eq!(sweep(&strict).await, json!({"closed": 1, "purged": 1}));
+    assert_eq!(sweep(&strict).await, json!({}));
     assert_eq!(stored(&server.database.pool, idle.id).await.close_reason.as_deref(), Some("idle"));
     assert!(stored(&server.database.pool, inhabited.id).await.is_active);
     server.get(&format!("/v1/reading-sessions/{}", old.id), Some(&service())).await.refused(404, "session_not_found");
@@ -369,7 +369,7 @@ async fn settings_come_from_the_environment_and_flags_win() {
     assert_eq!((&ada.welcome["beat_ms"], &ada.welcome["grace_ms"]), (&json!(9000), &json!(8000)));
     let row = person(&database.pool, ada.id()).await;
     assert_eq!(row.node.as_deref(), Some("from-the-environment"));
-    assert_eq!(server.rest.sweep().await, json!({"closed": 0, "purged": 0}), "it knows the secret");
+    assert_eq!(did(&server.rest.sweep().await), json!({}), "it knows the secret");
 
     // What contradicts what is told as for flags.
     let mut command = lastseen(&["serve", "--flush-interval", "10s"]);

@@ -102,9 +102,9 @@ async fn every_figure_comes_with_its_help_and_type_and_moves_with_what_happens()
         ("lastseen_refusals_total{code=\"not_found\"}", 1.0),
         ("lastseen_admission_seconds_count", 6.0),
         ("lastseen_sweeps_total", 1.0),
-        ("lastseen_sweep_failures_total", 0.0),
-        ("lastseen_sweep_closed_sessions_total", 1.0),
-        ("lastseen_sweep_purged_sessions_total", 0.0),
+        ("lastseen_sweep_failures_total{policy=\"closed\"}", 0.0),
+        ("lastseen_swept_total{policy=\"closed\"}", 1.0),
+        ("lastseen_swept_total{policy=\"purged\"}", 0.0),
         ("lastseen_sweep_duration_seconds_count", 1.0),
         ("lastseen_flush_failures_total", 0.0),
         ("lastseen_connections", 0.0),
@@ -173,7 +173,7 @@ async fn the_admin_calls_are_for_the_service_alone() {
     let idle = server.open().await;
     server.age(idle.id, 7200.0).await;
     let swept = server.sweep().await;
-    assert_eq!(keys(&swept), BTreeSet::from(["closed", "purged"]));
+    assert_eq!(keys(&swept), BTreeSet::from(["closed", "purged", "failed"]));
     assert_eq!(swept["closed"], 1);
     assert_eq!(server.sweep().await["closed"], 0, "once");
 }

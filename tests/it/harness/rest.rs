@@ -167,6 +167,13 @@ pub fn keys(object: &Value) -> BTreeSet<&str> {
     object.as_object().unwrap_or_else(|| panic!("{object} is no object")).keys().map(String::as_str).collect()
 }
 
+/// What a sweep did: its answer without what is zero or empty.
+pub fn did(swept: &Value) -> Value {
+    let swept = swept.as_object().unwrap_or_else(|| panic!("{swept} is no object"));
+    let done = swept.iter().filter(|(_, count)| **count != json!(0) && **count != json!([]));
+    done.map(|(policy, count)| (policy.clone(), count.clone())).collect::<serde_json::Map<_, _>>().into()
+}
+
 /// A token of the service.
 pub fn service() -> String {
     jwt::issue(SECRET.as_bytes(), None, None, JwtRole::Service, None, Duration::from_secs(3600))
