@@ -8,6 +8,7 @@ macro_rules! id {
         $(#[$doc])*
         #[derive(
             Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type,
+            utoipa::ToSchema,
         )]
         #[serde(transparent)]
         #[sqlx(transparent)]
@@ -60,4 +61,24 @@ id! {
 id! {
     /// A user of the embedding application: the `sub` of its JWT.
     UserId
+}
+id! {
+    /// The row of a user session; clients know it by the `session_id` that they made.
+    UserSessionId
+}
+id! {
+    /// Somebody's hour of being here.
+    CheckInId
+}
+id! {
+    /// People who sit together.
+    PartnershipId
+}
+id! {
+    /// A timed sitting.
+    SitId
+}
+id! {
+    /// A companion instance of a user session.
+    SimulatorId
 }

@@ -1,4 +1,4 @@
-//! What a caller may do in a session.
+//! What a caller may do: at all, and in a session.
 
 use super::Api;
 use crate::auth::Caller;
@@ -32,6 +32,49 @@ impl Member {
     /// The user who asks, where it is one.
     pub fn user(&self) -> Option<UserId> {
         self.viewer.user()
+    }
+}
+
+impl Caller {
+    /// The embedding application.
+    ///
+    /// # Errors
+    /// `unauthenticated`, or `forbidden` for everybody else.
+    pub fn service(&self) -> Result<(), Refusal> {
+        match self {
+            Self::Service => Ok(()),
+            Self::Anonymous => Err(Code::Unauthenticated.into()),
+            Self::User { .. } | Self::Guest(_) => {
+                Err(Refusal::new(Code::Forbidden, "Only the service role may do this."))
+            }
+        }
+    }
+
+    /// As whom lists are read: the service sees all, a user its own; guests have no lists.
+    ///
+    /// # Errors
+    /// `unauthenticated`, or `forbidden` for guests.
+    pub fn viewer(&self) -> Result<Viewer, Refusal> {
+        match self {
+            Self::Service => Ok(Viewer::Service),
+            Self::User { id, .. } => Ok(Viewer::User(*id)),
+            Self::Anonymous => Err(Code::Unauthenticated.into()),
+            Self::Guest(_) => Err(Refusal::new(Code::Forbidden, "A guest may not do this: a user's JWT is needed.")),
+        }
+    }
+
+    /// The user who asks, with the name of its token: for what only a user has.
+    ///
+    /// # Errors
+    /// `unauthenticated`, or `forbidden` for guests and the service.
+    pub fn user(&self) -> Result<(UserId, Option<&str>), Refusal> {
+        match self {
+            Self::User { id, name, .. } => Ok((*id, name.as_deref())),
+            Self::Anonymous => Err(Code::Unauthenticated.into()),
+            Self::Guest(_) | Self::Service => {
+                Err(Refusal::new(Code::Forbidden, "This is a user's own: call with the JWT of the user."))
+            }
+        }
     }
 }
 

@@ -8,22 +8,12 @@ use serde::Serialize;
 
 use super::Api;
 use crate::auth::Caller;
-use crate::protocol::{Code, Refusal};
+use crate::protocol::Refusal;
 use crate::room::Status;
 use crate::task::sweep::Swept;
 
-fn service(caller: &Caller) -> Result<(), Refusal> {
-    match caller {
-        Caller::Service => Ok(()),
-        Caller::Anonymous => Err(Code::Unauthenticated.into()),
-        Caller::User { .. } | Caller::Guest(_) => {
-            Err(Refusal::new(Code::Forbidden, "Only the service role may do this."))
-        }
-    }
-}
-
 pub async fn sweep(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Swept>, Refusal> {
-    service(&caller)?;
+    caller.service()?;
     Ok(Json(api.sweeper.sweep().await?))
 }
 
@@ -46,7 +36,7 @@ struct ByStatus {
 
 /// What this server holds now.
 pub async fn stats(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Stats>, Refusal> {
-    service(&caller)?;
+    caller.service()?;
     let census = api.registry.census();
     let count = |status: Status| census.participants[status as usize];
     Ok(Json(Stats {

@@ -69,6 +69,18 @@ impl FromIds for crate::ids::SessionId {
     }
 }
 
+macro_rules! ids_of_things {
+    ($($id:ty),+) => {$(
+        impl FromIds for $id {
+            fn from_ids(segments: &[(String, String)]) -> Result<Self, Refusal> {
+                segment(segments, 0, Code::NotFound).map(Self)
+            }
+        }
+    )+};
+}
+
+ids_of_things!(crate::ids::CheckInId, crate::ids::PartnershipId, crate::ids::SimulatorId);
+
 impl<Second: std::convert::From<Uuid>> FromIds for (crate::ids::SessionId, Second) {
     fn from_ids(segments: &[(String, String)]) -> Result<Self, Refusal> {
         let session = segment(segments, 0, Code::SessionNotFound)?;

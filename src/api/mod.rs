@@ -5,6 +5,8 @@ mod admin;
 mod extract;
 mod health;
 mod invites;
+mod openapi;
+mod page;
 mod pages;
 mod participants;
 mod reading_sessions;
@@ -24,7 +26,11 @@ use ipnet::IpNet;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use self::openapi::Interface;
 use crate::auth::Keys;
 use crate::metrics::Metrics;
 use crate::protocol::problem::Refused;
@@ -65,11 +71,11 @@ pub struct Api {
 
 /// All routes but the WebSocket's.
 pub fn routes(api: Arc<Api>) -> Router {
-    let sessions = Router::new()
+    let (calls, interface) = OpenApiRouter::with_openapi(Interface::openapi())
         .route("/v1/reading-sessions", post(reading_sessions::open).get(reading_sessions::list))
         .route("/v1/reading-sessions/{id}", get(reading_sessions::read).patch(reading_sessions::change))
         .route("/v1/reading-sessions/{id}/close", post(reading_sessions::close))
-        .route("/v1/reading-sessions/{id}/expiry", get(reading_sessions::expiry))
+        .routes(routes!(reading_sessions::expiry))
         .route("/v1/reading-sessions/{id}/participants", get(participants::list))
         .route("/v1/reading-sessions/{id}/participants/{pid}", delete(participants::remove))
         .route("/v1/reading-sessions/{id}/invites", post(invites::make).get(invites::list))
@@ -77,6 +83,8 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/v1/invites/{token}", get(invites::inspect))
         .route("/v1/admin/sweep", post(admin::sweep))
         .route("/v1/admin/stats", get(admin::stats))
+        .split_for_parts();
+    let calls = calls
         // Here and not only for all routes in `finish`: set later it would take the place of what the
         // layers answer, and a browser's preflight is a method that no route allows.
         .method_not_allowed_fallback(async || Refusal::from(Code::MethodNotAllowed))
@@ -88,7 +96,8 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .merge(pages::routes())
-        .merge(sessions)
+        .merge(openapi::pages(interface))
+        .merge(calls)
         .with_state(api)
 }
 

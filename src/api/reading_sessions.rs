@@ -6,31 +6,27 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use chrono::{DateTime, Datelike, Utc};
+use chrono::Utc;
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use super::Api;
 use super::extract::{Address, Body, Filter, Ids, parse};
 use super::invites::{FreshInvite, fresh};
+use super::page::{Asked, Page};
 use crate::auth::Caller;
 use crate::ids::SessionId;
 use crate::protocol::v1::{Session, Timestamp};
 use crate::protocol::{Code, Refusal, name};
 use crate::room::Role;
-use crate::store::Viewer;
-use crate::store::reading_sessions::{Cursor, NewSession, SessionChange};
+use crate::store::reading_sessions::{NewSession, ReadingSession, SessionChange};
+use crate::store::{Cursor, Viewer};
 
 /// The longest title, in characters.
 const MAX_TITLE_CHARS: usize = 200;
 
 /// The most people that a session can be made for.
 const MOST_PARTICIPANTS: i32 = 100_000;
-
-/// Sessions on a page: unless the caller says, and at most.
-const PAGE: i64 = 50;
-const LARGEST_PAGE: i64 = 200;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,54 +100,18 @@ pub struct Listing {
     cursor: Option<String>,
 }
 
-#[derive(Serialize)]
-pub struct Page<T> {
-    items: Vec<T>,
-    next_cursor: Option<String>,
-}
-
 pub async fn list(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Filter(listing): Filter<Listing>,
 ) -> Result<Json<Page<Session>>, Refusal> {
-    let viewer = match caller {
-        Caller::Service => Viewer::Service,
-        Caller::User { id, .. } => Viewer::User(id),
-        Caller::Anonymous => return Err(Code::Unauthenticated.into()),
-        Caller::Guest(_) => return Err(Refusal::new(Code::Forbidden, "A guest has no list of sessions.")),
-    };
+    let viewer = caller.viewer()?;
     let active = parse("active", listing.active.as_deref(), "true or false")?;
-    let limit = parse("limit", listing.limit.as_deref(), "a number")?.unwrap_or(PAGE);
-    if !(1..=LARGEST_PAGE).contains(&limit) {
-        return Err(Refusal::invalid("limit", format!("must be from 1 to {LARGEST_PAGE}")));
-    }
-    let after = listing.cursor.as_deref().map(read_cursor).transpose()?;
-    // One more than asked for tells whether there is a next page.
-    let mut sessions = api.store.sessions(viewer, active, after, limit + 1).await?;
-    let asked = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = sessions.len() > asked;
-    sessions.truncate(asked);
-    let next_cursor = sessions.last().filter(|_| more).map(|last| write_cursor(last.created_at, last.id));
+    let asked = Asked::read(listing.limit.as_deref(), listing.cursor.as_deref())?;
+    let sessions = api.store.sessions(viewer, active, asked.after, asked.rows()).await?;
     let idle = api.store.idle();
-    let items = sessions.into_iter().map(|session| api.with_live_signs(session).shown(idle)).collect();
-    Ok(Json(Page { items, next_cursor }))
-}
-
-fn write_cursor(created_at: DateTime<Utc>, id: SessionId) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(format!("{} {id}", created_at.timestamp_micros()))
-}
-
-fn read_cursor(text: &str) -> Result<Cursor, Refusal> {
-    let read = || {
-        let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-        let (micros, id) = text.split_once(' ')?;
-        let created_at = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
-        // Years that PostgreSQL cannot hold were never on a page.
-        (0..=9999).contains(&created_at.year()).then_some(())?;
-        Some(Cursor { created_at, id: SessionId(id.parse().ok()?) })
-    };
-    read().ok_or_else(|| Refusal::invalid("cursor", "must be the next_cursor of an earlier page"))
+    let place = |session: &ReadingSession| Cursor { at: session.created_at, id: session.id.0 };
+    Ok(Json(asked.page(sessions, place, |session| api.with_live_signs(session).shown(idle))))
 }
 
 #[derive(Serialize)]
@@ -226,7 +186,7 @@ pub async fn close(
 }
 
 /// The refusal for a session that is not open (any more).
-pub async fn closed(api: &Api, known: &crate::store::reading_sessions::ReadingSession, id: SessionId) -> Refusal {
+pub async fn closed(api: &Api, known: &ReadingSession, id: SessionId) -> Refusal {
     let reason = match known.close_reason {
         Some(reason) => Some(reason),
         // It was open a moment ago.
@@ -238,7 +198,8 @@ pub async fn closed(api: &Api, known: &crate::store::reading_sessions::ReadingSe
     reason.map_or_else(|| Code::SessionNotFound.into(), Refusal::closed)
 }
 
-#[derive(Serialize)]
+/// When a reading session expires.
+#[derive(Serialize, ToSchema)]
 pub struct ExpiryNow {
     expired: bool,
     last_seen_at: Timestamp,
@@ -246,6 +207,12 @@ pub struct ExpiryNow {
     minutes_until_expiry: i32,
 }
 
+/// When the session expires, by the database's clock and by what the live room knows.
+#[utoipa::path(
+    get, path = "/v1/reading-sessions/{id}/expiry", tag = "reading sessions",
+    params(("id" = SessionId, Path)),
+    responses((status = OK, body = ExpiryNow)),
+)]
 pub async fn expiry(
     State(api): State<Arc<Api>>,
     caller: Caller,

@@ -3,6 +3,7 @@
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::code::Code;
 use super::refusal::{FieldError, Refusal};
@@ -12,7 +13,7 @@ use crate::room::CloseReason;
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// A refusal as a client of the HTTP interface reads it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Problem {
     /// Always `about:blank`: `code` says what it is.
     r#type: &'static str,

@@ -10,7 +10,7 @@ use super::code::Code;
 use crate::room::CloseReason;
 
 /// One field of a request that cannot be used.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
 pub struct FieldError {
     /// Which one.
     pub field: String,

@@ -20,7 +20,7 @@ pub const SUBPROTOCOL: &str = "lastseen.v1";
 pub const MAX_STATE_BYTES: usize = 2048;
 
 /// A time as the contract has it: RFC 3339, UTC, milliseconds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, utoipa::ToSchema)]
 pub struct Timestamp(pub DateTime<Utc>);
 
 impl Serialize for Timestamp {

@@ -7,28 +7,7 @@ use serde_json::value::RawValue;
 
 use super::ledger::Mark;
 use crate::ids::{ParticipantId, UserId};
-
-/// Defines a closed set of words, the same in SQL, JSON, Rust and docs.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize, sqlx::Type)]
-        #[sqlx(type_name = "text")]
-        pub enum $name {
-            $($(#[$variant_doc])* #[serde(rename = $word)] #[sqlx(rename = $word)] $variant,)+
-        }
-
-        impl $name {
-            /// Every word of the set.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The word, as it stands in SQL and JSON.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-        }
-    };
-}
+use crate::words::words;
 
 words! {
     /// What somebody may do in a session.

@@ -16,6 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_queue::SegQueue;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
 
 use crate::config::{IdleCounts, SessionSettings};
 use crate::ids::UserId;
@@ -96,6 +97,15 @@ impl From<&SessionSettings> for IdleRule {
     fn from(settings: &SessionSettings) -> Self {
         Self { timeout: settings.idle_timeout, counts: settings.idle_counts }
     }
+}
+
+/// Where a page of a list goes on: behind the row that was made then and has this id.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cursor {
+    /// When the last row of the page before was made.
+    pub at: DateTime<Utc>,
+    /// Its id.
+    pub id: Uuid,
 }
 
 /// As whom a request reads.

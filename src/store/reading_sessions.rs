@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::invites::{self, Invite, NewInvite};
-use super::{IdleRule, Store, StoreError, Viewer};
+use super::{Cursor, IdleRule, Store, StoreError, Viewer};
 use crate::ids::{SessionId, UserId};
 use crate::protocol::v1;
 use crate::room::{self, CloseReason, Role};
@@ -91,15 +91,6 @@ pub struct SessionChange {
     pub title: Option<Option<String>>,
     /// How many people it takes.
     pub max_participants: Option<i32>,
-}
-
-/// Where a page of sessions goes on: after this one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Cursor {
-    /// The last session's creation.
-    pub created_at: DateTime<Utc>,
-    /// Its id.
-    pub id: SessionId,
 }
 
 /// When a session expires.
@@ -215,7 +206,7 @@ impl Store {
                  ORDER BY s.created_at DESC, s.id DESC LIMIT $4"
             ))
             .bind(active)
-            .bind(after.map(|cursor| cursor.created_at))
+            .bind(after.map(|cursor| cursor.at))
             .bind(after.map(|cursor| cursor.id))
             .bind(limit)
             .bind(viewer.user())

@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["store"],
     &["protocol"],
     &["room"],
-    &["config", "ids", "clock", "metrics"],
+    &["config", "ids", "clock", "metrics", "words"],
 ];
 
 #[test]

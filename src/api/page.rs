@@ -1,0 +1,81 @@
+//! Lists that come in pages, the newest first.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use chrono::{DateTime, Datelike, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::extract::parse;
+use crate::protocol::Refusal;
+use crate::store::Cursor;
+
+/// Items on a page: unless the caller says, and at most.
+const ITEMS: i64 = 50;
+const MOST_ITEMS: i64 = 200;
+
+/// A page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Page<T> {
+    items: Vec<T>,
+    /// Shown as `cursor` it gives the next page; null on the last one.
+    next_cursor: Option<String>,
+}
+
+/// Which page is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// The page begins behind this one.
+    pub after: Option<Cursor>,
+    items: i64,
+}
+
+impl Asked {
+    /// Reads `limit` and `cursor` of a query.
+    ///
+    /// # Errors
+    /// `invalid_request` that names the key.
+    pub fn read(limit: Option<&str>, cursor: Option<&str>) -> Result<Self, Refusal> {
+        let items = parse("limit", limit, "a number")?.unwrap_or(ITEMS);
+        if !(1..=MOST_ITEMS).contains(&items) {
+            return Err(Refusal::invalid("limit", format!("must be from 1 to {MOST_ITEMS}")));
+        }
+        Ok(Self { after: cursor.map(read_cursor).transpose()?, items })
+    }
+
+    /// How many rows to ask the store for: one more than the page holds tells whether there is a next.
+    pub fn rows(&self) -> i64 {
+        self.items + 1
+    }
+
+    /// The page, made of as many rows as were asked for; `place` says where a row stands in the list.
+    pub fn page<Row, T>(
+        &self,
+        mut rows: Vec<Row>,
+        place: impl Fn(&Row) -> Cursor,
+        show: impl FnMut(Row) -> T,
+    ) -> Page<T> {
+        let items = usize::try_from(self.items).unwrap_or(usize::MAX);
+        let more = rows.len() > items;
+        rows.truncate(items);
+        let next_cursor = rows.last().filter(|_| more).map(|last| write_cursor(place(last)));
+        Page { items: rows.into_iter().map(show).collect(), next_cursor }
+    }
+}
+
+fn write_cursor(cursor: Cursor) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(format!("{} {}", cursor.at.timestamp_micros(), cursor.id))
+}
+
+fn read_cursor(text: &str) -> Result<Cursor, Refusal> {
+    let read = || {
+        let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let (micros, id) = text.split_once(' ')?;
+        let at: DateTime<Utc> = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
+        // Years that PostgreSQL cannot hold were never on a page.
+        (0..=9999).contains(&at.year()).then_some(())?;
+        Some(Cursor { at, id: id.parse::<Uuid>().ok()? })
+    };
+    read().ok_or_else(|| Refusal::invalid("cursor", "must be the next_cursor of an earlier page"))
+}
