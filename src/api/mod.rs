@@ -23,6 +23,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use governor::DefaultKeyedRateLimiter;
 use ipnet::IpNet;
+use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
@@ -90,7 +91,8 @@ pub fn routes(api: Arc<Api>) -> Router {
         .method_not_allowed_fallback(async || Refusal::from(Code::MethodNotAllowed))
         .layer(cors(&api))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT))
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(api.sockets.tracker.clone(), to_the_end));
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -110,6 +112,18 @@ pub fn finish(router: Router, metrics: Arc<Metrics>) -> Router {
             Refusal::from(Code::Internal).into_response()
         }))
         .layer(middleware::from_fn_with_state(metrics, count_refusals))
+}
+
+/// A call is carried to its end although its client hangs up: what is committed has to reach the live
+/// room. A server that stops waits for it.
+async fn to_the_end(State(tracker): State<TaskTracker>, request: Request, next: Next) -> Response {
+    match tracker.spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(fault) => match fault.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Refusal::from(Code::Draining).into_response(),
+        },
+    }
 }
 
 async fn count_refusals(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {

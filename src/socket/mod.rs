@@ -38,7 +38,8 @@ pub struct Sockets {
     pub trusted_proxies: Vec<IpNet>,
     pub timings: Timings,
     pub idle: IdleRule,
-    /// Every connection holds a token of it from before its upgrade on; shutdown waits for them.
+    /// Every connection holds a token of it from before its upgrade on, and calls over HTTP run in it;
+    /// shutdown waits for them.
     pub tracker: TaskTracker,
 }
 

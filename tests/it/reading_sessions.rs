@@ -1,15 +1,19 @@
 //! Reading sessions over HTTP: who may do what, what the answers hold, what is refused and how.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use lastseen::store::PATIENCE;
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::harness::client::id;
+use crate::harness::raw::Raw;
 use crate::harness::rest::{Opened, keys, service, user};
-use crate::harness::{Client, Join, TestServer, eventually};
+use crate::harness::{Client, Join, TestServer, eventually, quiet};
 
 const SESSION: [&str; 10] = [
     "id",
@@ -692,4 +696,47 @@ async fn an_address_may_open_so_many_sessions_a_minute_and_the_service_more() {
     assert!((1..=60).contains(&after), "{after}");
     refused.refused(429, "rate_limited");
     server.open_as(Some(&service()), json!({})).await;
+}
+
+/// Whether some statement waits for a lock.
+async fn somebody_waits(pool: &PgPool) -> bool {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')",
+    )
+    .fetch_one(pool)
+    .await
+    .expect("an answer")
+}
+
+#[tokio::test]
+async fn a_close_whose_client_hangs_up_reaches_the_room_all_the_same() {
+    let server = TestServer::start(&quiet(&["--flush-interval", "20m"])).await;
+    let pool = &server.database.pool;
+    eventually("a close that was carried to its end", async || {
+        let session = server.open().await;
+        let mut ada = Client::join(server.address(), session.id, &Join::invite(&session.invite, "Ada")).await;
+        let mut holder = pool.begin().await.expect("a transaction");
+        sqlx::query("SELECT FROM reading_sessions WHERE id = $1 FOR UPDATE")
+            .bind(session.id)
+            .execute(&mut *holder)
+            .await
+            .expect("a lock");
+        let asked = Instant::now();
+        let mut raw = Raw::connect(server.address()).await;
+        let head = format!("POST /v1/reading-sessions/{}/close HTTP/1.1\r\nHost: x\r\n", session.id);
+        raw.send(format!("{head}Authorization: Bearer {}\r\nContent-Length: 0\r\n\r\n", service()).as_bytes()).await;
+        eventually("the close waits for the lock", async || somebody_waits(pool).await.then_some(())).await;
+        drop(raw);
+        // Nothing shows from outside when the server has noticed that the client is gone.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        holder.commit().await.expect("the lock given back");
+        if asked.elapsed() > PATIENCE / 2 {
+            // On a machine this slow the server may have given up waiting: try another one.
+            return None;
+        }
+        let ended = ada.ended().await;
+        assert_eq!((ended.code, &ended.error["reason"]), (4511, &json!("admin")));
+        Some(())
+    })
+    .await;
 }
