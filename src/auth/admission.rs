@@ -15,14 +15,11 @@ use crate::clock::Moment;
 use crate::ids::{InviteId, ParticipantId, SessionId, UserId};
 use crate::protocol::{Code, Refusal};
 use crate::room::{self, CloseReason, Entrant, JoinError, Joined, Place, Registry, Room, Who};
-use crate::store::admission::{Admitted, Knock, Made, Verdict};
+use crate::store::admission::{Admitted, Doubtful, Knock, Verdict};
 use crate::store::{IdleRule, PATIENCE, Store, Viewer};
 
 /// Sessions whose rooms can be opened at the same time without waiting for each other.
 const DOORS: u64 = 256;
-
-/// How often giving back what a failed admission made is tried, a second apart.
-const GIVE_BACK_TRIES: u32 = 5;
 
 /// What somebody shows to come into a session.
 #[derive(Clone, Default)]
@@ -66,7 +63,9 @@ struct Identity {
 pub struct Admission {
     room: Arc<Room>,
     admittee: Admittee,
-    made: Option<Made>,
+    /// What the store has granted and has to take back where nobody comes in by it; `None` for whoever
+    /// is here already.
+    granted: Option<Doubtful>,
     uncounted_invite: Option<InviteId>,
     /// When the credential expires, and the connection with it.
     pub until: Option<Moment>,
@@ -176,7 +175,7 @@ impl Doorkeeper {
         (same_generation && same_name).then(|| Admission {
             room,
             admittee: Admittee::Participant { entrant, place: None },
-            made: None,
+            granted: None,
             uncounted_invite: None,
             until: identity.until,
             session,
@@ -229,11 +228,11 @@ impl Doorkeeper {
     }
 
     fn admission(&self, room: Arc<Room>, admitted: Admitted, identity: &Identity) -> Admission {
-        let Admitted { session, entrant, made, uncounted_invite } = admitted;
+        let Admitted { session, entrant, granted, uncounted_invite } = admitted;
         Admission {
             room,
             admittee: Admittee::Participant { entrant, place: None },
-            made,
+            granted: Some(granted),
             uncounted_invite,
             until: identity.until,
             session,
@@ -260,7 +259,7 @@ impl Doorkeeper {
         Ok(Admission {
             room,
             admittee: Admittee::Observer,
-            made: None,
+            granted: None,
             uncounted_invite: None,
             until: None,
             session,
@@ -304,7 +303,7 @@ impl Admission {
                 self.room.join(entrant.clone(), place.take())?
             }
         };
-        self.made = None;
+        self.granted = None;
         if let Some(invite) = self.uncounted_invite {
             self.room.ledger().invite_used(invite, 1);
         }
@@ -314,17 +313,9 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        let Some(made) = self.made.take() else { return };
-        let store = self.store.clone();
-        tokio::spawn(async move {
-            for _ in 0..GIVE_BACK_TRIES {
-                match store.give_back(made).await {
-                    Ok(()) => return,
-                    Err(error) => tracing::warn!(%error, "could not give back the place of a failed connection"),
-                }
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        });
+        if let Some(granted) = self.granted.take() {
+            self.store.take_back(granted);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -57,7 +57,7 @@ pub async fn upgrade(
 ) -> Result<Response, Refusal> {
     // What is no text is no id either, and is refused as one that nobody has.
     let id = id.map(|Path(id)| id).unwrap_or_default();
-    let accept = handshake(request.headers())?;
+    let accept = handshake(&request)?;
     if !sockets.origins.allow(request.headers()) {
         return Err(Code::OriginNotAllowed.into());
     }
@@ -170,7 +170,8 @@ fn wants_problem(headers: &HeaderMap) -> bool {
 }
 
 /// Checks the handshake of RFC 6455, section 4.2.1, and gives `Sec-WebSocket-Accept`.
-fn handshake(headers: &HeaderMap) -> Result<String, Refusal> {
+fn handshake(request: &Request) -> Result<String, Refusal> {
+    let headers = request.headers();
     let has = |name, word: &str| {
         headers
             .get_all(name)
@@ -181,6 +182,9 @@ fn handshake(headers: &HeaderMap) -> Result<String, Refusal> {
     };
     if !has(header::UPGRADE, "websocket") || !has(header::CONNECTION, "upgrade") {
         return Err(Code::UpgradeRequired.into());
+    }
+    if request.version() < Version::HTTP_11 {
+        return Err(Refusal::new(Code::BadRequest, "HTTP/1.0 has no upgrades: use HTTP/1.1."));
     }
     if !has(header::SEC_WEBSOCKET_VERSION, "13") {
         return Err(Refusal::new(Code::BadRequest, "Only version 13 of the WebSocket protocol is spoken here."));

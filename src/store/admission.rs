@@ -43,13 +43,14 @@ pub struct Admitted {
     pub session: room::Session,
     /// The person.
     pub entrant: Entrant,
-    /// What to give back where the upgrade fails.
-    pub made: Option<Made>,
+    /// What to take back where the connection fails.
+    pub granted: Doubtful,
     /// An invite without a limit of uses by which the person came: its use is counted with the flush.
     pub uncounted_invite: Option<InviteId>,
 }
 
-/// An admission whose answer was lost: the database may have let somebody in whom nobody told so.
+/// An admission that may have to be taken back: its answer was lost, or its connection failed, so that
+/// the database has let somebody in who is not here.
 #[derive(Clone, Debug)]
 pub struct Doubtful {
     session: SessionId,
@@ -57,6 +58,8 @@ pub struct Doubtful {
     resumed: Option<ParticipantId>,
     user: Option<UserId>,
     invite_sha256: Option<[u8; 32]>,
+    /// What it made, where the answer said so.
+    made: Option<Made>,
     since: Instant,
 }
 
@@ -90,13 +93,14 @@ impl<'a> Doubt<'a> {
             resumed: knock.resume.map(|(participant, _)| participant),
             user: knock.user,
             invite_sha256: knock.invite_sha256,
+            made: None,
             since: Instant::now(),
         };
         Self { store, doubtful: Some(doubtful) }
     }
 
-    fn resolve(mut self) {
-        self.doubtful = None;
+    fn resolve(mut self) -> Option<Doubtful> {
+        self.doubtful.take()
     }
 }
 
@@ -108,13 +112,11 @@ impl Drop for Doubt<'_> {
     }
 }
 
-/// What an admission made.
+/// What an admission made: a new participant, and the invite of which a use was counted.
 #[derive(Clone, Copy, Debug)]
-pub struct Made {
-    /// A new participant.
-    pub participant: ParticipantId,
-    /// The invite of which a use was counted.
-    pub counted_invite: Option<InviteId>,
+struct Made {
+    participant: ParticipantId,
+    counted_invite: Option<InviteId>,
 }
 
 #[derive(FromRow)]
@@ -149,7 +151,7 @@ struct Granted {
 }
 
 impl Granted {
-    fn admitted(self) -> Option<Admitted> {
+    fn admitted(self, granted: Doubtful) -> Option<Admitted> {
         let id = self.participant_id?;
         let counted_invite = self.invite_id.filter(|_| self.invite_counted == Some(true));
         Some(Admitted {
@@ -171,7 +173,7 @@ impl Granted {
                 joined_at: self.joined_at?,
                 generation: self.resume_generation?,
             },
-            made: self.newly_made?.then_some(Made { participant: id, counted_invite }),
+            granted: Doubtful { made: self.newly_made?.then_some(Made { participant: id, counted_invite }), ..granted },
             uncounted_invite: self.invite_id.filter(|_| self.invite_uncounted == Some(true)),
         })
     }
@@ -203,21 +205,34 @@ impl Store {
                 .fetch_one(&self.requests),
             )
             .await?;
-        doubt.resolve();
+        let granted = doubt.resolve();
         if row.verdict != "admitted" {
             return Ok(Verdict::Refused(row.verdict, row.detail));
         }
-        match row.granted.admitted() {
+        match granted.and_then(|granted| row.granted.admitted(granted)) {
             Some(admitted) => Ok(Verdict::Admitted(Box::new(admitted))),
             None => Err(StoreError::Refused(sqlx::Error::Protocol("lastseen.admit() admits nobody".into()))),
         }
     }
 
-    /// Undoes an admission whose connection failed.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn give_back(&self, made: Made) -> Result<(), StoreError> {
+    /// Takes back an admission whose connection failed: what it made at once, so that the place and the
+    /// use are free for the next attempt; the rest, and what fails, with a flush.
+    pub fn take_back(&self, mut granted: Doubtful) {
+        granted.since = Instant::now();
+        let Some(made) = granted.made else {
+            self.doubts.push(granted);
+            return;
+        };
+        let store = self.clone();
+        self.errands.spawn(async move {
+            if let Err(error) = store.give_back(made).await {
+                tracing::warn!(%error, "could not give back the place of a failed connection yet");
+                store.doubts.push(granted);
+            }
+        });
+    }
+
+    async fn give_back(&self, made: Made) -> Result<(), StoreError> {
         self.ask(async {
             sqlx::query("SELECT lastseen.give_back($1, $2)")
                 .bind(made.participant)
@@ -229,8 +244,8 @@ impl Store {
         .await
     }
 
-    /// Takes back what admissions may have done whose answers were lost. `is_here` says who has come in
-    /// since by another attempt.
+    /// Takes back what admissions have done, or may have done, by which nobody came in. `is_here` says
+    /// who has come in since by another attempt.
     ///
     /// # Errors
     /// [`StoreError`]; what could not be taken back is tried again next time.

@@ -16,6 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_queue::SegQueue;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Postgres, Transaction};
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::config::{IdleCounts, SessionSettings};
@@ -134,8 +135,10 @@ pub struct Store {
     requests: PgPool,
     /// Of its own, so that stuck requests cannot starve the flush.
     batches: PgPool,
-    /// Admissions whose answers were lost.
+    /// Admissions to be taken back with a flush.
     doubts: Arc<SegQueue<admission::Doubtful>>,
+    /// Statements that nobody waits for; the end of the store does.
+    errands: TaskTracker,
     idle: IdleRule,
     node: String,
 }
@@ -154,7 +157,7 @@ impl Store {
         let options = options.application_name("lastseen");
         let requests = pool(connections, PATIENCE).connect_with(options.clone()).await?;
         let batches = pool(2, BATCH_PATIENCE).connect_lazy_with(options);
-        Ok(Self { requests, batches, doubts: Arc::default(), idle, node })
+        Ok(Self { requests, batches, doubts: Arc::default(), errands: TaskTracker::new(), idle, node })
     }
 
     /// The name of this server in the database.
@@ -175,8 +178,10 @@ impl Store {
         patiently(PATIENCE, async { sqlx::query("SELECT 1").execute(&self.requests).await.map(drop) }).await
     }
 
-    /// Gives the connections back.
+    /// Ends what is under way, and gives the connections back.
     pub async fn close(&self) {
+        self.errands.close();
+        self.errands.wait().await;
         self.batches.close().await;
         self.requests.close().await;
     }

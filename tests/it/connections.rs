@@ -1,10 +1,22 @@
 //! Tabs, lost connections and ways back: several connections are one person, and only who says
 //! goodbye, or stays away for the whole grace, is gone.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use lastseen::auth::Keys;
+use lastseen::auth::admission::{Credentials, Doorkeeper};
+use lastseen::auth::jwt::Verifier;
+use lastseen::auth::resume::ResumeKey;
+use lastseen::config::IdleCounts;
+use lastseen::ids::SessionId;
+use lastseen::store::{IdleRule, Store};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Client, Join, TestServer, quiet, rest};
+use crate::harness::rows::person;
+use crate::harness::server::SECRET;
+use crate::harness::{Client, Join, TestServer, eventually, quiet, rest};
 
 /// A grace that no test waits out.
 const LONG: [&str; 2] = ["--grace", "10m"];
@@ -254,4 +266,34 @@ async fn after_the_grace_a_resume_token_still_gives_the_same_participant() {
     assert_eq!(again.id(), id);
     let rows: i64 = server.sql("SELECT count(*) FROM session_participants WHERE session_id = $1", session.id).await;
     assert_eq!(rows, 1);
+}
+
+#[tokio::test]
+async fn somebody_who_was_let_in_and_never_came_is_not_left_present() {
+    let server = TestServer::start(&quiet(&SHORT)).await;
+    let token = rest::user(Uuid::now_v7(), "Ada");
+    let session = server.open_as(Some(&token), json!({})).await;
+    let ada = Client::join(server.address(), session.id, &Join::token(&token)).await;
+    let id = ada.id();
+    ada.leave().await;
+    let pool = &server.database.pool;
+    eventually("Ada gone", async || (!person(pool, id).await.is_active).then_some(())).await;
+
+    // A door of its own beside the server's, since no client can hang up at just this moment.
+    let idle = IdleRule { timeout: Duration::from_secs(3600), counts: IdleCounts::Seen };
+    let store = Store::open(server.database.options.clone(), 1, idle, "test".to_owned()).await.expect("a store");
+    let keys = Keys::new(Verifier::with_secret(SECRET.as_bytes(), None), ResumeKey::derive(SECRET.as_bytes()));
+    let registry = Arc::clone(server.server.registry());
+    let doorkeeper = Doorkeeper::new(Arc::new(keys), store.clone(), registry);
+    let credentials = Credentials { bearer: Some(token), ..Credentials::default() };
+    let admission = doorkeeper.admit(SessionId(session.id), &credentials).await.expect("let in");
+    assert!(person(pool, id).await.is_active, "from the admission on");
+    drop(admission);
+    eventually("Ada gone again", async || {
+        store.settle_doubts(|_| false).await.expect("a database");
+        let ada = person(pool, id).await;
+        (!ada.is_active && ada.leave_reason.as_deref() == Some("timeout")).then_some(())
+    })
+    .await;
+    store.close().await;
 }

@@ -613,6 +613,15 @@ async fn what_is_no_handshake_is_answered_in_http() {
         let head = raw.head().await;
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{instead}: {head}");
     }
+    // HTTP/1.0 has no upgrades: it must not be let in first and fail then.
+    let mut raw = Raw::connect(server.address()).await;
+    let lines = lines.join("\r\n");
+    raw.send(format!("GET {path}?invite={}&name=Old HTTP/1.0\r\n{lines}\r\n\r\n", open.invite).as_bytes()).await;
+    let head = raw.head().await;
+    assert!(head.contains(" 400 "), "{head}");
+    let admitted: i64 =
+        server.sql("SELECT count(*) FROM session_participants WHERE name = 'Old' AND session_id = $1", open.id).await;
+    assert_eq!(admitted, 0);
     // What is not HTTP at all.
     for garbage in
         ["garbage\r\n\r\n", "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}\u{1}\r\n\r\n", "GET / HTTP/1.1\r\nno colon\r\n\r\n"]
