@@ -87,8 +87,11 @@ pub struct SessionSettings {
     /// What counts as a sign: being connected, or doing something
     #[arg(long, env = "LASTSEEN_IDLE_COUNTS", value_enum, default_value_t = IdleCounts::Seen, value_name = "WHAT")]
     pub idle_counts: IdleCounts,
+    /// A user session has ended after this long without a heartbeat
+    #[arg(long, env = "LASTSEEN_USER_SESSION_TIMEOUT", default_value = "1h", value_parser = duration, value_name = "TIME")]
+    pub user_session_timeout: Duration,
     /// How long what is over is kept
-    #[arg(long, env = "LASTSEEN_RETENTION", default_value = "reading-sessions=30d", value_name = "KIND=TIME,…")]
+    #[arg(long, env = "LASTSEEN_RETENTION", default_value = RETENTION, value_name = "KIND=TIME,…")]
     pub retention: Retention,
 }
 
@@ -97,19 +100,39 @@ pub struct SessionSettings {
 pub struct Retention {
     /// Closed reading sessions.
     pub reading_sessions: Duration,
+    /// User sessions that have ended.
+    pub user_sessions: Duration,
+}
+
+/// What is kept how long, unless the setting says otherwise.
+const RETENTION: &str = "reading-sessions=30d,user-sessions=90d";
+
+impl Retention {
+    /// What is kept, by its name in the setting.
+    fn kinds(&mut self) -> [(&'static str, &mut Duration); 2] {
+        [("reading-sessions", &mut self.reading_sessions), ("user-sessions", &mut self.user_sessions)]
+    }
+
+    fn set(&mut self, text: &str) -> Result<(), String> {
+        for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+            let named = pair.split_once('=').and_then(|(name, time)| {
+                let (_, kept) = self.kinds().into_iter().find(|(kind, _)| *kind == name)?;
+                Some((kept, time))
+            });
+            let (kept, time) = named.ok_or_else(|| format!("'{pair}' is not of the form of {RETENTION}"))?;
+            *kept = duration(time)?;
+        }
+        Ok(())
+    }
 }
 
 impl FromStr for Retention {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut retention = Self { reading_sessions: Duration::from_hours(30 * 24) };
-        for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-            match pair.split_once('=') {
-                Some(("reading-sessions", time)) => retention.reading_sessions = duration(time)?,
-                _ => return Err(format!("'{pair}' is not of the form reading-sessions=30d")),
-            }
-        }
+        let mut retention = Self { reading_sessions: Duration::ZERO, user_sessions: Duration::ZERO };
+        retention.set(RETENTION)?;
+        retention.set(text)?;
         Ok(retention)
     }
 }
@@ -278,6 +301,7 @@ impl Settings {
             ("flush-interval", presence.flush_interval),
             ("sweep-interval", presence.sweep_interval),
             ("idle-timeout", idle_timeout),
+            ("user-session-timeout", self.sessions.user_session_timeout),
             ("write-timeout", limits.write_timeout),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, time)| time.is_zero()) {
@@ -292,7 +316,9 @@ impl Settings {
         };
         longer(("dead-after", presence.dead_after), ("ping-interval", presence.ping_interval))?;
         longer(("dead-after", presence.dead_after), ("beat-interval", presence.beat_interval))?;
-        longer(("idle-timeout", idle_timeout), ("twice flush-interval", presence.flush_interval * 2))?;
+        for timeout in [("idle-timeout", idle_timeout), ("user-session-timeout", self.sessions.user_session_timeout)] {
+            longer(timeout, ("twice flush-interval", presence.flush_interval * 2))?;
+        }
         if self.sessions.idle_counts == IdleCounts::Activity {
             longer(("idle-timeout", idle_timeout), ("expiring-notice", presence.expiring_notice))?;
         }
@@ -313,10 +339,11 @@ impl Settings {
         })
     }
 
-    /// How often connections are pinged. A connected person has to be heard well within the idle
-    /// timeout, whatever `ping-interval` says: being connected is being seen.
+    /// How often connections are pinged. A connected person has to be heard well within the timeouts
+    /// of its sessions, whatever `ping-interval` says: being connected is being seen.
     pub fn ping_interval(&self) -> Duration {
-        self.presence.ping_interval.min(self.sessions.idle_timeout / 4)
+        let shortest = self.sessions.idle_timeout.min(self.sessions.user_session_timeout);
+        self.presence.ping_interval.min(shortest / 4)
     }
 }
 
@@ -352,6 +379,10 @@ mod tests {
                 &["--idle-counts", "activity", "--idle-timeout", "4m"],
                 "idle-timeout (4m) must be longer than expiring-notice (5m)",
             ),
+            (
+                &["--user-session-timeout", "10s"],
+                "user-session-timeout (10s) must be longer than twice flush-interval (10s)",
+            ),
             (&["--ping-interval", "0s"], "ping-interval must be longer than nothing"),
             (&["--detail-limit", "0"], "detail-limit must be at least 1"),
         ];
@@ -374,15 +405,18 @@ mod tests {
     fn connected_people_are_heard_well_within_a_short_idle_timeout() {
         let short = settings(&["--idle-timeout", "4s", "--flush-interval", "1s"]);
         assert_eq!(short.ping_interval(), Duration::from_secs(1));
+        let short = settings(&["--user-session-timeout", "8s", "--flush-interval", "1s"]);
+        assert_eq!(short.ping_interval(), Duration::from_secs(2));
         assert_eq!(settings(&[]).ping_interval(), Duration::from_secs(25));
     }
 
     #[test]
-    fn retention_names_its_kind() {
-        assert_eq!(
-            settings(&["--retention", "reading-sessions=7d"]).sessions.retention.reading_sessions,
-            Duration::from_hours(7 * 24)
-        );
+    fn retention_names_its_kinds_and_the_others_stay() {
+        let retention = settings(&["--retention", "reading-sessions=7d, user-sessions=36h"]).sessions.retention;
+        assert_eq!(retention.reading_sessions, Duration::from_hours(7 * 24));
+        assert_eq!(retention.user_sessions, Duration::from_hours(36));
+        let retention = settings(&["--retention", "user-sessions=1d"]).sessions.retention;
+        assert_eq!(retention.reading_sessions, Duration::from_hours(30 * 24));
         assert!("7d".parse::<Retention>().is_err());
         assert!("reading-sessions=soon".parse::<Retention>().is_err());
     }
