@@ -23,12 +23,14 @@ pub struct Metrics {
     pub connections: Gauge,
     pub observers: Gauge,
     pub rooms: Gauge,
+    pub user_sessions: Gauge,
     pub joins: Counter,
     pub beats: Counter,
     pub diffs: Counter,
     pub deliveries: Counter,
     pub lagged: Counter,
     pub flush_rows: Counter,
+    pub flush_user_sessions: Counter,
     pub flush_failures: Counter,
     pub flush_seconds: Histogram,
     pub flush_backlog: Gauge,
@@ -62,12 +64,14 @@ impl Default for Metrics {
             connections: Gauge::default(),
             observers: Gauge::default(),
             rooms: Gauge::default(),
+            user_sessions: Gauge::default(),
             joins: Counter::default(),
             beats: Counter::default(),
             diffs: Counter::default(),
             deliveries: Counter::default(),
             lagged: Counter::default(),
             flush_rows: Counter::default(),
+            flush_user_sessions: Counter::default(),
             flush_failures: Counter::default(),
             flush_seconds: seconds(),
             flush_backlog: Gauge::default(),
@@ -93,6 +97,7 @@ impl Metrics {
         r.register("connections", "WebSockets that are open", self.connections.clone());
         r.register("observers", "WebSockets of the service that only watch", self.observers.clone());
         r.register("rooms", "Rooms in memory", self.rooms.clone());
+        r.register("user_sessions", "User sessions with connections to this server", self.user_sessions.clone());
         r.register("participants", "People in rooms, by status", self.participants.clone());
         r.register("joins", "People who came into a room", self.joins.clone());
         r.register("leaves", "People who left a room, by reason", self.leaves.clone());
@@ -104,13 +109,18 @@ impl Metrics {
         r.register("refusals", "Requests and joins that were refused, by code", self.refusals.clone());
         r.register_with_unit("admission", "Time to decide on a join", Unit::Seconds, self.admission_seconds.clone());
         r.register("flush_rows", "Participants written by the flush", self.flush_rows.clone());
+        r.register("flush_user_sessions", "User sessions written by the flush", self.flush_user_sessions.clone());
         r.register(
             "flush_failures",
             "Statements of the flush that failed and are retried",
             self.flush_failures.clone(),
         );
         r.register_with_unit("flush_duration", "Time of one flush", Unit::Seconds, self.flush_seconds.clone());
-        r.register("flush_backlog", "Participants that wait to be written", self.flush_backlog.clone());
+        r.register(
+            "flush_backlog",
+            "Participants and user sessions that wait to be written",
+            self.flush_backlog.clone(),
+        );
         r.register_with_unit(
             "flush_age",
             "Time since the last flush that wrote everything",

@@ -14,6 +14,7 @@ use super::Api;
 use crate::auth::{Caller, client_address::client_address};
 use crate::protocol::{Code, Refusal};
 use crate::socket::upgrade::{Peer, bearer};
+use crate::user_session::ClientSession;
 
 impl FromRequestParts<Arc<Api>> for Caller {
     type Rejection = Refusal;
@@ -66,6 +67,13 @@ pub trait FromIds: Sized {
 impl FromIds for crate::ids::SessionId {
     fn from_ids(segments: &[(String, String)]) -> Result<Self, Refusal> {
         segment(segments, 0, Code::SessionNotFound).map(Self)
+    }
+}
+
+impl FromIds for ClientSession {
+    fn from_ids(segments: &[(String, String)]) -> Result<Self, Refusal> {
+        let id = segments.first().and_then(|(_, text)| Self::new(text).ok());
+        id.ok_or_else(|| Code::UserSessionNotFound.into())
     }
 }
 
@@ -129,7 +137,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 
 fn is_json(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
-        value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+        value.split(';').next().is_some_and(|kind| {
+            ["application/json", "application/merge-patch+json"]
+                .iter()
+                .any(|json| kind.trim().eq_ignore_ascii_case(json))
+        })
     })
 }
 

@@ -43,6 +43,8 @@ pub async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
     for status in Status::ALL {
         metrics.participants(status.as_str()).set(gauge(census.participants[*status as usize]));
     }
-    metrics.flush_backlog.set(gauge(api.registry.shared().ledger.backlog() as u64));
+    metrics.user_sessions.set(gauge(api.user_sessions.count() as u64));
+    let backlog = api.registry.shared().ledger.backlog() + api.user_sessions.backlog();
+    metrics.flush_backlog.set(gauge(backlog as u64));
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], metrics.encode())
 }

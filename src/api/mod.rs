@@ -10,6 +10,7 @@ mod page;
 mod pages;
 mod participants;
 mod reading_sessions;
+mod user_sessions;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use crate::socket::Sockets;
 use crate::socket::origin::Origins;
 use crate::store::Store;
 use crate::task::sweep::Sweeper;
+use crate::user_session::UserSessions;
 
 /// The largest body of a request, in bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -55,6 +57,7 @@ pub struct Api {
     pub keys: Arc<Keys>,
     pub store: Store,
     pub registry: Arc<Registry>,
+    pub user_sessions: Arc<UserSessions>,
     pub sweeper: Arc<Sweeper>,
     pub metrics: Arc<Metrics>,
     pub origins: Origins,
@@ -82,6 +85,12 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/v1/reading-sessions/{id}/invites", post(invites::make).get(invites::list))
         .route("/v1/reading-sessions/{id}/invites/{invite_id}", delete(invites::revoke))
         .route("/v1/invites/{token}", get(invites::inspect))
+        .routes(routes!(user_sessions::start, user_sessions::list))
+        .routes(routes!(user_sessions::summary))
+        .routes(routes!(user_sessions::read))
+        .routes(routes!(user_sessions::heartbeat))
+        .routes(routes!(user_sessions::patch))
+        .routes(routes!(user_sessions::end))
         .route("/v1/admin/sweep", post(admin::sweep))
         .route("/v1/admin/stats", get(admin::stats))
         .split_for_parts();

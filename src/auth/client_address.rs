@@ -34,6 +34,13 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
     }
 }
 
+/// The network that an address is in, which is all that is kept of it: /24 of IPv4, /48 of IPv6.
+pub fn masked(address: IpAddr) -> IpNet {
+    let address = address.to_canonical();
+    let bits = if address.is_ipv4() { 24 } else { 48 };
+    IpNet::new_assert(address, bits).trunc()
+}
+
 fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| network.contains(&address))
 }
@@ -236,6 +243,17 @@ mod tests {
         assert_eq!(address(PROXY, &[real, ("forwarded", "for=203.0.113.1;proto=https")]), "203.0.113.1");
         assert_eq!(address(PROXY, &[real, ("forwarded", "for=6.6.6.6")]), PROXY);
         assert_eq!(address(PROXY, &[real, ("forwarded", "for=unknown")]), PROXY);
+    }
+
+    #[test]
+    fn of_an_address_the_network_is_kept() {
+        for (address, network) in [
+            ("203.0.113.77", "203.0.113.0/24"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1::/48"),
+            ("::ffff:203.0.113.77", "203.0.113.0/24"),
+        ] {
+            assert_eq!(masked(address.parse().unwrap()).to_string(), network);
+        }
     }
 
     #[test]

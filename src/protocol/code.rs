@@ -28,6 +28,9 @@ pub enum Code {
     AtCapacity,
     NotFound,
     ParticipantNotFound,
+    UserSessionNotFound,
+    SessionIdTaken,
+    SessionEnded,
     MethodNotAllowed,
     PayloadTooLarge,
     BadRequest,
@@ -69,6 +72,11 @@ impl Code {
             }
             Self::NotFound => ("not_found", 0, 404, "There is nothing here."),
             Self::ParticipantNotFound => ("not_found", 0, 404, "There is no such participant in this session."),
+            Self::UserSessionNotFound => ("session_not_found", 0, 404, "There is no such user session."),
+            Self::SessionIdTaken => {
+                ("session_id_taken", 0, 409, "This session_id belongs to another user session. Make a new one.")
+            }
+            Self::SessionEnded => ("session_ended", 0, 409, "This user session has ended. Start a new one."),
             Self::MethodNotAllowed => ("method_not_allowed", 0, 405, "This method does not work here."),
             Self::PayloadTooLarge => ("payload_too_large", 0, 413, "The request is too large."),
             Self::BadRequest => ("invalid_request", 0, 400, "The request could not be understood."),

@@ -3,6 +3,7 @@
 //! `v1` is the JSON protocol `lastseen.v1`; a second protocol would stand beside it.
 
 pub mod code;
+pub mod json;
 pub mod name;
 pub mod problem;
 pub mod refusal;

@@ -1,12 +1,12 @@
 //! Display names and the other short texts that people and their apps choose.
 
+use std::str::FromStr;
+
 use super::refusal::Refusal;
+use crate::user_session::ClientSession;
 
 /// The longest display name, in characters.
 pub const MAX_NAME_CHARS: usize = 80;
-
-/// The platforms of user sessions.
-pub const PLATFORMS: [&str; 5] = ["web", "ios-external", "ios-internal", "ios-widget", "macos-internal"];
 
 /// A display name: trimmed, 1 to 80 characters, no control characters.
 ///
@@ -32,20 +32,26 @@ pub fn short_text(field: &str, text: &str, most: usize) -> Result<String, Refusa
     Ok(text.to_owned())
 }
 
-/// One of the platforms.
+/// One of a closed set of words.
 ///
 /// # Errors
 /// `invalid_request` that lists them.
-pub fn platform(text: &str) -> Result<&'static str, Refusal> {
-    PLATFORMS
-        .into_iter()
-        .find(|platform| *platform == text)
-        .ok_or_else(|| Refusal::invalid("platform", format!("must be one of {}", PLATFORMS.join(", "))))
+pub fn word<Word: FromStr<Err = String>>(field: &str, text: &str) -> Result<Word, Refusal> {
+    text.parse().map_err(|message: String| Refusal::invalid(field, message))
+}
+
+/// A user session's id, as its client made it: what it is known by, so nothing is trimmed.
+///
+/// # Errors
+/// `invalid_request` that names the field.
+pub fn client_session(field: &str, text: &str) -> Result<ClientSession, Refusal> {
+    ClientSession::new(text).map_err(|message| Refusal::invalid(field, message))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::user_session::Platform;
 
     #[test]
     fn names_are_trimmed_and_bounded() {
@@ -58,8 +64,12 @@ mod tests {
     }
 
     #[test]
-    fn platforms_are_a_closed_set() {
-        assert_eq!(platform("web"), Ok("web"));
-        assert!(platform("Web").is_err());
+    fn words_are_of_a_closed_set() {
+        assert_eq!(word("platform", "web"), Ok(Platform::Web));
+        let refusal = word::<Platform>("platform", "Web").expect_err("no platform");
+        assert_eq!(
+            refusal.errors[0].message,
+            "must be one of web, ios-external, ios-internal, ios-widget, macos-internal"
+        );
     }
 }

@@ -7,6 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::json::has_nul;
 use super::refusal::Refusal;
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -20,7 +21,8 @@ pub const SUBPROTOCOL: &str = "lastseen.v1";
 pub const MAX_STATE_BYTES: usize = 2048;
 
 /// A time as the contract has it: RFC 3339, UTC, milliseconds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, utoipa::ToSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, sqlx::Type, utoipa::ToSchema)]
+#[sqlx(transparent)]
 pub struct Timestamp(pub DateTime<Utc>);
 
 impl Serialize for Timestamp {
@@ -350,15 +352,6 @@ fn public_state(value: Option<&RawValue>) -> Result<State, &'static str> {
         return Err("'state' must not hold the character U+0000");
     }
     serde_json::value::to_raw_value(&state).map(State::from).map_err(|_| "'state' cannot be kept")
-}
-
-fn has_nul(value: &serde_json::Value) -> bool {
-    match value {
-        serde_json::Value::String(text) => text.contains('\0'),
-        serde_json::Value::Array(values) => values.iter().any(has_nul),
-        serde_json::Value::Object(fields) => fields.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ use crate::store::Store;
 use crate::task::flush::Flusher;
 use crate::task::sweep::Sweeper;
 use crate::task::{self, tick};
+use crate::user_session::{self, UserSessions};
 pub use database::Database;
 
 /// Rooms that are told to come back in one go when the server stops, and the pause between.
@@ -85,10 +86,16 @@ impl Server {
             metrics: Arc::clone(&metrics),
         };
         let registry = Arc::new(Registry::new(Arc::new(shared)));
+        let user_sessions = Arc::new(UserSessions::new(clock, user_session_rules(settings)));
         settle(&registry, &store, settings).await?;
 
         let presence = &settings.presence;
-        let flusher = Arc::new(Flusher::new(Arc::clone(&registry), store.clone(), presence.flush_interval));
+        let flusher = Arc::new(Flusher::new(
+            Arc::clone(&registry),
+            Arc::clone(&user_sessions),
+            store.clone(),
+            presence.flush_interval,
+        ));
         let sweeper = Arc::new(Sweeper::new(
             Arc::clone(&registry),
             store.clone(),
@@ -106,13 +113,16 @@ impl Server {
             origins: Origins::new(&settings.network),
             trusted_proxies: settings.network.trusted_proxies.clone(),
             timings: settings.into(),
-            idle: store.idle(),
+            store: store.clone(),
+            ledger: Arc::clone(&registry.shared().ledger),
+            user_sessions: Arc::clone(&user_sessions),
             tracker: connections.clone(),
         });
         let api = Arc::new(Api {
             keys,
             store: store.clone(),
             registry: Arc::clone(&registry),
+            user_sessions,
             sweeper: Arc::clone(&sweeper),
             metrics: Arc::clone(&metrics),
             origins: Origins::new(&settings.network),
@@ -242,6 +252,10 @@ fn rules(settings: &Settings) -> Rules {
     }
 }
 
+fn user_session_rules(settings: &Settings) -> user_session::Rules {
+    user_session::Rules { timeout: settings.sessions.user_session_timeout, idle_after: settings.presence.idle_after }
+}
+
 /// The secret of this server: the one it is given, else the one made at first start.
 ///
 /// # Errors
@@ -270,10 +284,12 @@ async fn keys(identity: &IdentitySettings, database: &DatabaseSettings) -> anyho
 
 /// People whom the server that ran here before left present come up as reconnecting, so that a restart
 /// shows nobody leaving; those of other servers are left alone unless nobody has seen them for long.
+/// Connections of user sessions that it held are lost.
 async fn settle(registry: &Arc<Registry>, store: &Store, settings: &Settings) -> anyhow::Result<()> {
     let stale = settings.presence.dead_after * STRANGERS_STALE_AFTER + settings.presence.grace;
     let strangers = store.settle_strangers(stale).await?;
     let people = store.left_present().await?;
+    store.settle_user_sessions().await?;
     if strangers > 0 || !people.is_empty() {
         tracing::info!(reconnecting = people.len(), strangers, "settled who was left present");
     }

@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Sockets;
+use super::device;
 use super::end::End;
 use super::limits::Permit;
 use super::line::{Line, WebSocket, farewell, write};
@@ -20,8 +21,9 @@ use crate::auth::admission::Admission;
 use crate::clock::Moment;
 use crate::protocol::v1::{self, ClientFrame, Session, Welcome};
 use crate::protocol::{Code, Refusal};
-use crate::room::{Event, Gone, Joined, Seat, Snapshot, Text};
+use crate::room::{Event, Gone, Joined, Quality, Seat, Snapshot, Text};
 use crate::store::reading_sessions::ReadingSession;
+use crate::user_session::{Device, Tie, Wire};
 
 /// Frames that cannot be understood before the connection ends.
 const BAD_FRAMES: u8 = 5;
@@ -45,7 +47,7 @@ impl Welcomed {
         if claims.is_some() {
             (session.last_seen_at, session.last_activity_at) = (now, now);
         }
-        Self { resume, session: ReadingSession::from(&session).shown(sockets.idle), until: admission.until }
+        Self { resume, session: ReadingSession::from(&session).shown(sockets.store.idle()), until: admission.until }
     }
 }
 
@@ -68,9 +70,17 @@ pub struct Held {
 ///
 /// That task is fresh and does nothing but serve: a task is as large as the largest thing that it ever
 /// does, for as long as it lives, and most of what a connection costs is that.
-pub async fn welcome(sockets: Arc<Sockets>, line: Line, joined: Joined, welcomed: Welcomed, held: Held) {
+pub async fn welcome(
+    sockets: Arc<Sockets>,
+    line: Line,
+    joined: Joined,
+    welcomed: Welcomed,
+    device: Option<Device>,
+    held: Held,
+) {
     let Joined { seat, snapshot, events } = joined;
     let now = sockets.clock.now();
+    let shown = seat.shown();
     let text = {
         let welcome = Welcome {
             you: seat.participant(),
@@ -78,12 +88,25 @@ pub async fn welcome(sockets: Arc<Sockets>, line: Line, joined: Joined, welcomed
             resume: welcomed.resume.as_deref(),
             session: &welcomed.session,
         };
-        sockets.frames.welcome(&welcome, &snapshot, seat.shown().as_deref())
+        sockets.frames.welcome(&welcome, &snapshot, shown.as_deref())
     };
-    let (socket, sent) = line.open_with(Message::Text(text), sockets.timings.write_timeout).await;
+    let (mut socket, mut sent) = line.open_with(Message::Text(text), sockets.timings.write_timeout).await;
+    let mut tie = None;
+    if let (Ok(()), Some(device), Some(user)) = (&sent, device, shown.and_then(|person| person.user_id)) {
+        match device::tie(&sockets, user, device, Wire::Socket).await {
+            Ok(tied) => tie = Some(Box::new(tied)),
+            // Whom it belongs to is no reason to put somebody out of a room.
+            Err(refusal) => {
+                sockets.metrics.refusals(refusal.code.as_str()).inc();
+                let told = [Message::Text(v1::error(&refusal, None))];
+                sent = write(&mut socket, sockets.timings.write_timeout, told).await;
+            }
+        }
+    }
     let connection = Box::new(Connection {
         socket,
         seat,
+        tie,
         events,
         told: snapshot.seq,
         pulse: Pulse::new(&sockets.timings, welcomed.until, now),
@@ -104,6 +127,8 @@ struct Connection {
     sockets: Arc<Sockets>,
     socket: WebSocket,
     seat: Seat,
+    /// To its user session, where it said of which it is. Boxed: most connections have none.
+    tie: Option<Box<Tie>>,
     events: Receiver<Event>,
     /// The last step of the room that the client knows of.
     told: u64,
@@ -124,7 +149,7 @@ impl Connection {
 
     /// Gives the seat back, says so, and says goodbye.
     async fn end(self: Box<Self>, end: End) {
-        let Self { sockets, socket, seat, beats, started, _held, .. } = *self;
+        let Self { sockets, socket, seat, tie, beats, started, _held, .. } = *self;
         sockets.metrics.connection_ends(end.word()).inc();
         tracing::info!(
             session = %seat.room().id(),
@@ -138,6 +163,10 @@ impl Connection {
         match end {
             End::Left | End::ClosedNormally => seat.leave(),
             _ => drop(seat),
+        }
+        match tie {
+            Some(tie) if !end.comes_back() => tie.leave(),
+            tie => drop(tie),
         }
         farewell(socket, &end).await;
     }
@@ -171,6 +200,9 @@ impl Connection {
         let now = self.sockets.clock.now();
         self.pulse.heard(now);
         self.seat.heard(now);
+        if let Some(tie) = &self.tie {
+            tie.heard(now);
+        }
         match message {
             Message::Text(text) => self.hear_text(&text, now).await,
             // Answered by the library; what it queued must leave.
@@ -180,7 +212,7 @@ impl Connection {
             }
             Message::Pong(payload) => {
                 if let Some(quality) = self.pulse.pong(&payload, now) {
-                    self.seat.set_quality(quality);
+                    self.set_quality(quality);
                 }
                 Ok(())
             }
@@ -205,7 +237,7 @@ impl Connection {
                 self.beats += 1;
                 self.sockets.metrics.beats.inc();
                 if active {
-                    self.seat.active(now);
+                    self.active(now);
                 }
                 self.send([Message::Text(self.sockets.frames.beat(reference))]).await
             }
@@ -222,9 +254,23 @@ impl Connection {
             let refusal = Refusal::new(Code::Forbidden, "An observer has no state.");
             return self.send([Message::Text(v1::error(&refusal, reference))]).await;
         }
-        self.seat.active(now);
+        self.active(now);
         self.seat.set_state(state);
         Ok(())
+    }
+
+    fn active(&self, now: Moment) {
+        self.seat.active(now);
+        if let Some(tie) = &self.tie {
+            tie.active(now);
+        }
+    }
+
+    fn set_quality(&self, quality: Quality) {
+        self.seat.set_quality(quality);
+        if let Some(tie) = &self.tie {
+            tie.set_quality(quality);
+        }
     }
 
     async fn bad_frame(&mut self, bad: &v1::BadFrame) -> Result<(), End> {
@@ -323,7 +369,7 @@ impl Connection {
         let now = self.sockets.clock.now();
         let ping = self.pulse.check(now)?;
         if let Some(quality) = self.pulse.missed_pongs() {
-            self.seat.set_quality(quality);
+            self.set_quality(quality);
         }
         match ping {
             Some(payload) => self.send([Message::Ping(Bytes::copy_from_slice(&payload))]).await,

@@ -27,6 +27,15 @@ pub enum End {
 }
 
 impl End {
+    /// Whether the client is expected back: it is gone, or was told to come again.
+    pub fn comes_back(&self) -> bool {
+        match self {
+            Self::Left | Self::ClosedNormally | Self::Broken(_) => false,
+            Self::Closed | Self::Lost => true,
+            Self::Refused(refusal) => refusal.code.retry(),
+        }
+    }
+
     /// For the log and the metrics.
     pub fn word(&self) -> &'static str {
         match self {

@@ -1,6 +1,7 @@
 //! The WebSocket: the upgrade that lets somebody in, and the one loop that serves a connection.
 
 pub mod connection;
+pub mod device;
 pub mod end;
 pub mod limits;
 pub mod line;
@@ -21,7 +22,9 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::metrics::Metrics;
 use crate::protocol::v1::Frames;
-use crate::store::IdleRule;
+use crate::room::Ledger;
+use crate::store::Store;
+use crate::user_session::UserSessions;
 use limits::Limits;
 use origin::Origins;
 
@@ -37,7 +40,9 @@ pub struct Sockets {
     pub origins: Origins,
     pub trusted_proxies: Vec<IpNet>,
     pub timings: Timings,
-    pub idle: IdleRule,
+    pub store: Store,
+    pub ledger: Arc<Ledger>,
+    pub user_sessions: Arc<UserSessions>,
     /// Every connection holds a token of it from before its upgrade on, and calls over HTTP run in it;
     /// shutdown waits for them.
     pub tracker: TaskTracker,

@@ -4,7 +4,7 @@
 //! upgrade, since a browser cannot read the status of a failed handshake; a client that asks for
 //! problems gets the same refusal as one.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::Sockets;
 use super::connection::{self, Held};
+use super::device::device;
 use super::line::Line;
 use crate::auth::admission::{Admission, Credentials, join_refusal};
 use crate::auth::client_address::client_address;
@@ -27,6 +28,7 @@ use crate::ids::SessionId;
 use crate::protocol::problem::MEDIA_TYPE;
 use crate::protocol::v1::SUBPROTOCOL;
 use crate::protocol::{Code, Refusal, name};
+use crate::user_session::Device;
 
 /// The address at the other end of a request's TCP connection, put there by the accept loop.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +67,7 @@ pub async fn upgrade(
     let address = client_address(peer, request.headers(), &sockets.trusted_proxies);
     let held = Held { permit: sockets.limits.take(address)?, token: sockets.tracker.token() };
 
-    let shown = credentials(&request);
+    let shown = shown(&request, address);
     let admitted = admit(&sockets, &id, shown).await;
     if let Err(refusal) = &admitted
         && (refusal.code == Code::Draining || wants_problem(request.headers()))
@@ -88,7 +90,9 @@ async fn start(sockets: Arc<Sockets>, line: Line, admitted: Result<Admittance, R
         Err(refusal) => Err(refusal),
     };
     match joined {
-        Ok((joined, welcomed)) => connection::welcome(sockets, line, joined, welcomed, held).await,
+        Ok((joined, welcomed, device)) => {
+            connection::welcome(sockets, line, joined, welcomed, device, held).await;
+        }
         Err(refusal) => connection::refuse(&sockets, line, refusal).await,
     }
 }
@@ -98,16 +102,19 @@ struct Admittance {
     admission: Admission,
     session: SessionId,
     credentials: Credentials,
+    device: Option<Device>,
 }
+
+type Entered = (crate::room::Joined, connection::Welcomed, Option<Device>);
 
 impl Admittance {
     /// Joins; a room that was closed in between sends us back to admission, once.
-    async fn enter(self, sockets: &Sockets) -> Result<(crate::room::Joined, connection::Welcomed), Refusal> {
+    async fn enter(self, sockets: &Sockets) -> Result<Entered, Refusal> {
         let mut admission = self.admission;
         for last_try in [false, true] {
             let welcomed = connection::Welcomed::of(&admission, sockets);
             match admission.enter() {
-                Ok(joined) => return Ok((joined, welcomed)),
+                Ok(joined) => return Ok((joined, welcomed, self.device)),
                 Err(error) if last_try => return Err(join_refusal(error)),
                 Err(_) => admission = sockets.doorkeeper.admit(self.session, &self.credentials).await?,
             }
@@ -116,32 +123,31 @@ impl Admittance {
     }
 }
 
-async fn admit(sockets: &Sockets, id: &str, shown: Result<Credentials, Refusal>) -> Result<Admittance, Refusal> {
+async fn admit(sockets: &Sockets, id: &str, shown: Result<Shown, Refusal>) -> Result<Admittance, Refusal> {
     let started = tokio::time::Instant::now();
     let session = Uuid::parse_str(id).map(SessionId).map_err(|_| Code::SessionNotFound)?;
-    let credentials = shown?;
+    let (credentials, device) = shown?;
     let admission = sockets.doorkeeper.admit(session, &credentials).await;
     sockets.metrics.admission_seconds.observe(started.elapsed().as_secs_f64());
-    Ok(Admittance { admission: admission?, session, credentials })
+    Ok(Admittance { admission: admission?, session, credentials, device })
 }
 
-fn credentials(request: &Request) -> Result<Credentials, Refusal> {
+/// What a request shows: a way in, and which user session it belongs to.
+type Shown = (Credentials, Option<Device>);
+
+fn shown(request: &Request, address: IpAddr) -> Result<Shown, Refusal> {
     let Query(query) = Query::<WsQuery>::try_from_uri(request.uri())
         .map_err(|_| Refusal::invalid("query", "must hold each key at most once"))?;
-    if let Some(platform) = &query.platform {
-        name::platform(platform)?;
-    }
-    if let Some(client_session) = &query.client_session {
-        name::short_text("client_session", client_session, 128)?;
-    }
+    let device = device(query.platform.as_deref(), query.client_session.as_deref(), request.headers(), address)?;
     let by_protocol =
         |prefix| offered(request.headers()).find_map(|protocol| protocol.strip_prefix(prefix)).map(str::to_owned);
-    Ok(Credentials {
+    let credentials = Credentials {
         resume: query.resume.or_else(|| by_protocol(RESUME)),
         bearer: bearer(request.headers()).map(str::to_owned).or_else(|| by_protocol(BEARER)),
         invite: query.invite,
         name: query.name.as_deref().map(name::display_name).transpose()?,
-    })
+    };
+    Ok((credentials, device))
 }
 
 /// The Bearer token of a request.

@@ -2,11 +2,13 @@
 
 pub mod admission;
 pub mod embedded;
+pub mod heartbeats;
 pub mod invites;
 pub mod participants;
 pub mod presence;
 pub mod reading_sessions;
 pub mod schema;
+pub mod user_sessions;
 
 use std::str::FromStr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The flush: what the ledger holds goes to the database; what could not be written stays.
+//! The flush: what the ledgers hold goes to the database; what could not be written stays.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,14 +12,16 @@ use crate::room::{CloseReason, Ledger, Registry};
 use crate::store::admission::Doubtful;
 use crate::store::presence::{CHUNK_ROWS, Stale};
 use crate::store::{Store, StoreError};
+use crate::user_session::{ClientSession, UserSessions};
 
 /// The longest that a failing flush waits before it tries again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// Writes the ledger to the store.
+/// Writes the ledgers to the store.
 #[derive(Debug)]
 pub struct Flusher {
     registry: Arc<Registry>,
+    user_sessions: Arc<UserSessions>,
     store: Store,
     interval: Duration,
     /// One flush at a time: an older one must not overtake a newer one.
@@ -27,9 +29,9 @@ pub struct Flusher {
 }
 
 impl Flusher {
-    /// A flusher of what the rooms in `registry` note.
-    pub fn new(registry: Arc<Registry>, store: Store, interval: Duration) -> Self {
-        Self { registry, store, interval, turn: Mutex::new(Instant::now()) }
+    /// A flusher of what the rooms in `registry` note, and the connections of user sessions.
+    pub fn new(registry: Arc<Registry>, user_sessions: Arc<UserSessions>, store: Store, interval: Duration) -> Self {
+        Self { registry, user_sessions, store, interval, turn: Mutex::new(Instant::now()) }
     }
 
     /// Flushes for ever. Where it fails it waits longer each time, by a random part, so that servers
@@ -84,6 +86,7 @@ impl Flusher {
             chunk.written();
             stale.into_iter().for_each(|stale| self.drop_from_memory(&stale));
         }
+        self.write_user_sessions().await?;
         let mut uses = Uses { ledger, counts: ledger.take_invite_uses() };
         if !uses.counts.is_empty() {
             if let Err(error) = self.store.add_invite_uses(&uses.counts).await {
@@ -97,6 +100,26 @@ impl Flusher {
             self.store.settle_doubts(|doubtful| self.is_here(doubtful)).await?;
         }
         Ok(written)
+    }
+
+    async fn write_user_sessions(&self) -> Result<(), StoreError> {
+        let metrics = &self.registry.shared().metrics;
+        for chunk in self.user_sessions.take(CHUNK_ROWS) {
+            let (rules, now) = (self.user_sessions.rules(), self.user_sessions.now());
+            let over = self.store.write_heartbeats(chunk.rows(), rules, now).await;
+            if over.is_err() {
+                metrics.flush_failures.inc();
+            }
+            let over = over?;
+            metrics.flush_user_sessions.inc_by(chunk.rows().len() as u64);
+            chunk.written();
+            for over in over {
+                if let Ok(session) = ClientSession::new(&over.session_id) {
+                    self.user_sessions.forget(over.user_id, &session);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn is_here(&self, doubtful: &Doubtful) -> bool {

@@ -11,8 +11,12 @@ use crate::store::{Store, StoreError};
 pub enum Policy {
     /// Reading sessions that nobody was seen in are closed.
     Idle,
+    /// User sessions that nothing was heard of any more are ended.
+    TimeOutUserSessions,
     /// Closed reading sessions are deleted after their retention.
     Purge,
+    /// User sessions that have ended are deleted after their retention.
+    PurgeUserSessions,
 }
 
 /// What a policy did.
@@ -38,13 +42,15 @@ impl From<Vec<SessionId>> for Effect {
 
 impl Policy {
     /// All of them, in the order in which a sweep takes them: what ends something before what deletes.
-    pub const ALL: [Self; 2] = [Self::Idle, Self::Purge];
+    pub const ALL: [Self; 4] = [Self::Idle, Self::TimeOutUserSessions, Self::Purge, Self::PurgeUserSessions];
 
     /// Its count in answers and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Idle => "closed",
+            Self::TimeOutUserSessions => "user_sessions_timed_out",
             Self::Purge => "purged",
+            Self::PurgeUserSessions => "user_sessions_purged",
         }
     }
 
@@ -52,15 +58,15 @@ impl Policy {
     /// and where that fails the policy waits for the next sweep.
     pub fn asks_who_was_seen(self) -> bool {
         match self {
-            Self::Idle => true,
-            Self::Purge => false,
+            Self::Idle | Self::TimeOutUserSessions => true,
+            Self::Purge | Self::PurgeUserSessions => false,
         }
     }
 
     /// Why the reading sessions are closed that it closes.
     pub fn close_reason(self) -> CloseReason {
         match self {
-            Self::Idle | Self::Purge => CloseReason::Idle,
+            Self::Idle | Self::TimeOutUserSessions | Self::Purge | Self::PurgeUserSessions => CloseReason::Idle,
         }
     }
 
@@ -71,7 +77,9 @@ impl Policy {
     pub async fn apply(self, store: &Store, rules: &SessionSettings) -> Result<Effect, StoreError> {
         Ok(match self {
             Self::Idle => store.close_idle_sessions().await?.into(),
+            Self::TimeOutUserSessions => store.expire_user_sessions().await?.into(),
             Self::Purge => store.purge_closed_sessions(rules.retention.reading_sessions).await?.into(),
+            Self::PurgeUserSessions => store.purge_user_sessions(rules.retention.user_sessions).await?.into(),
         })
     }
 }

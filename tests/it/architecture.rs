@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["auth"],
     &["store"],
     &["protocol"],
-    &["room"],
+    &["room", "user_session"],
     &["config", "ids", "clock", "metrics", "words"],
 ];
 

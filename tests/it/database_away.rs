@@ -15,8 +15,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::harness::cluster::TestDatabase;
-use crate::harness::rest::{Opened, did, service};
-use crate::harness::rows::person;
+use crate::harness::rest::{Opened, did, service, user};
+use crate::harness::rows::{person, user_session};
 use crate::harness::{Client, Join, TestServer, eventually};
 
 /// Everybody who is refused while the database is away is told so within 2 s. A slow machine may take
@@ -226,6 +226,53 @@ async fn while_the_database_is_paused_people_stay_come_back_and_see_each_other_a
     company.is_well(&server, seen, 2).await;
     let left = person(&server.database.pool, cyd.id()).await;
     assert_eq!((left.is_active, left.leave_reason.as_deref()), (false, Some("left")));
+    own.stop(server).await;
+}
+
+#[tokio::test]
+async fn what_user_sessions_do_while_the_database_is_paused_is_there_when_it_is_back() {
+    let own = Own::start().await;
+    let server = TestServer::on(own.database(), &["--grace", "60s"]).await;
+    let (open, ada) = (server.open().await, user(Uuid::now_v7(), "Ada"));
+    let bobs = json!({"session_id": "bobs", "platform": "web"});
+    server.post("/v1/user-sessions", Some(&user(Uuid::now_v7(), "Bob")), bobs).await.expect(201);
+    let with = |session: &str, way: Join| Join { more: format!("platform=web&client_session={session}"), ..way };
+    let way = Join { token: Some(ada.clone()), ..Join::invite(&open.invite, "Ada") };
+    let mut before = Client::join(server.address(), open.id, &with("before", way)).await;
+    eventually("its row", async || {
+        let row = user_session(&server.database.pool, "before").await?;
+        (row.frontend_connections == 1).then_some(())
+    })
+    .await;
+
+    let paused = own.pause().await;
+    // She is in the room: another device of hers comes in without the database.
+    let mut others = Vec::new();
+    for session in ["during", "bobs"] {
+        others.push(Client::join(server.address(), open.id, &with(session, Join::token(&ada))).await);
+    }
+    for client in others.iter_mut().chain([&mut before]) {
+        for _ in 0..3 {
+            client.send(json!({"type": "beat"})).await;
+        }
+        client.catch_up().await;
+    }
+    let known = Utc::now();
+    drop(paused);
+
+    for session in ["before", "during"] {
+        let row = eventually("every beat of its time", async || {
+            user_session(&server.database.pool, session).await.filter(|row| row.activity_count == 3)
+        })
+        .await;
+        assert_eq!((row.status.as_str(), row.frontend_connections), ("active", 1), "{session}");
+        assert!(row.started_at <= known + TimeDelta::seconds(1), "it began when its connection did: {row:?}");
+    }
+    // What turns out not to be hers is not tracked any more.
+    eventually("two that are", async || (server.metric("lastseen_user_sessions").await == 2.0).then_some(())).await;
+    let row = user_session(&server.database.pool, "bobs").await.expect("a row");
+    assert_eq!((row.activity_count, row.frontend_connections), (0, 0));
+    drop((others, before));
     own.stop(server).await;
 }
 

@@ -14,6 +14,7 @@ use lastseen::room::schedule::Schedule;
 use lastseen::room::{Ledger, Registry, Rules, Shared, Timings};
 use lastseen::store::{IdleRule, Store};
 use lastseen::task::flush::Flusher;
+use lastseen::user_session::{self, UserSessions};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -343,7 +344,9 @@ async fn a_flush_of_many_rows_writes_each_once_in_place_and_in_chunks() {
     };
     let registry = Arc::new(Registry::new(Arc::new(shared)));
     let ledger = Arc::clone(&registry.shared().ledger);
-    let flusher = Flusher::new(Arc::clone(&registry), store, Duration::from_secs(5));
+    let rules = user_session::Rules { timeout: idle.timeout, idle_after: Duration::from_secs(300) };
+    let user_sessions = Arc::new(UserSessions::new(clock, rules));
+    let flusher = Flusher::new(Arc::clone(&registry), user_sessions, store, Duration::from_secs(5));
     let now = clock.now();
     let marks: Vec<_> =
         people.iter().map(|&(id, session)| Mark::new(ParticipantId(id), SessionId(session), now, now)).collect();

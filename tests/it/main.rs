@@ -22,3 +22,5 @@ mod rounds;
 mod row_security;
 mod start_stop;
 mod sweep;
+mod user_session_sockets;
+mod user_sessions;

@@ -105,6 +105,8 @@ async fn every_figure_comes_with_its_help_and_type_and_moves_with_what_happens()
         ("lastseen_sweep_failures_total{policy=\"closed\"}", 0.0),
         ("lastseen_swept_total{policy=\"closed\"}", 1.0),
         ("lastseen_swept_total{policy=\"purged\"}", 0.0),
+        ("lastseen_swept_total{policy=\"user_sessions_timed_out\"}", 0.0),
+        ("lastseen_swept_total{policy=\"user_sessions_purged\"}", 0.0),
         ("lastseen_sweep_duration_seconds_count", 1.0),
         ("lastseen_flush_failures_total", 0.0),
         ("lastseen_connections", 0.0),
@@ -173,7 +175,10 @@ async fn the_admin_calls_are_for_the_service_alone() {
     let idle = server.open().await;
     server.age(idle.id, 7200.0).await;
     let swept = server.sweep().await;
-    assert_eq!(keys(&swept), BTreeSet::from(["closed", "purged", "failed"]));
+    assert_eq!(
+        keys(&swept),
+        BTreeSet::from(["closed", "purged", "user_sessions_timed_out", "user_sessions_purged", "failed"])
+    );
     assert_eq!(swept["closed"], 1);
     assert_eq!(server.sweep().await["closed"], 0, "once");
 }

@@ -339,6 +339,7 @@ async fn a_query_that_cannot_be_used_is_told() {
         ("client_session", more("client_session=")),
         ("client_session", more(&format!("client_session={}", "x".repeat(129)))),
         ("client_session", more("client_session=a%00b")),
+        ("client_session", more("client_session=summary")),
         ("query", more("name=Eve")),
     ];
     for (field, way) in cases {

@@ -139,7 +139,11 @@ async fn a_sweep_whose_flush_fails_closes_nothing() {
     }
     ada.send(json!({"type": "beat"})).await;
     ada.frame("beat").await;
-    assert_eq!(did(&server.sweep().await), json!({"failed": ["closed"]}), "what needs no flush was done");
+    assert_eq!(
+        did(&server.sweep().await),
+        json!({"failed": ["closed", "user_sessions_timed_out"]}),
+        "what needs no flush was done"
+    );
     assert!(stored(&server.database.pool, idle.id).await.is_active);
     assert_eq!(server.metric("lastseen_sweep_failures_total{policy=\"closed\"}").await, 1.0);
 

@@ -50,6 +50,51 @@ pub async fn stored(pool: &PgPool, id: Uuid) -> Stored {
         .expect("a session")
 }
 
+/// A row of `user_sessions`.
+#[derive(Clone, PartialEq, Debug, FromRow)]
+pub struct UserSession {
+    pub id: Uuid,
+    pub user_id: Uuid,
+    pub platform: String,
+    pub status: String,
+    pub started_at: DateTime<Utc>,
+    pub last_activity_at: DateTime<Utc>,
+    pub last_heartbeat_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub end_reason: Option<String>,
+    pub total_duration_seconds: Option<i64>,
+    pub activity_count: i64,
+    pub frontend_connections: i32,
+    pub sse_connections: i32,
+    pub last_ws_connection: Option<DateTime<Utc>>,
+    pub connection_quality: Option<String>,
+    pub node: Option<String>,
+    pub metadata: Value,
+    pub user_agent: Option<String>,
+    pub network: Option<String>,
+    /// Another one after every write, also after one that changed nothing.
+    pub version: String,
+}
+
+/// The row of a user session, where there is one.
+pub async fn user_session(pool: &PgPool, session: &str) -> Option<UserSession> {
+    sqlx::query_as(
+        "SELECT *, ip_address::text AS network, xmin::text || ctid::text AS version
+         FROM user_sessions WHERE session_id = $1",
+    )
+    .bind(session)
+    .fetch_optional(pool)
+    .await
+    .expect("an answer")
+}
+
+/// Runs a statement about one user session.
+pub async fn change_user_session(pool: &PgPool, statement: &'static str, session: &str) {
+    let done = sqlx::query(statement).bind(session).execute(pool).await.expect(statement);
+    assert_eq!(done.rows_affected(), 1, "{statement}");
+}
+
 /// Runs a statement about one session or person.
 pub async fn execute(pool: &PgPool, statement: &'static str, id: Uuid) {
     sqlx::query(statement).bind(id).execute(pool).await.expect(statement);

@@ -1,0 +1,265 @@
+//! `/v1/user-sessions`: start, list, read, heartbeat, change, end; and how many there are.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::Api;
+use super::extract::{Address, Body, Filter, Ids, parse};
+use super::page::{Asked, Page};
+use crate::auth::Caller;
+use crate::auth::client_address::masked;
+use crate::protocol::json::keepable;
+use crate::protocol::problem::Problem;
+use crate::protocol::{Refusal, name};
+use crate::socket::device::user_agent;
+use crate::store::Cursor;
+use crate::store::user_sessions::{Heartbeat, Kept, OtherSession, PlatformSummary, UserSession, Wanted};
+use crate::user_session::{ClientSession, Device, EndReason, Platform, UserSessionStatus};
+
+/// What a heartbeat counts at most.
+const MOST_ACTIVITY: i64 = 1_000_000;
+
+/// A session that is to be started.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"session_id": "8c5f-1", "platform": "web", "device_info": {"browser": "Firefox"}}))]
+pub struct StartSession {
+    /// Made by the client; no control characters, and not `summary`.
+    #[schema(min_length = 1, max_length = 128, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
+    session_id: String,
+    platform: Platform,
+    /// At most 8 KiB, like the other two.
+    #[schema(value_type = Option<Object>)]
+    device_info: Option<Map<String, Value>>,
+    #[schema(value_type = Option<Object>)]
+    location_info: Option<Map<String, Value>>,
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Map<String, Value>>,
+}
+
+/// A session that was started, or was there.
+#[derive(Serialize, ToSchema)]
+pub struct StartedSession {
+    #[serde(flatten)]
+    session: UserSession,
+    /// The user's other live sessions, newest first, at most 50.
+    other_active: Vec<OtherSession>,
+}
+
+/// Starts a session of the calling user. The same again continues it while it is alive, which counts
+/// as a heartbeat; what is given of the three objects replaces what is kept.
+#[utoipa::path(
+    post, path = "/v1/user-sessions", tag = "user sessions", request_body = StartSession,
+    responses(
+        (status = CREATED, body = StartedSession, description = "Started"),
+        (status = OK, body = StartedSession, description = "The user's own, alive, continued"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json",
+         description = "`session_id_taken`: another user's, or on another platform; `session_ended`"),
+    ),
+)]
+pub async fn start(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Address(address): Address,
+    headers: HeaderMap,
+    Body(body): Body<StartSession>,
+) -> Result<(StatusCode, Json<StartedSession>), Refusal> {
+    let (user, _) = caller.user()?;
+    let device = Device {
+        session: name::client_session("session_id", &body.session_id)?,
+        platform: body.platform,
+        user_agent: user_agent(&headers),
+        network: masked(address),
+    };
+    let kept = Kept {
+        device_info: object("device_info", body.device_info)?,
+        location_info: object("location_info", body.location_info)?,
+        metadata: object("metadata", body.metadata)?,
+    };
+    let started = api.store.start_user_session(user, &device, &kept, api.user_sessions.rules()).await?;
+    api.user_sessions.heard_otherwise(user, &device.session);
+    let status = if started.newly_made { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(StartedSession { session: started.session, other_active: started.others })))
+}
+
+fn object(field: &str, object: Option<Map<String, Value>>) -> Result<Option<Value>, Refusal> {
+    let object = object.map(Value::Object);
+    object.iter().try_for_each(|object| keepable(field, object))?;
+    Ok(object)
+}
+
+#[derive(Deserialize)]
+pub struct Listing {
+    status: Option<String>,
+    platform: Option<String>,
+    user_id: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+/// The sessions that the caller may see, newest first: a user its own, the service all.
+#[utoipa::path(
+    get, path = "/v1/user-sessions", tag = "user sessions",
+    params(
+        ("status" = Option<UserSessionStatus>, Query),
+        ("platform" = Option<Platform>, Query),
+        ("user_id" = Option<crate::ids::UserId>, Query),
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 200),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of an earlier page"),
+    ),
+    responses((status = OK, body = Page<UserSession>)),
+)]
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Filter(listing): Filter<Listing>,
+) -> Result<Json<Page<UserSession>>, Refusal> {
+    let viewer = caller.viewer()?;
+    let asked = Asked::read(listing.limit.as_deref(), listing.cursor.as_deref())?;
+    let wanted = Wanted {
+        user_id: parse("user_id", listing.user_id.as_deref(), "a UUID")?.map(crate::ids::UserId),
+        status: listing.status.as_deref().map(|word| name::word("status", word)).transpose()?,
+        platform: listing.platform.as_deref().map(|word| name::word("platform", word)).transpose()?,
+    };
+    let sessions = api.store.user_sessions(viewer, wanted, asked.after, asked.rows()).await?;
+    let place = |session: &UserSession| Cursor { at: session.started_at.0, id: session.id.0 };
+    Ok(Json(asked.page(sessions, place, |session| session)))
+}
+
+/// One session.
+#[utoipa::path(
+    get, path = "/v1/user-sessions/{session_id}", tag = "user sessions",
+    params(("session_id" = String, Path)),
+    responses(
+        (status = OK, body = UserSession),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json", description = "`session_not_found`"),
+    ),
+)]
+pub async fn read(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Ids(session): Ids<ClientSession>,
+) -> Result<Json<UserSession>, Refusal> {
+    let viewer = caller.viewer()?;
+    let session = api.store.user_session(viewer, session.as_str()).await?;
+    session.map(Json).ok_or_else(|| crate::protocol::Code::UserSessionNotFound.into())
+}
+
+/// A sign of life.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"activity_count": 3}))]
+pub struct Beat {
+    /// How often the person did something since the last heartbeat; 1 where it is active and does not
+    /// say.
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    activity_count: Option<i64>,
+    /// Whether the person did something; `true` where it does not say.
+    active: Option<bool>,
+}
+
+/// Says that the session is alive. Not needed where a WebSocket names it: that says so all the time.
+#[utoipa::path(
+    post, path = "/v1/user-sessions/{session_id}/heartbeat", tag = "user sessions",
+    params(("session_id" = String, Path)), request_body = Beat,
+    responses(
+        (status = OK, body = UserSession),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json", description = "`session_not_found`"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json",
+         description = "`session_ended`: it has ended, or nothing was heard of it for too long"),
+    ),
+)]
+pub async fn heartbeat(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Ids(id): Ids<ClientSession>,
+    Body(beat): Body<Beat>,
+) -> Result<Json<UserSession>, Refusal> {
+    let viewer = caller.viewer()?;
+    let active = beat.active.unwrap_or(true);
+    let activity = beat.activity_count.unwrap_or(i64::from(active));
+    if !(0..=MOST_ACTIVITY).contains(&activity) {
+        return Err(Refusal::invalid("activity_count", format!("must be from 0 to {MOST_ACTIVITY}")));
+    }
+    let beat = Heartbeat { active, activity };
+    let session = api.store.beat_user_session(viewer, id.as_str(), beat, api.user_sessions.rules()).await?;
+    api.user_sessions.heard_otherwise(session.user_id, &id);
+    Ok(Json(session))
+}
+
+/// Changes the metadata by a JSON merge patch (RFC 7396); the result may have 8 KiB. No heartbeat.
+#[utoipa::path(
+    patch, path = "/v1/user-sessions/{session_id}/metadata", tag = "user sessions",
+    params(("session_id" = String, Path)),
+    request_body(content(
+        (Object = "application/merge-patch+json", example = json!({"theme": "dark", "draft": null})),
+        (Object = "application/json", example = json!({"theme": "dark", "draft": null})),
+    )),
+    responses(
+        (status = OK, body = UserSession),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json", description = "`session_not_found`"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json", description = "`session_ended`"),
+    ),
+)]
+pub async fn patch(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Ids(id): Ids<ClientSession>,
+    Body(patch): Body<Map<String, Value>>,
+) -> Result<Json<UserSession>, Refusal> {
+    let viewer = caller.viewer()?;
+    Ok(Json(api.store.patch_user_session(viewer, id.as_str(), &Value::Object(patch)).await?))
+}
+
+/// Why a session ends.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"end_reason": "logout"}))]
+pub struct EndSession {
+    end_reason: EndReason,
+}
+
+/// Ends the session. Its connections stay, and count for it no more.
+#[utoipa::path(
+    post, path = "/v1/user-sessions/{session_id}/end", tag = "user sessions",
+    params(("session_id" = String, Path)), request_body = EndSession,
+    responses(
+        (status = OK, body = UserSession),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json", description = "`session_not_found`"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json", description = "`session_ended`"),
+    ),
+)]
+pub async fn end(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Ids(id): Ids<ClientSession>,
+    Body(body): Body<EndSession>,
+) -> Result<Json<UserSession>, Refusal> {
+    let viewer = caller.viewer()?;
+    let session = api.store.end_user_session(viewer, id.as_str(), body.end_reason).await?;
+    api.user_sessions.forget(session.user_id, &id);
+    Ok(Json(session))
+}
+
+/// The live sessions by platform.
+#[derive(Serialize, ToSchema)]
+pub struct Summary {
+    /// The platforms that have any.
+    items: Vec<PlatformSummary>,
+}
+
+/// How many sessions are alive on which platform. For the service.
+#[utoipa::path(
+    get, path = "/v1/user-sessions/summary", tag = "user sessions",
+    responses((status = OK, body = Summary)),
+)]
+pub async fn summary(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Summary>, Refusal> {
+    caller.service()?;
+    Ok(Json(Summary { items: api.store.user_session_summary().await? }))
+}

@@ -1,0 +1,69 @@
+//! Which user session a connection belongs to, by what its request says.
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, header};
+
+use super::Sockets;
+use crate::auth::client_address::masked;
+use crate::ids::UserId;
+use crate::protocol::{Refusal, name};
+use crate::store::StoreError;
+use crate::user_session::{Device, MAX_USER_AGENT_CHARS, Tie, Wire};
+
+/// The device that a request describes: one that says both where it runs and which session it is of.
+///
+/// # Errors
+/// `invalid_request` where it says either in a way that cannot be used.
+pub fn device(
+    platform: Option<&str>,
+    client_session: Option<&str>,
+    headers: &HeaderMap,
+    address: IpAddr,
+) -> Result<Option<Device>, Refusal> {
+    let platform = platform.map(|word| name::word("platform", word)).transpose()?;
+    let session = client_session.map(|id| name::client_session("client_session", id)).transpose()?;
+    Ok(platform.zip(session).map(|(platform, session)| Device {
+        session,
+        platform,
+        user_agent: user_agent(headers),
+        network: masked(address),
+    }))
+}
+
+/// What is kept of the User-Agent.
+pub fn user_agent(headers: &HeaderMap) -> Option<String> {
+    let agent = String::from_utf8_lossy(headers.get(header::USER_AGENT)?.as_bytes()).into_owned();
+    Some(agent.chars().take(MAX_USER_AGENT_CHARS).collect())
+}
+
+/// Ties a connection to the user session that it belongs to. Where the database cannot be asked the
+/// session is opened by a flush.
+///
+/// # Errors
+/// `session_id_taken` or `session_ended`: the connection is tied to nothing.
+pub async fn tie(sockets: &Sockets, user: UserId, device: Device, wire: Wire) -> Result<Tie, Refusal> {
+    let tie = sockets.user_sessions.tie(user, device, wire);
+    // While the flush fails this would fail as well, and keep the connection waiting.
+    if sockets.ledger.is_failing() {
+        return Ok(tie);
+    }
+    match sockets.store.open_user_session(user, tie.device(), sockets.user_sessions.rules()).await {
+        Ok(verdict) => match verdict.refusal() {
+            Some(refusal) => {
+                tie.forget();
+                Err(refusal)
+            }
+            None => {
+                tie.opened();
+                Ok(tie)
+            }
+        },
+        Err(error) => {
+            if let StoreError::Refused(_) = error {
+                tracing::error!(?error, "a user session was not opened");
+            }
+            Ok(tie)
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! What changes user sessions, one at a time: start, heartbeat, metadata, end.
+
+use serde_json::Value;
+use sqlx::{Postgres, Transaction};
+
+use super::{OtherSession, UserSession};
+use crate::ids::{UserId, UserSessionId};
+use crate::protocol::json::keepable;
+use crate::protocol::{Code, Refusal};
+use crate::store::{Store, StoreError, Viewer};
+use crate::user_session::{Device, EndReason, Rules};
+use crate::words::words;
+
+/// The other sessions of the user that a start tells, at most.
+const OTHERS: i64 = 50;
+
+/// What a client keeps with its session; `None` where it does not say.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct Kept {
+    pub device_info: Option<Value>,
+    pub location_info: Option<Value>,
+    pub metadata: Option<Value>,
+}
+
+words! {
+    /// What came of opening a session.
+    Verdict {
+        /// It was made.
+        Opened = "opened",
+        /// It was there, alive.
+        Continued = "continued",
+        /// It is another user's, or on another platform.
+        Taken = "session_id_taken",
+        /// It has ended.
+        Ended = "session_ended",
+    }
+}
+
+/// A session that was started, or was there.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the types say it")]
+pub struct Started {
+    pub session: UserSession,
+    pub newly_made: bool,
+    pub others: Vec<OtherSession>,
+}
+
+/// A heartbeat over HTTP.
+#[derive(Clone, Copy, Debug)]
+pub struct Heartbeat {
+    /// Whether the person did something.
+    pub active: bool,
+    /// How often.
+    pub activity: i64,
+}
+
+impl Store {
+    /// Starts a session for its user, or continues it.
+    ///
+    /// # Errors
+    /// `session_id_taken`, `session_ended`, or what [`StoreError`] becomes.
+    pub async fn start_user_session(
+        &self,
+        user: UserId,
+        device: &Device,
+        kept: &Kept,
+        rules: Rules,
+    ) -> Result<Started, Refusal> {
+        let answer = self.ask(async {
+            let mut transaction = self.begin_as(Viewer::User(user)).await?;
+            let (verdict, id) = open(&mut transaction, user, device, kept, None, rules).await?;
+            if let Some(refusal) = verdict.refusal() {
+                return Ok(Err(refusal));
+            }
+            let session = sqlx::query_as(concat!("SELECT ", columns!(), " FROM user_sessions s WHERE s.id = $1"))
+                .bind(id)
+                .fetch_one(&mut *transaction)
+                .await?;
+            let others = sqlx::query_as(concat!(
+                "SELECT session_id, platform, status, started_at, last_activity_at, last_heartbeat_at
+                 FROM user_sessions s WHERE s.user_id = $1 AND s.id <> $2 AND ",
+                alive!(),
+                " ORDER BY s.started_at DESC, s.id DESC LIMIT $3"
+            ))
+            .bind(user)
+            .bind(id)
+            .bind(OTHERS)
+            .fetch_all(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            Ok(Ok(Started { session, newly_made: verdict == Verdict::Opened, others }))
+        });
+        answer.await?
+    }
+
+    /// Opens or continues the session that a connection to this server belongs to.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open_user_session(&self, user: UserId, device: &Device, rules: Rules) -> Result<Verdict, StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(Viewer::Service).await?;
+            let (verdict, _) = open(&mut transaction, user, device, &Kept::default(), Some(&self.node), rules).await?;
+            transaction.commit().await?;
+            Ok(verdict)
+        })
+        .await
+    }
+
+    /// Notes that a session was heard of, over HTTP.
+    ///
+    /// # Errors
+    /// `session_not_found`, `session_ended`, or what [`StoreError`] becomes.
+    pub async fn beat_user_session(
+        &self,
+        viewer: Viewer,
+        session: &str,
+        heartbeat: Heartbeat,
+        rules: Rules,
+    ) -> Result<UserSession, Refusal> {
+        let answer = self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let beaten = sqlx::query_as(concat!(
+                "WITH s AS (UPDATE user_sessions s SET
+                    last_heartbeat_at = greatest(s.last_heartbeat_at, now()),
+                    last_activity_at = CASE WHEN $2 THEN greatest(s.last_activity_at, now()) ELSE s.last_activity_at END,
+                    activity_count = s.activity_count + $3,
+                    expires_at = greatest(s.last_heartbeat_at, now()) + make_interval(secs => $4),
+                    status = CASE WHEN $2 OR s.last_activity_at > now() - make_interval(secs => $5)
+                                  THEN 'active' ELSE 'idle' END,
+                    updated_at = now()
+                 WHERE s.session_id = $1 AND ", alive!(), " RETURNING *)
+                 SELECT ", columns!(), " FROM s"
+            ))
+            .bind(session)
+            .bind(heartbeat.active)
+            .bind(heartbeat.activity)
+            .bind(rules.timeout.as_secs_f64())
+            .bind(rules.idle_after.as_secs_f64())
+            .fetch_optional(&mut *transaction)
+            .await?;
+            changed(transaction, session, beaten).await
+        });
+        answer.await?
+    }
+
+    /// Changes the metadata by a merge patch. Patches that come at once are all applied, one after the
+    /// other.
+    ///
+    /// # Errors
+    /// `invalid_request` where it would become too large, `session_not_found`, `session_ended`, or what
+    /// [`StoreError`] becomes.
+    pub async fn patch_user_session(
+        &self,
+        viewer: Viewer,
+        session: &str,
+        patch: &Value,
+    ) -> Result<UserSession, Refusal> {
+        let answer = self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let metadata: Option<Value> = sqlx::query_scalar(concat!(
+                "SELECT s.metadata FROM user_sessions s WHERE s.session_id = $1 AND ",
+                alive!(),
+                " FOR NO KEY UPDATE"
+            ))
+            .bind(session)
+            .fetch_optional(&mut *transaction)
+            .await?;
+            let Some(mut metadata) = metadata else {
+                return changed(transaction, session, None).await;
+            };
+            json_patch::merge(&mut metadata, patch);
+            if let Err(refusal) = keepable("metadata", &metadata) {
+                return Ok(Err(refusal));
+            }
+            let patched = sqlx::query_as(concat!(
+                "WITH s AS (UPDATE user_sessions s SET metadata = $2, updated_at = now()
+                            WHERE s.session_id = $1 RETURNING *)
+                 SELECT ",
+                columns!(),
+                " FROM s"
+            ))
+            .bind(session)
+            .bind(metadata)
+            .fetch_optional(&mut *transaction)
+            .await?;
+            changed(transaction, session, patched).await
+        });
+        answer.await?
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// `session_not_found`, `session_ended`, or what [`StoreError`] becomes.
+    pub async fn end_user_session(
+        &self,
+        viewer: Viewer,
+        session: &str,
+        reason: EndReason,
+    ) -> Result<UserSession, Refusal> {
+        let answer = self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let ended = sqlx::query_as(concat!(
+                "WITH s AS (UPDATE user_sessions s SET
+                    status = 'ended',
+                    ended_at = now(),
+                    end_reason = $2,
+                    total_duration_seconds = calculate_session_duration(s.started_at),
+                    frontend_connections = 0,
+                    sse_connections = 0,
+                    updated_at = now()
+                 WHERE s.session_id = $1 AND ",
+                alive!(),
+                " RETURNING *)
+                 SELECT ",
+                columns!(),
+                " FROM s"
+            ))
+            .bind(session)
+            .bind(reason)
+            .fetch_optional(&mut *transaction)
+            .await?;
+            changed(transaction, session, ended).await
+        });
+        answer.await?
+    }
+}
+
+impl Verdict {
+    /// Why the session is not to be had.
+    pub fn refusal(self) -> Option<Refusal> {
+        match self {
+            Self::Opened | Self::Continued => None,
+            Self::Taken => Some(Code::SessionIdTaken.into()),
+            Self::Ended => Some(Code::SessionEnded.into()),
+        }
+    }
+}
+
+async fn open(
+    transaction: &mut Transaction<'static, Postgres>,
+    user: UserId,
+    device: &Device,
+    kept: &Kept,
+    holder: Option<&str>,
+    rules: Rules,
+) -> Result<(Verdict, Option<UserSessionId>), sqlx::Error> {
+    sqlx::query_as(
+        "SELECT verdict, found_id FROM lastseen.open_user_session(
+            $1, $2, $3, $4, $5, $6, $7, $8, $9::text::inet, $10, interval '0', make_interval(secs => $11))",
+    )
+    .bind(UserSessionId::new())
+    .bind(user)
+    .bind(device.session.as_str())
+    .bind(device.platform)
+    .bind(&kept.device_info)
+    .bind(&kept.location_info)
+    .bind(&kept.metadata)
+    .bind(&device.user_agent)
+    .bind(device.network.to_string())
+    .bind(holder)
+    .bind(rules.timeout.as_secs_f64())
+    .fetch_one(&mut **transaction)
+    .await
+}
+
+/// The end of a change: the row that it touched, or why there was none to be touched.
+async fn changed(
+    mut transaction: Transaction<'static, Postgres>,
+    session: &str,
+    touched: Option<UserSession>,
+) -> Result<Result<UserSession, Refusal>, sqlx::Error> {
+    let Some(touched) = touched else {
+        let is_there: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM user_sessions WHERE session_id = $1)")
+            .bind(session)
+            .fetch_one(&mut *transaction)
+            .await?;
+        return Ok(Err(if is_there { Code::SessionEnded } else { Code::UserSessionNotFound }.into()));
+    };
+    transaction.commit().await?;
+    Ok(Ok(touched))
+}

@@ -1,0 +1,385 @@
+//! The user sessions with connections to this server, and what the next flush has to write of them.
+//!
+//! As with the rooms' ledger: the queue holds marks and not values, each at most once, so that a beat
+//! is one store and at most one push, and memory is bounded by sessions, never by beats.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crossbeam_queue::SegQueue;
+use dashmap::DashMap;
+
+use super::mark::{Key, Mark};
+use super::tie::{Tie, Wire};
+use super::{ClientSession, Device, Rules};
+use crate::clock::{Clock, Moment};
+use crate::ids::UserId;
+use crate::room::Quality;
+
+/// The user sessions that this server has connections of.
+#[derive(Debug)]
+pub struct UserSessions {
+    marks: DashMap<Key, Arc<Mark>>,
+    queue: SegQueue<Arc<Mark>>,
+    clock: Clock,
+    rules: Rules,
+}
+
+impl UserSessions {
+    /// None yet.
+    pub fn new(clock: Clock, rules: Rules) -> Self {
+        Self { marks: DashMap::new(), queue: SegQueue::new(), clock, rules }
+    }
+
+    /// The rules that they follow.
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
+
+    /// The time by which marks are made.
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// Ties a connection to its user session.
+    pub fn tie(self: &Arc<Self>, user: UserId, device: Device, wire: Wire) -> Tie {
+        let now = self.now();
+        let mark = {
+            let key = (device.session.clone(), user);
+            let mark = self.marks.entry(key.clone()).or_insert_with(|| Arc::new(Mark::new(key, device, now)));
+            // While the entry is held: what is connected does not leave memory.
+            mark.connect(wire, now);
+            Arc::clone(&mark)
+        };
+        self.enqueue(&mark);
+        Tie::new(Arc::clone(self), mark, wire)
+    }
+
+    /// A connection goes. The entry is held meanwhile: what is let go has nothing left to write.
+    pub(super) fn untie(&self, mark: &Arc<Mark>, wire: Wire, lost: bool) {
+        let _held = self.marks.get(&mark.key);
+        mark.disconnect(wire, lost);
+        self.enqueue(mark);
+    }
+
+    /// The session was heard of by another way: whatever connection it lost, it does not wait for.
+    pub fn heard_otherwise(&self, user: UserId, session: &ClientSession) {
+        if let Some(mark) = self.marks.get(&(session.clone(), user)) {
+            mark.found();
+        }
+    }
+
+    /// The session has ended: its connections are tied to nothing any more.
+    pub fn forget(&self, user: UserId, session: &ClientSession) {
+        if let Some((_, mark)) = self.marks.remove(&(session.clone(), user)) {
+            mark.void.store(true, Ordering::Release);
+        }
+    }
+
+    /// The same where it turned out that it never was the user's, for the connections so far.
+    pub(super) fn void(&self, mark: &Arc<Mark>) {
+        mark.void.store(true, Ordering::Release);
+        self.marks.remove_if(&mark.key, |_, current| Arc::ptr_eq(current, mark));
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.marks.len()
+    }
+
+    /// How many wait to be written.
+    pub fn backlog(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// A value stored before this swap is read after the swap that clears `queued`: either the mark
+    /// stands in the queue and the flush that takes it out reads the value, or it is queued here.
+    pub(super) fn enqueue(&self, mark: &Arc<Mark>) {
+        if !mark.void.load(Ordering::Acquire) && !mark.queued.swap(true, Ordering::AcqRel) {
+            self.queue.push(Arc::clone(mark));
+        }
+    }
+
+    /// Everything that waits to be written, in chunks of at most `chunk_rows`, sorted by session.
+    pub fn take(self: &Arc<Self>, chunk_rows: usize) -> Vec<Chunk> {
+        // Bounded by what stands in the queue now, so that beats that come meanwhile cannot keep us.
+        let mut rows: Vec<Row> = (0..self.queue.len())
+            .map_while(|_| self.queue.pop())
+            .filter(|mark| {
+                mark.queued.swap(false, Ordering::AcqRel);
+                !mark.void.load(Ordering::Acquire)
+            })
+            .map(Row::read)
+            .collect();
+        rows.sort_by(|a, b| a.mark.key.cmp(&b.mark.key));
+
+        let mut chunks = Vec::with_capacity(rows.len().div_ceil(chunk_rows));
+        while !rows.is_empty() {
+            let rest = rows.split_off(rows.len().min(chunk_rows));
+            chunks.push(Chunk { sessions: Arc::clone(self), rows: std::mem::replace(&mut rows, rest) });
+        }
+        chunks
+    }
+
+    /// Lets a session go that has no connections and nothing left to write.
+    fn let_go(&self, mark: &Arc<Mark>) {
+        self.marks.remove_if(&mark.key, |_, current| {
+            Arc::ptr_eq(current, mark) && !mark.is_connected() && !mark.queued.load(Ordering::Acquire)
+        });
+    }
+}
+
+/// One user session as the flush writes it: what happened since the last flush, and what it has now.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Row {
+    mark: Arc<Mark>,
+    pub heard: Option<Moment>,
+    pub active: Option<Moment>,
+    /// How often the person did something since the last flush.
+    pub activity: u32,
+    pub sockets: u32,
+    pub streams: u32,
+    pub socket_opened: Option<Moment>,
+    /// The last connection was lost.
+    pub lost: bool,
+    pub quality: Option<Quality>,
+}
+
+impl Row {
+    fn read(mark: Arc<Mark>) -> Self {
+        Self {
+            activity: mark.activity.swap(0, Ordering::AcqRel),
+            heard: mark.heard.take(),
+            active: mark.active.take(),
+            sockets: mark.connections(Wire::Socket),
+            streams: mark.connections(Wire::Stream),
+            socket_opened: mark.socket_opened.take(),
+            lost: mark.is_lost(),
+            quality: mark.quality(),
+            mark,
+        }
+    }
+
+    /// The session's id.
+    pub fn session(&self) -> &ClientSession {
+        &self.mark.key.0
+    }
+
+    /// Its user.
+    pub fn user(&self) -> UserId {
+        self.mark.key.1
+    }
+
+    /// What the first of its connections said of the device, and when; `None` where the database has
+    /// the row.
+    pub fn unopened(&self) -> Option<(&Device, Moment)> {
+        (!self.mark.opened.load(Ordering::Acquire)).then_some((&self.mark.device, self.mark.began))
+    }
+}
+
+/// Rows of one statement. Dropped before [`Chunk::written`], they go back: nothing is lost.
+#[derive(Debug)]
+#[must_use = "a chunk that is dropped goes back to be written"]
+pub struct Chunk {
+    sessions: Arc<UserSessions>,
+    rows: Vec<Row>,
+}
+
+impl Chunk {
+    /// The rows, sorted by session, each once.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The database has them.
+    pub fn written(mut self) {
+        for row in self.rows.drain(..) {
+            row.mark.opened.store(true, Ordering::Release);
+            self.sessions.let_go(&row.mark);
+        }
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        for row in self.rows.drain(..) {
+            let mark = &row.mark;
+            mark.activity.fetch_add(row.activity, Ordering::AcqRel);
+            for (stamp, moment) in
+                [(&mark.heard, row.heard), (&mark.active, row.active), (&mark.socket_opened, row.socket_opened)]
+            {
+                moment.into_iter().for_each(|moment| stamp.note(moment));
+            }
+            self.sessions.enqueue(mark);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::user_session::Platform;
+
+    const RULES: Rules = Rules { timeout: Duration::from_hours(1), idle_after: Duration::from_mins(5) };
+
+    fn sessions() -> Arc<UserSessions> {
+        Arc::new(UserSessions::new(Clock::new(), RULES))
+    }
+
+    fn device(session: &str) -> Device {
+        Device {
+            session: ClientSession::new(session).expect("an id"),
+            platform: Platform::Web,
+            user_agent: None,
+            network: "203.0.113.0/24".parse().expect("a network"),
+        }
+    }
+
+    fn user() -> UserId {
+        UserId(Uuid::now_v7())
+    }
+
+    /// Takes the one row there is, and gives it to the database.
+    fn only_row<T>(sessions: &Arc<UserSessions>, read: impl FnOnce(&Row) -> T) -> T {
+        let mut chunks = sessions.take(10);
+        assert_eq!(chunks.iter().map(|chunk| chunk.rows().len()).sum::<usize>(), 1);
+        let chunk = chunks.remove(0);
+        let value = read(&chunk.rows()[0]);
+        chunk.written();
+        value
+    }
+
+    #[test]
+    fn ids_are_bounded_and_not_trimmed() {
+        for id in ["", &"x".repeat(129), "a\u{0}b", "a\nb", "summary"] {
+            assert!(ClientSession::new(id).is_err(), "{id:?}");
+        }
+        for id in [" a ", "a/b?c", &"🂡".repeat(128)] {
+            assert_eq!(ClientSession::new(id).expect(id).as_str(), id);
+        }
+    }
+
+    #[test]
+    fn many_beats_of_many_connections_are_one_row() {
+        let sessions = sessions();
+        let me = user();
+        let tab = sessions.tie(me, device("a"), Wire::Socket);
+        let other_tab = sessions.tie(me, device("a"), Wire::Socket);
+        let _stream = sessions.tie(me, device("a"), Wire::Stream);
+        for _ in 0..100 {
+            tab.active(sessions.now());
+            other_tab.heard(sessions.now());
+        }
+        other_tab.set_quality(Quality::Poor);
+        assert_eq!((sessions.backlog(), sessions.count()), (1, 1));
+        let row = only_row(&sessions, |row| (row.activity, row.sockets, row.streams, row.quality, row.lost));
+        assert_eq!(row, (100, 2, 1, Some(Quality::Poor), false));
+        assert_eq!(sessions.backlog(), 0);
+        tab.active(sessions.now());
+        assert_eq!(only_row(&sessions, |row| row.activity), 1, "what was written is not written again");
+    }
+
+    #[test]
+    fn the_last_connection_decides_whether_the_session_waits_for_it() {
+        let sessions = sessions();
+        let me = user();
+        let connect = || sessions.tie(me, device("a"), Wire::Socket);
+        let (tab, other_tab) = (connect(), connect());
+        drop(tab);
+        assert_eq!(only_row(&sessions, |row| (row.sockets, row.lost)), (1, false));
+        drop(other_tab);
+        assert_eq!(only_row(&sessions, |row| (row.sockets, row.lost)), (0, true));
+        assert_eq!(sessions.count(), 0, "written and without connections: it leaves memory");
+
+        connect().leave();
+        assert_eq!(only_row(&sessions, |row| (row.sockets, row.lost)), (0, false));
+        drop(connect());
+        let back = connect();
+        assert_eq!(only_row(&sessions, |row| (row.sockets, row.lost)), (1, false), "it is back");
+        drop(back);
+        sessions.heard_otherwise(me, &device("a").session);
+        assert_eq!(only_row(&sessions, |row| (row.sockets, row.lost)), (0, false), "it calls instead");
+    }
+
+    #[test]
+    fn what_was_not_written_comes_back_with_what_is_newest_then() {
+        let sessions = sessions();
+        let tie = sessions.tie(user(), device("a"), Wire::Socket);
+        tie.active(sessions.now());
+        let chunk = sessions.take(10).pop().expect("a row");
+        assert!(chunk.rows()[0].unopened().is_some());
+        tie.active(sessions.now());
+        drop(chunk);
+        assert_eq!(only_row(&sessions, |row| row.activity), 2);
+        tie.heard(sessions.now());
+        assert!(only_row(&sessions, |row| row.unopened().is_none()), "the database has it now");
+        drop(tie);
+        drop(sessions.take(10));
+        assert_eq!(sessions.count(), 1, "its end is still to be written");
+    }
+
+    #[test]
+    fn what_has_ended_is_not_written_and_a_new_one_is_not_the_old_one() {
+        let sessions = sessions();
+        let me = user();
+        let tie = sessions.tie(me, device("a"), Wire::Socket);
+        sessions.forget(me, tie.session());
+        assert_eq!((sessions.count(), sessions.take(10).len()), (0, 0));
+        tie.active(sessions.now());
+        assert_eq!(sessions.backlog(), 0);
+        let _other = sessions.tie(me, device("a"), Wire::Socket);
+        drop(tie);
+        assert_eq!(only_row(&sessions, |row| row.sockets), 1);
+    }
+
+    #[test]
+    fn two_users_who_claim_one_id_are_two() {
+        let sessions = sessions();
+        let ties = [user(), user()].map(|user| sessions.tie(user, device("a"), Wire::Socket));
+        assert_eq!(sessions.count(), 2);
+        ties[0].forget();
+        assert_eq!(sessions.count(), 1);
+    }
+
+    #[test]
+    fn chunks_are_sorted_and_bounded() {
+        let sessions = sessions();
+        let tie = |n: u32| sessions.tie(user(), device(&format!("{n:03}")), Wire::Socket);
+        let ties: Vec<_> = (0..25).rev().map(tie).collect();
+        let chunks = sessions.take(10);
+        assert_eq!(chunks.iter().map(|chunk| chunk.rows().len()).collect::<Vec<_>>(), [10, 10, 5]);
+        assert!(chunks.iter().flat_map(Chunk::rows).map(Row::session).is_sorted());
+        chunks.into_iter().for_each(Chunk::written);
+        assert_eq!(sessions.count(), ties.len());
+    }
+
+    #[test]
+    fn concurrent_beats_and_failing_flushes_count_every_activity_once() {
+        const BEATS: u32 = 20_000;
+        let sessions = sessions();
+        let tie = sessions.tie(user(), device("a"), Wire::Socket);
+        let (mut counted, mut flushes) = (0, 0);
+        let mut flush = || {
+            for chunk in sessions.take(10) {
+                flushes += 1;
+                if flushes % 3 != 0 {
+                    counted += chunk.rows().iter().map(|row| row.activity).sum::<u32>();
+                    chunk.written();
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            let beats = scope.spawn(|| (0..BEATS).for_each(|_| tie.active(sessions.now())));
+            while !beats.is_finished() {
+                flush();
+            }
+        });
+        (0..2).for_each(|_| flush());
+        assert_eq!(counted, BEATS);
+    }
+}
