@@ -90,6 +90,9 @@ pub struct SessionSettings {
     /// A user session has ended after this long without a heartbeat
     #[arg(long, env = "LASTSEEN_USER_SESSION_TIMEOUT", default_value = "1h", value_parser = duration, value_name = "TIME")]
     pub user_session_timeout: Duration,
+    /// A sit that was not completed this long after its end is marked as abandoned
+    #[arg(long, env = "LASTSEEN_SIT_GRACE", default_value = "5m", value_parser = duration, value_name = "TIME")]
+    pub sit_grace: Duration,
     /// How long what is over is kept
     #[arg(long, env = "LASTSEEN_RETENTION", default_value = RETENTION, value_name = "KIND=TIME,…")]
     pub retention: Retention,
@@ -102,15 +105,21 @@ pub struct Retention {
     pub reading_sessions: Duration,
     /// User sessions that have ended.
     pub user_sessions: Duration,
+    /// Check-ins, since their hour was over.
+    pub check_ins: Duration,
 }
 
 /// What is kept how long, unless the setting says otherwise.
-const RETENTION: &str = "reading-sessions=30d,user-sessions=90d";
+const RETENTION: &str = "reading-sessions=30d,user-sessions=90d,check-ins=7d";
 
 impl Retention {
     /// What is kept, by its name in the setting.
-    fn kinds(&mut self) -> [(&'static str, &mut Duration); 2] {
-        [("reading-sessions", &mut self.reading_sessions), ("user-sessions", &mut self.user_sessions)]
+    fn kinds(&mut self) -> [(&'static str, &mut Duration); 3] {
+        [
+            ("reading-sessions", &mut self.reading_sessions),
+            ("user-sessions", &mut self.user_sessions),
+            ("check-ins", &mut self.check_ins),
+        ]
     }
 
     fn set(&mut self, text: &str) -> Result<(), String> {
@@ -130,7 +139,7 @@ impl FromStr for Retention {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut retention = Self { reading_sessions: Duration::ZERO, user_sessions: Duration::ZERO };
+        let mut retention = Self { reading_sessions: Duration::ZERO, user_sessions: Duration::ZERO, check_ins: Duration::ZERO };
         retention.set(RETENTION)?;
         retention.set(text)?;
         Ok(retention)

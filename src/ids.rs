@@ -79,6 +79,10 @@ id! {
     SitId
 }
 id! {
+    /// A sit of everybody in a room.
+    RoomSitId
+}
+id! {
     /// A companion instance of a user session.
     SimulatorId
 }

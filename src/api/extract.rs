@@ -78,16 +78,20 @@ impl FromIds for ClientSession {
 }
 
 macro_rules! ids_of_things {
-    ($($id:ty),+) => {$(
+    ($($id:ty: $missing:expr),+) => {$(
         impl FromIds for $id {
             fn from_ids(segments: &[(String, String)]) -> Result<Self, Refusal> {
-                segment(segments, 0, Code::NotFound).map(Self)
+                segment(segments, 0, $missing).map(Self)
             }
         }
     )+};
 }
 
-ids_of_things!(crate::ids::CheckInId, crate::ids::PartnershipId, crate::ids::SimulatorId);
+ids_of_things!(
+    crate::ids::CheckInId: Code::CheckInNotFound,
+    crate::ids::SitId: Code::SitNotFound,
+    crate::ids::SimulatorId: Code::NotFound
+);
 
 impl<Second: std::convert::From<Uuid>> FromIds for (crate::ids::SessionId, Second) {
     fn from_ids(segments: &[(String, String)]) -> Result<Self, Refusal> {

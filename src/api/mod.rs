@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod check_ins;
 mod extract;
 mod health;
 mod invites;
@@ -9,7 +10,9 @@ mod openapi;
 mod page;
 mod pages;
 mod participants;
+mod partnerships;
 mod reading_sessions;
+mod sits;
 mod user_sessions;
 
 use std::net::IpAddr;
@@ -91,6 +94,14 @@ pub fn routes(api: Arc<Api>) -> Router {
         .routes(routes!(user_sessions::heartbeat))
         .routes(routes!(user_sessions::patch))
         .routes(routes!(user_sessions::end))
+        .routes(routes!(check_ins::check_in))
+        .routes(routes!(check_ins::check_out))
+        .routes(routes!(check_ins::active))
+        .routes(routes!(check_ins::stats))
+        .routes(routes!(partnerships::make, partnerships::list))
+        .routes(routes!(sits::start, sits::list))
+        .routes(routes!(sits::complete))
+        .routes(routes!(sits::weeks))
         .route("/v1/admin/sweep", post(admin::sweep))
         .route("/v1/admin/stats", get(admin::stats))
         .split_for_parts();

@@ -3,8 +3,8 @@
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Datelike, Utc};
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::extract::parse;
@@ -21,6 +21,27 @@ pub struct Page<T> {
     items: Vec<T>,
     /// Shown as `cursor` it gives the next page; null on the last one.
     next_cursor: Option<String>,
+}
+
+/// The query of a list that is asked for nothing but its pages.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Listing {
+    /// How many on a page: 50 unless it says otherwise.
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 200)]
+    limit: Option<String>,
+    /// The `next_cursor` of an earlier page.
+    cursor: Option<String>,
+}
+
+impl Listing {
+    /// Which page that is.
+    ///
+    /// # Errors
+    /// `invalid_request` that names the key.
+    pub fn asked(&self) -> Result<Asked, Refusal> {
+        Asked::read(self.limit.as_deref(), self.cursor.as_deref())
+    }
 }
 
 /// Which page is asked for.

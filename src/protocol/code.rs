@@ -31,6 +31,13 @@ pub enum Code {
     UserSessionNotFound,
     SessionIdTaken,
     SessionEnded,
+    CheckInNotFound,
+    AlreadyCheckedOut,
+    PartnershipNotFound,
+    SitNotFound,
+    AlreadyCompleted,
+    TooEarly,
+    Conflict,
     MethodNotAllowed,
     PayloadTooLarge,
     BadRequest,
@@ -77,6 +84,15 @@ impl Code {
                 ("session_id_taken", 0, 409, "This session_id belongs to another user session. Make a new one.")
             }
             Self::SessionEnded => ("session_ended", 0, 409, "This user session has ended. Start a new one."),
+            Self::CheckInNotFound => ("not_found", 0, 404, "There is no such check-in."),
+            Self::AlreadyCheckedOut => ("already_checked_out", 0, 409, "This check-in was checked out before."),
+            Self::PartnershipNotFound => ("not_found", 0, 404, "There is no such partnership."),
+            Self::SitNotFound => ("sit_not_found", 0, 404, "There is no such sit."),
+            Self::AlreadyCompleted => ("already_completed", 0, 409, "This sit is over: it was completed before."),
+            Self::TooEarly => {
+                ("too_early", 0, 409, "This sit is not over yet. Say \"early\": true to complete it before its time.")
+            }
+            Self::Conflict => ("conflict", 0, 409, "This cannot be done beside what is there already."),
             Self::MethodNotAllowed => ("method_not_allowed", 0, 405, "This method does not work here."),
             Self::PayloadTooLarge => ("payload_too_large", 0, 413, "The request is too large."),
             Self::BadRequest => ("invalid_request", 0, 400, "The request could not be understood."),

@@ -20,6 +20,9 @@ pub const SUBPROTOCOL: &str = "lastseen.v1";
 /// The largest public state, in bytes of JSON.
 pub const MAX_STATE_BYTES: usize = 2048;
 
+/// The longest sit, in seconds: a day.
+pub const LONGEST_SIT_SECONDS: i32 = 24 * 3600;
+
 /// A time as the contract has it: RFC 3339, UTC, milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, sqlx::Type, utoipa::ToSchema)]
 #[sqlx(transparent)]

@@ -1,13 +1,16 @@
 //! The database: connections, roles and errors. The SQL is in one file per concern.
 
 pub mod admission;
+pub mod check_ins;
 pub mod embedded;
 pub mod heartbeats;
 pub mod invites;
 pub mod participants;
+pub mod partnerships;
 pub mod presence;
 pub mod reading_sessions;
 pub mod schema;
+pub mod sits;
 pub mod user_sessions;
 
 use std::str::FromStr;

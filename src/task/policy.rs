@@ -13,10 +13,14 @@ pub enum Policy {
     Idle,
     /// User sessions that nothing was heard of any more are ended.
     TimeOutUserSessions,
+    /// Sits that nobody completed are marked as abandoned.
+    AbandonSits,
     /// Closed reading sessions are deleted after their retention.
     Purge,
     /// User sessions that have ended are deleted after their retention.
     PurgeUserSessions,
+    /// Check-ins are deleted after their retention.
+    PurgeCheckIns,
 }
 
 /// What a policy did.
@@ -42,15 +46,24 @@ impl From<Vec<SessionId>> for Effect {
 
 impl Policy {
     /// All of them, in the order in which a sweep takes them: what ends something before what deletes.
-    pub const ALL: [Self; 4] = [Self::Idle, Self::TimeOutUserSessions, Self::Purge, Self::PurgeUserSessions];
+    pub const ALL: [Self; 6] = [
+        Self::Idle,
+        Self::TimeOutUserSessions,
+        Self::AbandonSits,
+        Self::Purge,
+        Self::PurgeUserSessions,
+        Self::PurgeCheckIns,
+    ];
 
     /// Its count in answers and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Idle => "closed",
             Self::TimeOutUserSessions => "user_sessions_timed_out",
+            Self::AbandonSits => "sits_abandoned",
             Self::Purge => "purged",
             Self::PurgeUserSessions => "user_sessions_purged",
+            Self::PurgeCheckIns => "check_ins_purged",
         }
     }
 
@@ -59,14 +72,19 @@ impl Policy {
     pub fn asks_who_was_seen(self) -> bool {
         match self {
             Self::Idle | Self::TimeOutUserSessions => true,
-            Self::Purge | Self::PurgeUserSessions => false,
+            Self::AbandonSits | Self::Purge | Self::PurgeUserSessions | Self::PurgeCheckIns => false,
         }
     }
 
     /// Why the reading sessions are closed that it closes.
     pub fn close_reason(self) -> CloseReason {
         match self {
-            Self::Idle | Self::TimeOutUserSessions | Self::Purge | Self::PurgeUserSessions => CloseReason::Idle,
+            Self::Idle
+            | Self::TimeOutUserSessions
+            | Self::AbandonSits
+            | Self::Purge
+            | Self::PurgeUserSessions
+            | Self::PurgeCheckIns => CloseReason::Idle,
         }
     }
 
@@ -78,8 +96,10 @@ impl Policy {
         Ok(match self {
             Self::Idle => store.close_idle_sessions().await?.into(),
             Self::TimeOutUserSessions => store.expire_user_sessions().await?.into(),
+            Self::AbandonSits => store.abandon_overdue_sits(rules.sit_grace).await?.into(),
             Self::Purge => store.purge_closed_sessions(rules.retention.reading_sessions).await?.into(),
             Self::PurgeUserSessions => store.purge_user_sessions(rules.retention.user_sessions).await?.into(),
+            Self::PurgeCheckIns => store.purge_check_ins(rules.retention.check_ins).await?.into(),
         })
     }
 }

@@ -4,6 +4,7 @@
 mod harness;
 
 mod architecture;
+mod check_ins;
 mod commands;
 mod connections;
 mod database_away;
@@ -20,6 +21,7 @@ mod reading_sessions;
 mod refusals;
 mod rounds;
 mod row_security;
+mod sits;
 mod start_stop;
 mod sweep;
 mod user_session_sockets;

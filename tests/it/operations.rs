@@ -175,10 +175,16 @@ async fn the_admin_calls_are_for_the_service_alone() {
     let idle = server.open().await;
     server.age(idle.id, 7200.0).await;
     let swept = server.sweep().await;
-    assert_eq!(
-        keys(&swept),
-        BTreeSet::from(["closed", "purged", "user_sessions_timed_out", "user_sessions_purged", "failed"])
-    );
+    let policies = [
+        "closed",
+        "user_sessions_timed_out",
+        "sits_abandoned",
+        "purged",
+        "user_sessions_purged",
+        "check_ins_purged",
+        "failed",
+    ];
+    assert_eq!(keys(&swept), BTreeSet::from(policies));
     assert_eq!(swept["closed"], 1);
     assert_eq!(server.sweep().await["closed"], 0, "once");
 }

@@ -1,0 +1,191 @@
+//! `/v1/check-ins`: here for the next hour.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Api;
+use super::extract::{Body, Filter, Ids};
+use super::page::{Listing, Page};
+use crate::auth::Caller;
+use crate::ids::{CheckInId, UserId};
+use crate::protocol::problem::Problem;
+use crate::protocol::v1::Timestamp;
+use crate::protocol::{Code, Refusal};
+use crate::store::Cursor;
+use crate::store::check_ins::{self, CheckInStatus, CheckOut};
+
+/// Somebody is, or was, here.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0190f3c2-7b1a-7c3e-9d2f-1a2b3c4d5e6f", "user_id": "6f1c2d3e-0000-4000-8000-000000000001", "name": "Ada",
+    "checked_in_at": "2026-11-21T09:30:00.123Z", "expires_at": "2026-11-21T10:30:00.123Z",
+    "checked_out_at": null, "status": "active"
+}))]
+pub struct CheckIn {
+    id: CheckInId,
+    user_id: UserId,
+    /// The name of the JWT, where it has one.
+    #[schema(min_length = 1, max_length = 80)]
+    name: Option<String>,
+    checked_in_at: Timestamp,
+    expires_at: Timestamp,
+    /// Never after `expires_at`.
+    checked_out_at: Option<Timestamp>,
+    /// Active until checked out; it runs while it is active and `expires_at` has not come.
+    status: CheckInStatus,
+}
+
+impl From<check_ins::CheckIn> for CheckIn {
+    fn from(stored: check_ins::CheckIn) -> Self {
+        Self {
+            id: stored.id,
+            user_id: stored.user_id,
+            name: stored.name,
+            checked_in_at: stored.checked_in_at.into(),
+            expires_at: stored.expires_at.into(),
+            checked_out_at: stored.checked_out_at.map(Into::into),
+            status: stored.status,
+        }
+    }
+}
+
+/// There is nothing to say but who it is, and the JWT says that.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// Checks in for the next hour. While a check-in runs it is extended to an hour from now.
+#[utoipa::path(
+    post, path = "/v1/check-ins", tag = "check-ins",
+    responses(
+        (status = CREATED, body = CheckIn, description = "A new check-in"),
+        (status = OK, body = CheckIn, description = "The one that runs, extended to an hour from now"),
+    ),
+)]
+pub async fn check_in(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Body(Nothing {}): Body<Nothing>,
+) -> Result<(StatusCode, Json<CheckIn>), Refusal> {
+    let (user, name) = caller.user()?;
+    let (check_in, is_new) = api.store.check_in(user, name).await?;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(check_in.into())))
+}
+
+/// Checks out. Once the hour is over, `checked_out_at` is when it was.
+#[utoipa::path(
+    post, path = "/v1/check-ins/{id}/check-out", tag = "check-ins",
+    params(("id" = CheckInId, Path)),
+    responses(
+        (status = OK, body = CheckIn, description = "Checked out"),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json", description = "`already_checked_out`"),
+    ),
+)]
+pub async fn check_out(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Ids(id): Ids<CheckInId>,
+    Body(Nothing {}): Body<Nothing>,
+) -> Result<Json<CheckIn>, Refusal> {
+    match api.store.check_out(caller.viewer()?, id).await? {
+        CheckOut::Done(check_in) => Ok(Json(check_in.into())),
+        CheckOut::Already => Err(Code::AlreadyCheckedOut.into()),
+        CheckOut::Unknown => Err(Code::CheckInNotFound.into()),
+    }
+}
+
+/// Somebody is here now.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0190f3c2-7b1a-7c3e-9d2f-1a2b3c4d5e6f", "user_id": "6f1c2d3e-0000-4000-8000-000000000001", "name": "Ada",
+    "checked_in_at": "2026-11-21T09:30:00.123Z", "expires_at": "2026-11-21T10:30:00.123Z",
+    "status": "active", "minutes_remaining": 42
+}))]
+pub struct ActiveCheckIn {
+    id: CheckInId,
+    user_id: UserId,
+    /// The name of the JWT, where it has one.
+    #[schema(min_length = 1, max_length = 80)]
+    name: Option<String>,
+    checked_in_at: Timestamp,
+    expires_at: Timestamp,
+    status: CheckInStatus,
+    /// Rounded up.
+    #[schema(minimum = 0)]
+    minutes_remaining: i32,
+}
+
+impl From<check_ins::ActiveCheckIn> for ActiveCheckIn {
+    fn from(stored: check_ins::ActiveCheckIn) -> Self {
+        Self {
+            id: stored.id,
+            user_id: stored.user_id,
+            name: stored.name,
+            checked_in_at: stored.checked_in_at.into(),
+            expires_at: stored.expires_at.into(),
+            status: CheckInStatus::Active,
+            minutes_remaining: stored.minutes_remaining,
+        }
+    }
+}
+
+/// Who is here now, the newest first: one's own check-in; for the service everybody's.
+#[utoipa::path(
+    get, path = "/v1/check-ins/active", tag = "check-ins",
+    params(Listing),
+    responses((status = OK, body = Page<ActiveCheckIn>)),
+)]
+pub async fn active(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Filter(listing): Filter<Listing>,
+) -> Result<Json<Page<ActiveCheckIn>>, Refusal> {
+    let viewer = caller.viewer()?;
+    let asked = listing.asked()?;
+    let check_ins = api.store.active_check_ins(viewer, asked.after, asked.rows()).await?;
+    let place = |check_in: &check_ins::ActiveCheckIn| Cursor { at: check_in.checked_in_at, id: check_in.id.0 };
+    Ok(Json(asked.page(check_ins, place, Into::into)))
+}
+
+/// The check-ins that are kept, counted.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "active": 3, "expired_but_marked_active": 1, "checked_out": 8, "total": 12, "avg_duration_minutes": 34.5
+}))]
+pub struct Stats {
+    #[schema(minimum = 0)]
+    active: i64,
+    /// Expired, and nobody checked out.
+    #[schema(minimum = 0)]
+    expired_but_marked_active: i64,
+    #[schema(minimum = 0)]
+    checked_out: i64,
+    #[schema(minimum = 0)]
+    total: i64,
+    /// Of those that were checked out; null where there are none.
+    avg_duration_minutes: Option<f64>,
+}
+
+/// How many there are of which kind; for the service.
+#[utoipa::path(
+    get, path = "/v1/check-ins/stats", tag = "check-ins",
+    responses((status = OK, body = Stats)),
+)]
+pub async fn stats(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Stats>, Refusal> {
+    caller.service()?;
+    let stats = api.store.check_in_stats().await?;
+    Ok(Json(Stats {
+        active: stats.active,
+        expired_but_marked_active: stats.expired_but_marked_active,
+        checked_out: stats.checked_out,
+        total: stats.total,
+        avg_duration_minutes: stats.avg_duration_minutes,
+    }))
+}

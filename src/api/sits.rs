@@ -1,0 +1,244 @@
+//! `/v1/sits`: start a sit, complete it, and what was sat.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::{NaiveDate, NaiveTime};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::Api;
+use super::extract::{Body, Filter, Ids, parse};
+use super::page::{Asked, Page};
+use crate::auth::Caller;
+use crate::ids::{PartnershipId, RoomSitId, SitId, UserId};
+use crate::protocol::problem::Problem;
+use crate::protocol::v1::{LONGEST_SIT_SECONDS, Timestamp};
+use crate::protocol::{Code, Refusal};
+use crate::store::Cursor;
+use crate::store::sits::{self, Completion, SitFilter, SitStatus};
+
+/// A timed sitting of one person.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0190f3c2-7b1a-7c3e-9d2f-1a2b3c4d5e71", "user_id": "6f1c2d3e-0000-4000-8000-000000000001",
+    "partnership_id": null, "room_sit_id": null, "sit_length_seconds": 600, "started_at": "2026-11-21T09:30:00.123Z",
+    "completed_at": "2026-11-21T09:40:01.456Z", "is_completed": true, "status": "completed", "duration_seconds": 601
+}))]
+pub struct Sit {
+    id: SitId,
+    user_id: UserId,
+    partnership_id: Option<PartnershipId>,
+    /// The sit of a room that it was part of.
+    room_sit_id: Option<RoomSitId>,
+    #[schema(minimum = 1)]
+    sit_length_seconds: i32,
+    started_at: Timestamp,
+    completed_at: Option<Timestamp>,
+    is_completed: bool,
+    status: SitStatus,
+    /// What was really sat; null where it was not completed.
+    #[schema(minimum = 0)]
+    duration_seconds: Option<i64>,
+}
+
+impl From<sits::Sit> for Sit {
+    fn from(stored: sits::Sit) -> Self {
+        Self {
+            id: stored.id,
+            user_id: stored.user_id,
+            partnership_id: stored.partnership_id,
+            room_sit_id: stored.room_sit_id,
+            sit_length_seconds: stored.sit_length_seconds,
+            started_at: stored.started_at.into(),
+            completed_at: stored.completed_at.map(Into::into),
+            is_completed: stored.status == SitStatus::Completed,
+            status: stored.status,
+            duration_seconds: stored.duration_seconds,
+        }
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"sit_length_seconds": 600}))]
+pub struct StartSit {
+    /// At most a day.
+    #[schema(minimum = 1, maximum = 86400)]
+    sit_length_seconds: i32,
+    /// One that the user belongs to.
+    partnership_id: Option<PartnershipId>,
+}
+
+/// Starts a sit. Several may be open at once: they are told apart by their ids.
+#[utoipa::path(
+    post, path = "/v1/sits", tag = "sits",
+    request_body = StartSit,
+    responses(
+        (status = CREATED, body = Sit),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json",
+         description = "`not_found`: no such partnership that the user belongs to"),
+    ),
+)]
+pub async fn start(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Body(body): Body<StartSit>,
+) -> Result<(StatusCode, Json<Sit>), Refusal> {
+    let (user, _) = caller.user()?;
+    if !(1..=LONGEST_SIT_SECONDS).contains(&body.sit_length_seconds) {
+        return Err(Refusal::invalid("sit_length_seconds", format!("must be from 1 to {LONGEST_SIT_SECONDS}")));
+    }
+    let started = api.store.start_sit(user, body.sit_length_seconds, body.partnership_id).await?;
+    let sit = started.ok_or(Code::PartnershipNotFound)?;
+    Ok((StatusCode::CREATED, Json(sit.into())))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"early": true}))]
+pub struct CompleteSit {
+    /// Whether it may be completed before its length is over.
+    early: Option<bool>,
+}
+
+/// Completes a sit: on time, or early where that is said.
+#[utoipa::path(
+    post, path = "/v1/sits/{id}/complete", tag = "sits",
+    params(("id" = SitId, Path)),
+    request_body = Option<CompleteSit>,
+    responses(
+        (status = OK, body = Sit),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json", description = "`sit_not_found`"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json",
+         description = "`already_completed`, `too_early`, or `conflict` where it was abandoned"),
+    ),
+)]
+pub async fn complete(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Ids(id): Ids<SitId>,
+    Body(body): Body<CompleteSit>,
+) -> Result<Json<Sit>, Refusal> {
+    match api.store.complete_sit(caller.viewer()?, id, body.early.unwrap_or(false)).await? {
+        Completion::Done(sit) => Ok(Json(sit.into())),
+        Completion::Over(SitStatus::Abandoned) => {
+            Err(Refusal::new(Code::Conflict, "This sit was abandoned: nobody completed it in time."))
+        }
+        Completion::Over(_) => Err(Code::AlreadyCompleted.into()),
+        Completion::TooEarly => Err(Code::TooEarly.into()),
+        Completion::Unknown => Err(Code::SitNotFound.into()),
+    }
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct History {
+    /// Those of all members of this partnership.
+    #[param(value_type = Option<PartnershipId>)]
+    partnership_id: Option<String>,
+    /// Completed ones, or those that are not.
+    #[param(value_type = Option<bool>)]
+    completed: Option<String>,
+    /// How many on a page: 50 unless it says otherwise.
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 200)]
+    limit: Option<String>,
+    /// The `next_cursor` of an earlier page.
+    cursor: Option<String>,
+}
+
+/// What was sat, the newest first: one's own, or what all members of a partnership sat in it; for the
+/// service everybody's.
+#[utoipa::path(
+    get, path = "/v1/sits", tag = "sits",
+    params(History),
+    responses((status = OK, body = Page<Sit>)),
+)]
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Filter(history): Filter<History>,
+) -> Result<Json<Page<Sit>>, Refusal> {
+    let viewer = caller.viewer()?;
+    let filter = SitFilter {
+        partnership: partnership(history.partnership_id.as_deref())?,
+        completed: parse("completed", history.completed.as_deref(), "true or false")?,
+    };
+    let asked = Asked::read(history.limit.as_deref(), history.cursor.as_deref())?;
+    let sits = api.store.sits(viewer, filter, asked.after, asked.rows()).await?;
+    let place = |sit: &sits::Sit| Cursor { at: sit.started_at, id: sit.id.0 };
+    Ok(Json(asked.page(sits, place, Into::into)))
+}
+
+/// What one member of a partnership sat in it in one week.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "user_id": "6f1c2d3e-0000-4000-8000-000000000001", "iso_week": "2026-W47", "week_starts_on": "2026-11-16",
+    "sits_completed": 5, "seconds": 3012
+}))]
+pub struct SitWeek {
+    user_id: UserId,
+    /// The week of ISO 8601 (UTC) in which the sits were completed.
+    iso_week: String,
+    /// Its Monday.
+    week_starts_on: NaiveDate,
+    #[schema(minimum = 1)]
+    sits_completed: i64,
+    /// What was really sat.
+    #[schema(minimum = 0)]
+    seconds: i64,
+}
+
+impl From<sits::SitWeek> for SitWeek {
+    fn from(stored: sits::SitWeek) -> Self {
+        Self {
+            user_id: stored.user_id,
+            iso_week: stored.iso_week,
+            week_starts_on: stored.week_starts_on,
+            sits_completed: stored.sits_completed,
+            seconds: stored.seconds,
+        }
+    }
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Weeks {
+    #[param(value_type = PartnershipId)]
+    partnership_id: Option<String>,
+    /// How many on a page: 50 unless it says otherwise.
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 200)]
+    limit: Option<String>,
+    /// The `next_cursor` of an earlier page.
+    cursor: Option<String>,
+}
+
+/// What the members of a partnership sat in it, week by week, the newest first.
+#[utoipa::path(
+    get, path = "/v1/sits/weeks", tag = "sits",
+    params(Weeks),
+    responses((status = OK, body = Page<SitWeek>)),
+)]
+pub async fn weeks(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Filter(weeks): Filter<Weeks>,
+) -> Result<Json<Page<SitWeek>>, Refusal> {
+    let viewer = caller.viewer()?;
+    let partnership = partnership(weeks.partnership_id.as_deref())?;
+    let partnership = partnership.ok_or_else(|| Refusal::invalid("partnership_id", "is needed"))?;
+    let asked = Asked::read(weeks.limit.as_deref(), weeks.cursor.as_deref())?;
+    let rows = api.store.sit_weeks(viewer, partnership, asked.after, asked.rows()).await?;
+    let place = |week: &sits::SitWeek| Cursor {
+        at: week.week_starts_on.and_time(NaiveTime::MIN).and_utc(),
+        id: week.user_id.0,
+    };
+    Ok(Json(asked.page(rows, place, Into::into)))
+}
+
+fn partnership(text: Option<&str>) -> Result<Option<PartnershipId>, Refusal> {
+    Ok(parse::<Uuid>("partnership_id", text, "the id of a partnership")?.map(PartnershipId))
+}

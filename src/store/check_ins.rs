@@ -1,0 +1,211 @@
+//! Check-ins: somebody is here for the next hour.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+
+use super::{Cursor, Store, StoreError, Viewer};
+use crate::ids::{CheckInId, UserId};
+use crate::words::words;
+
+words! {
+    /// Whether somebody is still here, as far as that was said.
+    CheckInStatus {
+        /// Nobody checked out.
+        Active = "active",
+        /// Checked out.
+        Inactive = "inactive",
+    }
+}
+
+/// A stored check-in.
+#[derive(Clone, Debug, FromRow)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct CheckIn {
+    pub id: CheckInId,
+    pub user_id: UserId,
+    pub name: Option<String>,
+    pub checked_in_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+    pub checked_out_at: Option<DateTime<Utc>>,
+    pub status: CheckInStatus,
+}
+
+/// A check-in that runs now.
+#[derive(Clone, Debug, FromRow)]
+#[expect(missing_docs, reason = "the fields are those of active_check_ins, see migrations")]
+pub struct ActiveCheckIn {
+    pub id: CheckInId,
+    pub user_id: UserId,
+    pub name: Option<String>,
+    pub checked_in_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+    pub minutes_remaining: i32,
+}
+
+/// How many check-ins there are of which kind.
+#[derive(Clone, Debug, FromRow)]
+#[expect(missing_docs, reason = "the fields are the contract's")]
+pub struct CheckInStats {
+    pub active: i64,
+    pub expired_but_marked_active: i64,
+    pub checked_out: i64,
+    pub total: i64,
+    pub avg_duration_minutes: Option<f64>,
+}
+
+/// What came of a check-out.
+#[derive(Clone, Debug)]
+pub enum CheckOut {
+    /// It is over now.
+    Done(CheckIn),
+    /// It was over before.
+    Already,
+    /// There is no such check-in that the viewer may see.
+    Unknown,
+}
+
+/// Those that run now, the newest first: a page behind `$1`, `$2`, and only those of `$4` where that is
+/// a user. Without a cursor it begins behind what no row reaches, so that the index is good for both.
+pub const ACTIVE: &str = "
+    SELECT id, user_id, name, checked_in_at, expires_at, minutes_remaining FROM active_check_ins
+    WHERE (checked_in_at, id) < (coalesce($1::timestamptz, 'infinity'), coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+      AND ($4::uuid IS NULL OR user_id = $4)
+    ORDER BY checked_in_at DESC, id DESC LIMIT $3";
+
+impl Store {
+    /// Checks a user in for the next hour, and says whether that is a new check-in: one that runs is
+    /// extended to an hour from now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn check_in(&self, user: UserId, name: Option<&str>) -> Result<(CheckIn, bool), StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(Viewer::User(user)).await?;
+            // A statement of its own: the next one sees what was done while this one waited.
+            sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('check-in ' || $1::uuid, 0))")
+                .bind(user)
+                .execute(&mut *transaction)
+                .await?;
+            // `greatest`, since whoever was served before us may have begun after us.
+            let extended = sqlx::query_as(
+                "UPDATE check_ins SET expires_at = greatest(expires_at, now() + interval '1 hour'), name = coalesce($2, name)
+                 WHERE id = (SELECT id FROM active_check_ins WHERE user_id = $1 ORDER BY checked_in_at DESC, id DESC LIMIT 1)
+                   AND status = 'active'
+                 RETURNING id, user_id, name, checked_in_at, expires_at, checked_out_at, status",
+            )
+            .bind(user)
+            .bind(name)
+            .fetch_optional(&mut *transaction)
+            .await?;
+            let checked_in = match extended {
+                Some(running) => (running, false),
+                None => {
+                    let made = sqlx::query_as(
+                        "INSERT INTO check_ins (id, user_id, name) VALUES ($1, $2, $3)
+                         RETURNING id, user_id, name, checked_in_at, expires_at, checked_out_at, status",
+                    )
+                    .bind(CheckInId::new())
+                    .bind(user)
+                    .bind(name)
+                    .fetch_one(&mut *transaction)
+                    .await?;
+                    (made, true)
+                }
+            };
+            transaction.commit().await?;
+            Ok(checked_in)
+        })
+        .await
+    }
+
+    /// Checks out. Who does so late was here until the hour was over, as far as anybody knows.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn check_out(&self, viewer: Viewer, id: CheckInId) -> Result<CheckOut, StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let done = sqlx::query_as(
+                "UPDATE check_ins
+                 SET status = 'inactive', checked_out_at = greatest(checked_in_at, least(expires_at, now()))
+                 WHERE id = $1 AND status = 'active'
+                 RETURNING id, user_id, name, checked_in_at, expires_at, checked_out_at, status",
+            )
+            .bind(id)
+            .fetch_optional(&mut *transaction)
+            .await?;
+            let outcome = match done {
+                Some(check_in) => CheckOut::Done(check_in),
+                None => {
+                    let known = sqlx::query("SELECT FROM check_ins WHERE id = $1")
+                        .bind(id)
+                        .fetch_optional(&mut *transaction)
+                        .await?;
+                    if known.is_some() { CheckOut::Already } else { CheckOut::Unknown }
+                }
+            };
+            transaction.commit().await?;
+            Ok(outcome)
+        })
+        .await
+    }
+
+    /// A page of the check-ins that run now and that `viewer` may see, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn active_check_ins(
+        &self,
+        viewer: Viewer,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<ActiveCheckIn>, StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let page = sqlx::query_as(ACTIVE)
+                .bind(after.map(|cursor| cursor.at))
+                .bind(after.map(|cursor| cursor.id))
+                .bind(limit)
+                .bind(viewer.user())
+                .fetch_all(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok(page)
+        })
+        .await
+    }
+
+    /// Counts all check-ins that are kept. Only those that were checked out have a duration.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn check_in_stats(&self) -> Result<CheckInStats, StoreError> {
+        self.ask(
+            sqlx::query_as(
+                "SELECT count(*) FILTER (WHERE status = 'active' AND expires_at > now()) AS active,
+                        count(*) FILTER (WHERE status = 'active' AND expires_at <= now()) AS expired_but_marked_active,
+                        count(*) FILTER (WHERE status = 'inactive') AS checked_out,
+                        count(*) AS total,
+                        (avg(extract(epoch from checked_out_at - checked_in_at)) / 60)::float8 AS avg_duration_minutes
+                 FROM check_ins",
+            )
+            .fetch_one(&self.requests),
+        )
+        .await
+    }
+
+    /// Deletes check-ins that were over longer ago than this, and says how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn purge_check_ins(&self, older_than: Duration) -> Result<i64, StoreError> {
+        self.batch(
+            sqlx::query_scalar("SELECT cleanup_old_check_ins(make_interval(secs => $1))")
+                .bind(older_than.as_secs_f64())
+                .fetch_one(&self.batches),
+        )
+        .await
+    }
+}

@@ -1,0 +1,227 @@
+//! Sits: timed sittings of one person, alone or in a partnership.
+
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::{AssertSqlSafe, FromRow};
+
+use super::{Cursor, Store, StoreError, Viewer};
+use crate::ids::{PartnershipId, RoomSitId, SitId, UserId};
+use crate::words::words;
+
+words! {
+    /// What became of a sit.
+    SitStatus {
+        /// Not completed yet.
+        Open = "open",
+        /// Completed.
+        Completed = "completed",
+        /// Nobody completed it within its length and the grace.
+        Abandoned = "abandoned",
+    }
+}
+
+/// The columns of [`Sit`].
+const COLUMNS: &str = "id, user_id, partnership_id, room_sit_id, sit_length_seconds, started_at, completed_at, status,
+    round(extract(epoch from completed_at - started_at))::bigint AS duration_seconds";
+
+/// A stored sit.
+#[derive(Clone, Debug, FromRow)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct Sit {
+    pub id: SitId,
+    pub user_id: UserId,
+    pub partnership_id: Option<PartnershipId>,
+    pub room_sit_id: Option<RoomSitId>,
+    pub sit_length_seconds: i32,
+    pub started_at: DateTime<Utc>,
+    pub completed_at: Option<DateTime<Utc>>,
+    pub status: SitStatus,
+    /// What was really sat; `None` where it was not completed.
+    pub duration_seconds: Option<i64>,
+}
+
+/// What one person sat in one week.
+#[derive(Clone, Debug, FromRow)]
+#[expect(missing_docs, reason = "the fields are those of sit_weeks, see migrations")]
+pub struct SitWeek {
+    pub user_id: UserId,
+    pub iso_week: String,
+    pub week_starts_on: NaiveDate,
+    pub sits_completed: i64,
+    pub seconds: i64,
+}
+
+/// Which sits are asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SitFilter {
+    /// Those of this partnership; of a user without it, its own.
+    pub partnership: Option<PartnershipId>,
+    /// Completed ones, or those that are not.
+    pub completed: Option<bool>,
+}
+
+/// What came of completing a sit.
+#[derive(Clone, Debug)]
+pub enum Completion {
+    /// It is completed now.
+    Done(Sit),
+    /// It was over before.
+    Over(SitStatus),
+    /// Its length is not over.
+    TooEarly,
+    /// There is no such sit that is the viewer's.
+    Unknown,
+}
+
+impl Store {
+    /// Starts a sit of a user; `None` where it is no member of the partnership.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn start_sit(
+        &self,
+        user: UserId,
+        length_seconds: i32,
+        partnership: Option<PartnershipId>,
+    ) -> Result<Option<Sit>, StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(Viewer::User(user)).await?;
+            let started = sqlx::query_as(AssertSqlSafe(format!(
+                "INSERT INTO sits (id, user_id, partnership_id, sit_length_seconds)
+                 SELECT $1, $2, $3, $4 WHERE $3::uuid IS NULL OR EXISTS (SELECT FROM partnerships WHERE id = $3)
+                 RETURNING {COLUMNS}"
+            )))
+            .bind(SitId::new())
+            .bind(user)
+            .bind(partnership)
+            .bind(length_seconds)
+            .fetch_optional(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            Ok(started)
+        })
+        .await
+    }
+
+    /// Completes a sit of the viewer's; before its length is over only where that is meant.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn complete_sit(&self, viewer: Viewer, id: SitId, early: bool) -> Result<Completion, StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let done = sqlx::query_as(AssertSqlSafe(format!(
+                "UPDATE sits SET status = 'completed', is_completed = true, completed_at = now()
+                 WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2) AND status = 'open'
+                   AND ($3 OR started_at + make_interval(secs => sit_length_seconds) <= now())
+                 RETURNING {COLUMNS}"
+            )))
+            .bind(id)
+            .bind(viewer.user())
+            .bind(early)
+            .fetch_optional(&mut *transaction)
+            .await?;
+            let completion = match done {
+                Some(sit) => Completion::Done(sit),
+                None => {
+                    let status = sqlx::query_scalar(
+                        "SELECT status FROM sits WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2)",
+                    )
+                    .bind(id)
+                    .bind(viewer.user())
+                    .fetch_optional(&mut *transaction)
+                    .await?;
+                    match status {
+                        None => Completion::Unknown,
+                        Some(SitStatus::Open) => Completion::TooEarly,
+                        Some(over) => Completion::Over(over),
+                    }
+                }
+            };
+            transaction.commit().await?;
+            Ok(completion)
+        })
+        .await
+    }
+
+    /// A page of sits, the newest first: of a partnership, where `viewer` may see it, else the viewer's
+    /// own; for the service everybody's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn sits(
+        &self,
+        viewer: Viewer,
+        filter: SitFilter,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<Sit>, StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let page = sqlx::query_as(AssertSqlSafe(format!(
+                "SELECT {COLUMNS} FROM sits
+                 WHERE ($1::timestamptz IS NULL OR (started_at, id) < ($1, $2))
+                   AND ($4::uuid IS NULL OR partnership_id = $4)
+                   AND ($4::uuid IS NOT NULL OR $5::uuid IS NULL OR user_id = $5)
+                   AND ($6::boolean IS NULL OR is_completed = $6)
+                 ORDER BY started_at DESC, id DESC LIMIT $3"
+            )))
+            .bind(after.map(|cursor| cursor.at))
+            .bind(after.map(|cursor| cursor.id))
+            .bind(limit)
+            .bind(filter.partnership)
+            .bind(viewer.user())
+            .bind(filter.completed)
+            .fetch_all(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            Ok(page)
+        })
+        .await
+    }
+
+    /// A page of what the members of a partnership sat, the newest week first, where `viewer` may see it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn sit_weeks(
+        &self,
+        viewer: Viewer,
+        partnership: PartnershipId,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<SitWeek>, StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let page = sqlx::query_as(
+                "SELECT user_id, iso_week, week_starts_on, sits_completed, seconds FROM sit_weeks
+                 WHERE partnership_id = $4
+                   AND ($1::timestamptz IS NULL OR (week_starts_on, user_id) < (($1 AT TIME ZONE 'UTC')::date, $2))
+                 ORDER BY week_starts_on DESC, user_id DESC LIMIT $3",
+            )
+            .bind(after.map(|cursor| cursor.at))
+            .bind(after.map(|cursor| cursor.id))
+            .bind(limit)
+            .bind(partnership)
+            .fetch_all(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            Ok(page)
+        })
+        .await
+    }
+
+    /// Marks overdue sits as abandoned, and says how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn abandon_overdue_sits(&self, grace: Duration) -> Result<i64, StoreError> {
+        self.batch(
+            sqlx::query_scalar("SELECT abandon_overdue_sits(make_interval(secs => $1))")
+                .bind(grace.as_secs_f64())
+                .fetch_one(&self.batches),
+        )
+        .await
+    }
+}

@@ -1,0 +1,147 @@
+-- Sits: the weekly view, what is overdue, sits of rooms, and who sees and changes what.
+begin;
+\ir fixture.sql
+
+-- 100 of a and b · 101 of b and c
+insert into partnerships (id) values (fixture.id(100)), (fixture.id(101));
+insert into partnership_members values
+  (fixture.id(100), fixture.id(2)), (fixture.id(100), fixture.id(1)),
+  (fixture.id(101), fixture.id(2)), (fixture.id(101), fixture.id(3)), (fixture.id(101), fixture.id(4));
+delete from partnership_members where user_id = fixture.id(4);
+
+-- 2026-01-05 is the Monday of 2026-W02; 2027-01-03, a Sunday, belongs to 2026-W53.
+insert into sits (id, user_id, partnership_id, sit_length_seconds, started_at, completed_at, is_completed, status) values
+  (fixture.id(200), fixture.id(1), fixture.id(100), 600, '2026-01-04 23:55Z', '2026-01-05 00:05Z', true, 'completed'),
+  (fixture.id(201), fixture.id(1), fixture.id(100), 600, '2026-01-11 23:40Z', '2026-01-11 23:42:30Z', true, 'completed'),
+  (fixture.id(202), fixture.id(2), fixture.id(100), 60, '2027-01-03 23:58Z', '2027-01-03 23:59Z', true, 'completed'),
+  (fixture.id(203), fixture.id(3), fixture.id(101), 60, '2026-01-05 10:00Z', '2026-01-05 10:01Z', true, 'completed'),
+  (fixture.id(204), fixture.id(1), null, 60, '2026-01-05 10:00Z', '2026-01-05 10:01Z', true, 'completed'),
+  (fixture.id(205), fixture.id(1), fixture.id(100), 60, now() - interval '61 seconds' - interval '5 minutes', null, false, 'open'),
+  (fixture.id(206), fixture.id(2), null, 120, now() - interval '61 seconds' - interval '5 minutes', null, false, 'open');
+
+do $$
+begin
+  assert (select user_ids from partnerships where id = fixture.id(100)) = array[fixture.id(1), fixture.id(2)];
+  assert (select user_ids from partnerships where id = fixture.id(101)) = array[fixture.id(2), fixture.id(3)], 'who went';
+  assert (select array_agg((right(w.partnership_id::text, 3), right(w.user_id::text, 1), w.iso_week, w.week_starts_on,
+                            w.sits_completed, w.seconds)::text
+                           order by w.partnership_id nulls last, w.user_id, w.iso_week) from sit_weeks as w)
+    = array['(100,1,2026-W02,2026-01-05,2,750)', '(100,2,2026-W53,2026-12-28,1,60)',
+            '(101,3,2026-W02,2026-01-05,1,60)', '(,1,2026-W02,2026-01-05,1,60)'],
+    (select string_agg(w::text, ' ') from sit_weeks as w);
+
+  assert fixture.fails_with('23514', $q$ insert into sits (user_id, sit_length_seconds) values (fixture.id(1), 0) $q$);
+  assert fixture.fails_with('23514', $q$ update sits set is_completed = true where id = fixture.id(205) $q$);
+  assert fixture.fails_with('23514', $q$ update sits set status = 'completed', is_completed = true where id = fixture.id(205) $q$);
+  assert fixture.fails_with('23514', $q$ update sits set status = 'stopped' where id = fixture.id(205) $q$);
+end
+$$;
+
+create function fixture.sees() returns text language sql as $$
+  select (select coalesce(string_agg(right(id::text, 3), ',' order by id), '-') from partnerships)
+    || ' ' || (select coalesce(string_agg(right(user_id::text, 1), ',' order by partnership_id, user_id), '-') from partnership_members)
+    || ' ' || (select coalesce(string_agg(right(id::text, 3), ',' order by id), '-') from sits)
+    || ' ' || (select count(*) from sit_weeks)
+$$;
+
+do $$
+declare
+  touched int;
+begin
+  perform fixture.become('authenticated', fixture.id(1));
+  assert fixture.sees() = '100 1,2 200,201,202,204,205 3', 'a: ' || fixture.sees();
+  update sits set status = 'abandoned' where user_id <> fixture.id(1);
+  get diagnostics touched = row_count;
+  assert touched = 0, 'a partner''s is there to be read';
+  insert into sits (id, user_id, partnership_id, sit_length_seconds) values (fixture.id(207), fixture.id(1), fixture.id(100), 60);
+  update sits set status = 'completed', is_completed = true, completed_at = now() where id = fixture.id(207);
+  assert fixture.fails_with('42501', $q$ insert into sits (user_id, sit_length_seconds) values (fixture.id(2), 60) $q$);
+  assert fixture.fails_with('42501',
+    $q$ insert into sits (user_id, partnership_id, sit_length_seconds) values (fixture.id(1), fixture.id(101), 60) $q$),
+    'a partnership of others';
+  assert fixture.fails_with('42501', $q$ update sits set user_id = fixture.id(2) $q$);
+  assert fixture.fails_with('42501', $q$ update sits set partnership_id = fixture.id(101) $q$);
+  assert fixture.fails_with('42501', $q$ delete from sits $q$);
+  assert fixture.fails_with('42501', $q$ insert into partnerships default values $q$);
+  assert fixture.fails_with('42501', $q$ insert into partnership_members values (fixture.id(101), fixture.id(1)) $q$);
+  assert fixture.fails_with('42501', $q$ update partnerships set user_ids = array[fixture.id(1)] $q$);
+  assert fixture.fails_with('42501', $q$ select abandon_overdue_sits() $q$);
+  assert fixture.fails_with('42501', $q$ select lastseen.finish_room_sit(fixture.id(1), '{}', '{}', '{}') $q$);
+
+  perform fixture.become('authenticated', fixture.id(3));
+  assert fixture.sees() = '101 2,3 203 1', 'c: ' || fixture.sees();
+  perform fixture.become('authenticated', fixture.id(4));
+  assert fixture.sees() = '- - - 0', 'a stranger: ' || fixture.sees();
+  perform fixture.become('authenticated');
+  assert fixture.sees() = '- - - 0', 'without claims: ' || fixture.sees();
+  perform fixture.become('anon');
+  assert fixture.fails_with('42501', $q$ select id from sits $q$);
+  assert fixture.fails_with('42501', $q$ select id from partnerships $q$);
+  assert fixture.fails_with('42501', $q$ select user_id from partnership_members $q$);
+  assert fixture.fails_with('42501', $q$ select user_id from sit_weeks $q$);
+  assert fixture.fails_with('42501', $q$ select id from room_sits $q$);
+
+  perform fixture.become('lastseen_service');
+  assert abandon_overdue_sits('7 minutes') = 0;
+  assert abandon_overdue_sits() = 1 and abandon_overdue_sits() = 0;
+  assert (select array_agg(status order by id) from sits where id in (fixture.id(205), fixture.id(206)))
+    = array['abandoned', 'open'];
+end
+$$;
+
+-- Sits of rooms: 300 a hosts, b takes part · 301 another's
+insert into reading_sessions (id, host_user_id) values (fixture.id(300), fixture.id(1)), (fixture.id(301), fixture.id(3));
+insert into session_participants (id, session_id, user_id, name, is_active) values
+  (fixture.id(310), fixture.id(300), fixture.id(1), 'Ann', true),
+  (fixture.id(311), fixture.id(300), fixture.id(2), 'Bea', true);
+
+do $$
+declare
+  s room_sits;
+begin
+  s := lastseen.start_room_sit(fixture.id(400), fixture.id(300), fixture.id(310), 600, 'here');
+  assert s.id = fixture.id(400) and s.status = 'open' and s.ends_at = now() + interval '10 minutes' and s.node = 'here';
+  assert (lastseen.start_room_sit(fixture.id(401), fixture.id(300), fixture.id(310), 600, 'there')).id is null, 'one at a time';
+  assert (lastseen.start_room_sit(fixture.id(402), fixture.id(999), null, 600, 'here')).id is null, 'unknown';
+  assert fixture.fails_with('23514', $q$ select lastseen.start_room_sit(fixture.id(403), fixture.id(301), null, 0, 'here') $q$);
+
+  perform fixture.become('authenticated', fixture.id(2));
+  assert (select array_agg(id) from room_sits) = array[fixture.id(400)];
+  assert fixture.fails_with('42501', $q$ update room_sits set status = 'completed' $q$);
+  perform fixture.become('authenticated', fixture.id(3));
+  assert not exists (select from room_sits), 'of a session of others';
+
+  perform fixture.become('lastseen_service');
+  update room_sits set started_at = now() - interval '10 minutes', ends_at = now() where id = fixture.id(400);
+  assert lastseen.finish_room_sit(fixture.id(400), array[fixture.id(410), fixture.id(411)],
+    array[fixture.id(1), fixture.id(2)], array[now() - interval '1 day', now() - interval '4 minutes']);
+  assert (select status = 'completed' and ended_at = ends_at from room_sits where id = fixture.id(400));
+  assert (select array_agg((right(id::text, 3), right(user_id::text, 1), status, completed_at - started_at)::text order by id)
+          from sits where room_sit_id = fixture.id(400) and completed_at = now() and sit_length_seconds = 600)
+    = array['(410,1,completed,00:10:00)', '(411,2,completed,00:04:00)'], 'who came later sat less';
+  assert not lastseen.finish_room_sit(fixture.id(400), array[fixture.id(412)], array[fixture.id(3)], array[now()]), 'done before';
+  assert (select count(*) from sits where room_sit_id = fixture.id(400)) = 2;
+
+  -- One whose answer was lost is taken for abandoned by the next start of its server.
+  s := lastseen.start_room_sit(fixture.id(404), fixture.id(300), null, 600, 'here');
+  s := lastseen.start_room_sit(fixture.id(405), fixture.id(300), null, 600, 'here');
+  assert s.id = fixture.id(405) and (select status from room_sits where id = fixture.id(404)) = 'abandoned';
+
+  -- A session that is closed takes it along, and it stays abandoned.
+  perform lastseen.close_session(fixture.id(300), 'host');
+  assert (select status = 'abandoned' and ended_at = now() from room_sits where id = fixture.id(405));
+  assert not lastseen.finish_room_sit(fixture.id(405), '{}', '{}', '{}');
+  assert (lastseen.start_room_sit(fixture.id(406), fixture.id(300), null, 600, 'here')).id is null, 'closed';
+
+  -- One whose time has come is for its server to write down, also after a sweep or a close.
+  s := lastseen.start_room_sit(fixture.id(407), fixture.id(301), null, 60, 'here');
+  update room_sits set started_at = now() - interval '10 minutes', ends_at = now() - interval '9 minutes' where id = fixture.id(407);
+  assert abandon_overdue_sits('10 minutes') = 0 and abandon_overdue_sits() = 1;
+  perform lastseen.close_session(fixture.id(301), 'host');
+  assert lastseen.finish_room_sit(fixture.id(407), array[fixture.id(417)], array[fixture.id(3)], array[now() - interval '1 day']);
+  assert (select status = 'completed' and ended_at = ends_at from room_sits where id = fixture.id(407));
+  assert (select completed_at - started_at = interval '1 minute' from sits where id = fixture.id(417));
+end
+$$;
+
+rollback;
