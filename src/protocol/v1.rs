@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::ids::{ConnectionId, ParticipantId, SessionId, UserId};
-use crate::room::{self, Changed, CloseReason, LeaveReason, Quality, Role, Snapshot, State, Status, Text};
+use crate::room::{self, Changed, CloseReason, LeaveReason, Quality, Role, SitNews, Snapshot, State, Status, Text};
 
 /// The name of the protocol among WebSocket subprotocols.
 pub const SUBPROTOCOL: &str = "lastseen.v1";
@@ -236,6 +236,19 @@ impl Frames {
     }
 }
 
+/// `sit`.
+pub fn sit(news: SitNews) -> Text {
+    match news {
+        SitNews::Runs(sit) => {
+            let [started_at, ends_at] =
+                [sit.started_at, sit.ends_at].map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true));
+            format!(r#"{{"type":"sit","id":"{}","started_at":"{started_at}","ends_at":"{ends_at}"}}"#, sit.id)
+        }
+        SitNews::Completed(id) => format!(r#"{{"type":"sit","id":"{id}","completed":true}}"#),
+    }
+    .into()
+}
+
 /// `error`.
 pub fn error(refusal: &Refusal, reference: Option<u64>) -> Text {
     let mut frame =
@@ -276,6 +289,13 @@ pub enum ClientFrame {
         /// The whole state.
         state: State,
     },
+    /// Starts a sit of the room.
+    Sit {
+        /// Comes back where the sit is refused.
+        reference: Option<u64>,
+        /// How long it is, from 1 to [`LONGEST_SIT_SECONDS`].
+        length_seconds: i32,
+    },
     /// Wants a fresh `state`.
     Sync,
     /// Goodbye.
@@ -309,6 +329,10 @@ pub fn decode(text: &str) -> Result<ClientFrame, BadFrame> {
         active: Option<&'a RawValue>,
         #[serde(borrow)]
         state: Option<&'a RawValue>,
+        #[serde(borrow)]
+        action: Option<&'a RawValue>,
+        #[serde(borrow)]
+        sit_length_seconds: Option<&'a RawValue>,
     }
     let bad = |reference, message| BadFrame { reference, message };
     let is_object = text.trim_start().starts_with('{');
@@ -316,7 +340,7 @@ pub fn decode(text: &str) -> Result<ClientFrame, BadFrame> {
         Ok(raw) if is_object => raw,
         _ => return Err(bad(None, "a frame is a JSON object with a string 'type'")),
     };
-    if !matches!(&*raw.r#type, "beat" | "update" | "sync" | "leave") {
+    if !matches!(&*raw.r#type, "beat" | "update" | "sit" | "sync" | "leave") {
         return Ok(ClientFrame::Unknown);
     }
     let reference = field(raw.r#ref).map_err(|()| bad(None, "'ref' must be a whole number, zero or more"))?;
@@ -328,6 +352,18 @@ pub fn decode(text: &str) -> Result<ClientFrame, BadFrame> {
         "update" => {
             let state = public_state(raw.state).map_err(|message| bad(reference, message))?;
             Ok(ClientFrame::Update { reference, state })
+        }
+        "sit" => {
+            let action: Option<Cow<'_, str>> = field(raw.action).unwrap_or_default();
+            if action.as_deref() != Some("start") {
+                return Err(bad(reference, "'action' must be \"start\""));
+            }
+            match field(raw.sit_length_seconds) {
+                Ok(Some(length_seconds @ 1..=LONGEST_SIT_SECONDS)) => {
+                    Ok(ClientFrame::Sit { reference, length_seconds })
+                }
+                _ => Err(bad(reference, "'sit_length_seconds' must be a whole number from 1 to 86400")),
+            }
         }
         "sync" => Ok(ClientFrame::Sync),
         _ => Ok(ClientFrame::Leave),
@@ -374,6 +410,10 @@ mod tests {
         assert!(matches!(decode(r#"{"type":"sync"}"#), Ok(ClientFrame::Sync)));
         assert!(matches!(decode(r#"{"type":"leave"}"#), Ok(ClientFrame::Leave)));
         assert!(matches!(decode(r#"{"type":"dance","ref":"x"}"#), Ok(ClientFrame::Unknown)));
+        assert!(matches!(
+            decode(r#"{"type":"sit","action":"start","sit_length_seconds":600,"ref":9}"#),
+            Ok(ClientFrame::Sit { reference: Some(9), length_seconds: 600 })
+        ));
         let Ok(ClientFrame::Update { reference: Some(8), state }) =
             decode(r#"{"type":"update","ref":8,"state":{"page": 12}}"#)
         else {
@@ -403,6 +443,19 @@ mod tests {
             r#","state":{"a":1e999}"#,
         ] {
             assert_eq!(bad(&format!(r#"{{"type":"update","ref":4{state}}}"#)).reference, Some(4), "{state}");
+        }
+        for sit in [
+            "",
+            r#","action":"start""#,
+            r#","sit_length_seconds":600"#,
+            r#","action":"stop","sit_length_seconds":600"#,
+            r#","action":1,"sit_length_seconds":600"#,
+            r#","action":"start","sit_length_seconds":0"#,
+            r#","action":"start","sit_length_seconds":86401"#,
+            r#","action":"start","sit_length_seconds":1.5"#,
+            r#","action":"start","sit_length_seconds":"600""#,
+        ] {
+            assert_eq!(bad(&format!(r#"{{"type":"sit","ref":5{sit}}}"#)).reference, Some(5), "{sit}");
         }
         let large = format!(r#"{{"type":"update","state":{{"a":"{}"}}}}"#, "x".repeat(MAX_STATE_BYTES));
         assert_eq!(bad(&large).message, "'state' must not be larger than 2 KiB");

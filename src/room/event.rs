@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::participant::{CloseReason, LeaveReason, Participant};
+use super::sits::SitNews;
 use crate::clock::Moment;
 use crate::ids::ParticipantId;
 
@@ -32,6 +33,8 @@ pub enum Event {
     Refresh,
     /// The session will be closed at that moment unless somebody does something.
     Expiring(Moment),
+    /// The room's sit began, or is over.
+    Sit(SitNews),
     /// A participant was removed: its connections end.
     Removed(ParticipantId),
     /// The session was closed: all connections end.

@@ -1,7 +1,7 @@
 //! The live side of a reading session. Pure: no HTTP, no SQL, no wire format; time is passed in or
 //! comes from the server's clock.
 //!
-//! Locks are taken in the order registry shard → room → ledger or schedule, held for microseconds,
+//! Locks are taken in the order registry shard → room → ledger, schedule or sits, held for microseconds,
 //! and never across an await.
 
 pub mod event;
@@ -13,13 +13,15 @@ pub mod room;
 pub mod roster;
 pub mod schedule;
 pub mod seat;
+pub mod sits;
 pub mod terms;
 
 pub use event::{Changed, Diff, Event, Snapshot, Text};
 pub use ledger::Ledger;
 pub use participant::{CloseReason, LeaveReason, Participant, Quality, Role, State, Status};
 pub use registry::Registry;
-pub use room::{Place, Room};
+pub use room::{Place, Room, Starting};
 pub use roster::{Entrant, Timings};
 pub use seat::{Joined, Seat};
-pub use terms::{Gone, JoinError, Rules, Session, Shared, Who};
+pub use sits::{EndedSit, RoomSit, SitNews};
+pub use terms::{CaughtUp, Gone, JoinError, Rules, Session, Shared, Who};

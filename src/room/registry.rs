@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 
 use super::participant::{CloseReason, Status};
 use super::room::Room;
+use super::sits::RoomSit;
 use super::terms::{Session, Shared};
 use crate::clock::Moment;
 use crate::ids::SessionId;
@@ -69,14 +70,31 @@ impl Registry {
         if let Some((_, room)) = &room {
             room.close(reason);
         }
+        self.shared.sits.forget(id);
         room.is_some()
     }
 
-    /// Ticks a room whose deadline has come; an empty one leaves memory.
+    /// A sit runs that began before this server was started.
+    pub fn resume_sit(&self, id: SessionId, sit: RoomSit) {
+        self.shared.sits.run(id, sit);
+        self.shared.schedule.add(sit.ends, id);
+    }
+
+    /// Ticks a room whose deadline has come; an empty one leaves memory. The sit of one that is not in
+    /// memory is over with nobody there.
     pub fn tick(&self, id: SessionId, now: Moment) {
-        if let Some(room) = self.find(id)
-            && room.tick(now)
-        {
+        let room = match self.find(id) {
+            Some(room) => room,
+            // Held, or somebody could come in meanwhile and never hear that the sit is over.
+            None => match self.rooms.entry(id) {
+                Entry::Occupied(room) => Arc::clone(room.get()),
+                Entry::Vacant(_) => {
+                    self.shared.sits.end_due(id, now, Vec::new);
+                    return;
+                }
+            },
+        };
+        if room.tick(now) {
             self.rooms.remove_if(&id, |_, current| Arc::ptr_eq(current, &room) && current.retire());
         }
     }

@@ -6,6 +6,7 @@
 
 mod notice;
 mod place;
+mod sitting;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use tokio::sync::broadcast;
 
 use self::notice::Notice;
 pub use self::place::Place;
+pub use self::sitting::Starting;
 use self::step::Pending;
 use super::event::{Event, Snapshot};
 use super::ledger::{Ledger, Mark};
@@ -25,10 +27,10 @@ use super::participant::{CloseReason, LeaveReason, Participant, Quality, State};
 use super::registry::Census;
 use super::roster::{Change, Entrant, Roster};
 use super::seat::{Joined, Seat};
-use super::terms::{Gone, JoinError, Session, Shared, Who};
+use super::terms::{CaughtUp, Gone, JoinError, Session, Shared, Who};
 use crate::clock::Moment;
 use crate::config::IdleCounts;
-use crate::ids::{ConnectionId, ParticipantId, SessionId};
+use crate::ids::{ConnectionId, ParticipantId, RoomSitId, SessionId};
 
 /// Events a connection may fall behind before it gets a snapshot instead. Presence is state and not a
 /// log, so a short queue loses nothing; it is paid for by every room.
@@ -72,6 +74,8 @@ struct Inner {
     /// The newest activity of those who are not here (any more).
     past_activity: Moment,
     notice: Notice,
+    /// The sit that was over last, for who was not told.
+    completed_sit: Option<RoomSitId>,
 }
 
 impl Room {
@@ -94,6 +98,7 @@ impl Room {
             snapshot: None,
             past_activity,
             notice,
+            completed_sit: None,
             session,
         };
         let id = inner.session.id;
@@ -163,6 +168,7 @@ impl Room {
                 mark
             }
         };
+        let comes_back = inner.roster.get(id).is_some_and(|known| known.connections == 0);
         shared.ledger.active(&mark, now);
         let connection = ConnectionId::new();
         let change = inner.roster.join(entrant, connection, || Arc::clone(&mark));
@@ -175,6 +181,7 @@ impl Room {
         Ok(Joined {
             snapshot: self.snapshot_of(&mut inner),
             events: self.events.subscribe(),
+            sit: if comes_back { self.sit_news(&inner) } else { self.running_sit() },
             seat: Seat::of_participant(Arc::clone(self), connection, mark),
         })
     }
@@ -191,6 +198,7 @@ impl Room {
         Ok(Joined {
             snapshot: self.snapshot_of(&mut inner),
             events: self.events.subscribe(),
+            sit: self.running_sit(),
             seat: Seat::of_observer(Arc::clone(self), ConnectionId::new()),
         })
     }
@@ -213,12 +221,11 @@ impl Room {
         self.snapshot_of(&mut self.lock())
     }
 
-    /// The presence as it is now, for a connection that fell behind or asks; and the moment at which
-    /// the session expires, where that was announced.
+    /// All that a connection has to know that fell behind or asks.
     ///
     /// # Errors
     /// [`Gone`] where the seat is void: what it fell behind included its end.
-    pub(super) fn catch_up(&self, holder: Option<ParticipantId>) -> Result<(Arc<Snapshot>, Option<Moment>), Gone> {
+    pub(super) fn catch_up(&self, holder: Option<ParticipantId>) -> Result<CaughtUp, Gone> {
         let mut inner = self.lock();
         match inner.life {
             Life::Closed(reason) => return Err(Gone::Closed(reason)),
@@ -232,7 +239,7 @@ impl Room {
             Notice::Given(expires_at) => Some(expires_at),
             Notice::Unused | Notice::Due(_) => None,
         };
-        Ok((self.snapshot_of(&mut inner), expires_at))
+        Ok(CaughtUp { snapshot: self.snapshot_of(&mut inner), expires_at, sit: self.sit_news(&inner) })
     }
 
     /// One person as the others see it.
@@ -320,6 +327,7 @@ impl Room {
         for change in inner.roster.expire(now) {
             self.note(&mut inner, change, now);
         }
+        self.end_sit(&mut inner, now);
         self.give_notice(&mut inner, now);
         if inner.publish_at.is_some_and(|at| at <= now) {
             self.publish(&mut inner);

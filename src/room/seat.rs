@@ -8,7 +8,8 @@ use super::event::{Event, Snapshot};
 use super::ledger::Mark;
 use super::participant::{Participant, Quality, State};
 use super::room::Room;
-use super::terms::Gone;
+use super::sits::SitNews;
+use super::terms::{CaughtUp, Gone};
 use crate::clock::Moment;
 use crate::ids::{ConnectionId, ParticipantId};
 
@@ -19,6 +20,8 @@ pub struct Joined {
     pub seat: Seat,
     /// Who is here, the newcomer included.
     pub snapshot: Arc<Snapshot>,
+    /// The room's sit, where one runs; for whoever was lost while it ended, that it is over.
+    pub sit: Option<SitNews>,
     /// What happens from then on.
     pub events: broadcast::Receiver<Event>,
 }
@@ -94,12 +97,11 @@ impl Seat {
         }
     }
 
-    /// The presence as it is now, for a connection that fell behind or asks; and the moment at which
-    /// the session expires, where that was announced.
+    /// All that a connection has to know that fell behind or asks.
     ///
     /// # Errors
     /// [`Gone`] where this seat is void.
-    pub fn catch_up(&self) -> Result<(Arc<Snapshot>, Option<Moment>), Gone> {
+    pub fn catch_up(&self) -> Result<CaughtUp, Gone> {
         self.room.catch_up(self.participant())
     }
 

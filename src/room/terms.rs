@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::event::Snapshot;
 use super::ledger::Ledger;
 use super::participant::CloseReason;
 use super::roster::Timings;
 use super::schedule::Schedule;
-use crate::clock::Clock;
+use super::sits::{SitNews, Sits};
+use crate::clock::{Clock, Moment};
 use crate::config::IdleCounts;
 use crate::ids::{ParticipantId, SessionId, UserId};
 use crate::metrics::Metrics;
@@ -38,6 +40,8 @@ pub struct Shared {
     pub ledger: Arc<Ledger>,
     /// Where they note when they want to be ticked.
     pub schedule: Schedule,
+    /// Their sits.
+    pub sits: Sits,
     /// Where they count.
     pub metrics: Arc<Metrics>,
 }
@@ -83,6 +87,17 @@ pub enum JoinError {
     Full,
     /// The server stops.
     Draining,
+}
+
+/// What a connection is told that fell behind.
+#[derive(Clone, Debug)]
+pub struct CaughtUp {
+    /// Who is here.
+    pub snapshot: Arc<Snapshot>,
+    /// When the session expires, where that was announced.
+    pub expires_at: Option<Moment>,
+    /// The room's sit: the one that runs, else the one that was over last.
+    pub sit: Option<SitNews>,
 }
 
 /// Why a seat is void.

@@ -26,12 +26,13 @@ use crate::clock::Clock;
 use crate::config::{DatabaseSettings, IdentitySettings, Settings};
 use crate::metrics::Metrics;
 use crate::protocol::v1::Frames;
-use crate::room::{Ledger, Registry, Rules, Shared, Timings, schedule::Schedule};
+use crate::room::{Ledger, Registry, Rules, Shared, Timings, schedule::Schedule, sits::Sits};
 use crate::socket::limits::Limits;
 use crate::socket::origin::Origins;
 use crate::socket::{self, Sockets};
 use crate::store::Store;
 use crate::task::flush::Flusher;
+use crate::task::sits::SitKeeper;
 use crate::task::sweep::Sweeper;
 use crate::task::{self, tick};
 use crate::user_session::{self, UserSessions};
@@ -55,6 +56,7 @@ pub struct Server {
     registry: Arc<Registry>,
     store: Store,
     flusher: Arc<Flusher>,
+    sits: Arc<SitKeeper>,
     database: Database,
     drain_timeout: Duration,
     connections: TaskTracker,
@@ -83,11 +85,14 @@ impl Server {
             clock,
             ledger,
             schedule: Schedule::default(),
+            sits: Sits::default(),
             metrics: Arc::clone(&metrics),
         };
         let registry = Arc::new(Registry::new(Arc::new(shared)));
         let user_sessions = Arc::new(UserSessions::new(clock, user_session_rules(settings)));
         settle(&registry, &store, settings).await?;
+        let sits = Arc::new(SitKeeper::new(Arc::clone(&registry), store.clone()));
+        sits.resume().await?;
 
         let presence = &settings.presence;
         let flusher = Arc::new(Flusher::new(
@@ -116,6 +121,7 @@ impl Server {
             store: store.clone(),
             ledger: Arc::clone(&registry.shared().ledger),
             user_sessions: Arc::clone(&user_sessions),
+            sits: Arc::clone(&sits),
             tracker: connections.clone(),
         });
         let api = Arc::new(Api {
@@ -135,7 +141,7 @@ impl Server {
         });
 
         let (tasks, stop_tasks) = (TaskTracker::new(), CancellationToken::new());
-        keep_tasks_running(&tasks, &stop_tasks, &registry, &flusher, &sweeper, &api);
+        keep_tasks_running(&tasks, &stop_tasks, &registry, &flusher, &sweeper, &sits, &api);
         let app = routes(Arc::clone(&api), sockets, metrics);
         let stop_accepting = CancellationToken::new();
         let accepting = tokio::spawn(listener::accept(listener, app, stop_accepting.clone()));
@@ -144,6 +150,7 @@ impl Server {
             registry,
             store,
             flusher,
+            sits,
             database,
             drain_timeout: settings.limits.drain_timeout,
             connections,
@@ -193,6 +200,9 @@ impl Server {
                 tracing::error!(%error, lost = self.registry.shared().ledger.backlog(), "the last flush failed")
             }
         }
+        if let Err(error) = self.sits.record_all().await {
+            tracing::warn!(%error, "a sit that is over is left to the next start");
+        }
         // A connection whose statement hangs in a paused database is never given back.
         if timeout(CLOSE_PATIENCE, self.store.close()).await.is_err() {
             tracing::warn!("connections to the database did not end and are cut");
@@ -208,6 +218,7 @@ fn keep_tasks_running(
     registry: &Arc<Registry>,
     flusher: &Arc<Flusher>,
     sweeper: &Arc<Sweeper>,
+    sits: &Arc<SitKeeper>,
     api: &Arc<Api>,
 ) {
     let registry = Arc::clone(registry);
@@ -221,6 +232,11 @@ fn keep_tasks_running(
     task::keep_running(tasks, stop, "sweep", move || {
         let sweeper = Arc::clone(&sweeper);
         async move { sweeper.run().await }
+    });
+    let sits = Arc::clone(sits);
+    task::keep_running(tasks, stop, "sits", move || {
+        let sits = Arc::clone(&sits);
+        async move { sits.run().await }
     });
     let api = Arc::clone(api);
     task::keep_running(tasks, stop, "forget addresses", move || {

@@ -21,7 +21,7 @@ use crate::auth::admission::Admission;
 use crate::clock::Moment;
 use crate::protocol::v1::{self, ClientFrame, Session, Welcome};
 use crate::protocol::{Code, Refusal};
-use crate::room::{Event, Gone, Joined, Quality, Seat, Snapshot, Text};
+use crate::room::{CaughtUp, Event, Gone, Joined, Quality, Role, Seat, SitNews, Snapshot, Text};
 use crate::store::reading_sessions::ReadingSession;
 use crate::user_session::{Device, Tie, Wire};
 
@@ -78,7 +78,7 @@ pub async fn welcome(
     device: Option<Device>,
     held: Held,
 ) {
-    let Joined { seat, snapshot, events } = joined;
+    let Joined { seat, snapshot, events, sit } = joined;
     let now = sockets.clock.now();
     let shown = seat.shown();
     let text = {
@@ -91,6 +91,9 @@ pub async fn welcome(
         sockets.frames.welcome(&welcome, &snapshot, shown.as_deref())
     };
     let (mut socket, mut sent) = line.open_with(Message::Text(text), sockets.timings.write_timeout).await;
+    if let (Ok(()), Some(sit)) = (&sent, sit) {
+        sent = write(&mut socket, sockets.timings.write_timeout, [Message::Text(v1::sit(sit))]).await;
+    }
     let mut tie = None;
     if let (Ok(()), Some(device), Some(user)) = (&sent, device, shown.and_then(|person| person.user_id)) {
         match device::tie(&sockets, user, device, Wire::Socket).await {
@@ -242,6 +245,10 @@ impl Connection {
                 self.send([Message::Text(self.sockets.frames.beat(reference))]).await
             }
             Ok(ClientFrame::Update { reference, state }) => self.update(reference, state, now).await,
+            // Seldom, and needs more room than all else that a connection does.
+            Ok(ClientFrame::Sit { reference, length_seconds }) => {
+                Box::pin(self.start_sit(reference, length_seconds)).await
+            }
             Ok(ClientFrame::Sync) => self.send_state().await,
             Ok(ClientFrame::Leave) => Err(End::Left),
             Ok(ClientFrame::Unknown) => Ok(()),
@@ -270,6 +277,20 @@ impl Connection {
         self.seat.set_quality(quality);
         if let Some(tie) = &self.tie {
             tie.set_quality(quality);
+        }
+    }
+
+    async fn start_sit(&mut self, reference: Option<u64>, length_seconds: i32) -> Result<(), End> {
+        let started = match self.seat.shown() {
+            Some(person) if person.role == Role::Host => {
+                self.sockets.sits.start(self.seat.room(), person.id, length_seconds).await
+            }
+            _ => Err(Refusal::new(Code::Forbidden, "Only a host of the session may start a sit.")),
+        };
+        match started {
+            // The host hears of it like everybody else.
+            Ok(()) => Ok(()),
+            Err(refusal) => self.send([Message::Text(v1::error(&refusal, reference))]).await,
         }
     }
 
@@ -333,11 +354,12 @@ impl Connection {
                 Some(changed.text.get(|| self.sockets.frames.changed(&changed)))
             }
             Event::Refresh => {
-                let (snapshot, _) = self.seat.catch_up()?;
+                let CaughtUp { snapshot, .. } = self.seat.catch_up()?;
                 self.told = snapshot.seq;
                 Some(self.state(&snapshot))
             }
             Event::Expiring(at) => Some(self.sockets.frames.expiring(at)),
+            Event::Sit(news) => Some(v1::sit(news)),
             Event::Removed(id) if self.seat.participant() == Some(id) => return Err(Gone::Removed.into()),
             Event::Removed(_) => None,
             Event::Closed(reason) => return Err(Gone::Closed(reason).into()),
@@ -347,17 +369,18 @@ impl Connection {
 
     /// What a connection is sent instead of all that it missed.
     fn catch_up(&mut self) -> Result<impl Iterator<Item = Text> + use<>, End> {
-        let (snapshot, expires_at) = self.seat.catch_up()?;
+        let CaughtUp { snapshot, expires_at, sit } = self.seat.catch_up()?;
         self.told = snapshot.seq;
         let expiring = expires_at.map(|at| self.sockets.frames.expiring(at));
-        Ok([self.state(&snapshot)].into_iter().chain(expiring))
+        Ok([self.state(&snapshot)].into_iter().chain(expiring).chain(sit.map(v1::sit)))
     }
 
     async fn send_state(&mut self) -> Result<(), End> {
-        let (snapshot, _) = self.seat.catch_up()?;
+        let CaughtUp { snapshot, sit, .. } = self.seat.catch_up()?;
         self.told = snapshot.seq;
-        let state = self.state(&snapshot);
-        self.send([Message::Text(state)]).await
+        let running = sit.filter(|news| matches!(news, SitNews::Runs(_))).map(v1::sit);
+        let frames = [self.state(&snapshot)].into_iter().chain(running);
+        self.send(frames.map(Message::Text)).await
     }
 
     fn state(&self, snapshot: &Snapshot) -> Text {

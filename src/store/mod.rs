@@ -9,6 +9,7 @@ pub mod participants;
 pub mod partnerships;
 pub mod presence;
 pub mod reading_sessions;
+pub mod room_sits;
 pub mod schema;
 pub mod sits;
 pub mod user_sessions;

@@ -1,7 +1,8 @@
-//! What runs by itself: the tick of the rooms, the flush, the sweep.
+//! What runs by itself: the tick of the rooms, the flush, the sweep, the sits of rooms.
 
 pub mod flush;
 pub mod policy;
+pub mod sits;
 pub mod sweep;
 pub mod tick;
 

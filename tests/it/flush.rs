@@ -11,6 +11,7 @@ use lastseen::ids::{ParticipantId, SessionId};
 use lastseen::metrics::Metrics;
 use lastseen::room::ledger::Mark;
 use lastseen::room::schedule::Schedule;
+use lastseen::room::sits::Sits;
 use lastseen::room::{Ledger, Registry, Rules, Shared, Timings};
 use lastseen::store::{IdleRule, Store};
 use lastseen::task::flush::Flusher;
@@ -340,6 +341,7 @@ async fn a_flush_of_many_rows_writes_each_once_in_place_and_in_chunks() {
         clock,
         ledger: Arc::new(Ledger::default()),
         schedule: Schedule::default(),
+        sits: Sits::default(),
         metrics: Arc::new(Metrics::default()),
     };
     let registry = Arc::new(Registry::new(Arc::new(shared)));

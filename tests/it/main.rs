@@ -19,6 +19,7 @@ mod operations;
 mod presence;
 mod reading_sessions;
 mod refusals;
+mod room_sits;
 mod rounds;
 mod row_security;
 mod sits;

@@ -16,6 +16,7 @@ use crate::room::participant::{Role, Status};
 use crate::room::registry::Registry;
 use crate::room::roster::Timings;
 use crate::room::schedule::Schedule;
+use crate::room::sits::{EndedSit, RoomSit, SitNews, Sits};
 use crate::room::terms::Rules;
 
 const GRACE: Duration = Duration::from_secs(15);
@@ -57,6 +58,7 @@ impl World {
             clock: Clock::new(),
             ledger: Arc::default(),
             schedule: Schedule::default(),
+            sits: Sits::default(),
             metrics: Arc::default(),
         };
         Self { registry: Registry::new(Arc::new(shared)), session: session() }
@@ -221,7 +223,7 @@ struct Client {
 
 impl Client {
     fn new(joined: Joined) -> Self {
-        let Joined { seat, snapshot, events } = joined;
+        let Joined { seat, snapshot, events, .. } = joined;
         Self { seat, events, view: View::from(&*snapshot), ended: None }
     }
 
@@ -258,13 +260,13 @@ impl Client {
             Event::Removed(id) if self.seat.participant() == Some(*id) => self.ended = Some(Gone::Removed),
             Event::Closed(reason) => self.ended = Some(Gone::Closed(*reason)),
             Event::Draining => self.ended = Some(Gone::Draining),
-            Event::Removed(_) | Event::Expiring(_) => {}
+            Event::Removed(_) | Event::Expiring(_) | Event::Sit(_) => {}
         }
     }
 
     fn catch_up(&mut self) {
         match self.seat.catch_up() {
-            Ok((snapshot, _)) => self.view = View::from(&*snapshot),
+            Ok(caught_up) => self.view = View::from(&*caught_up.snapshot),
             Err(gone) => self.ended = Some(gone),
         }
     }
@@ -1076,7 +1078,7 @@ async fn the_notice_is_given_once_and_says_when_the_session_expires() {
     world.pass(A_MILLISECOND).await;
     assert_eq!(ada.hear_notice(), Some(expires_at));
     assert_eq!(observer.hear_notice(), Some(expires_at));
-    assert_eq!(ada.seat.catch_up().expect("is here").1, Some(expires_at));
+    assert_eq!(ada.seat.catch_up().expect("is here").expires_at, Some(expires_at));
     world.pass(NOTICE).await;
     assert_eq!(ada.hear_notice(), None);
 }
@@ -1117,7 +1119,7 @@ async fn any_activity_withdraws_the_notice_and_it_can_be_given_again() {
 
     bob.seat.active(world.now());
     let expires_at = world.now() + IDLE_TIMEOUT;
-    assert_eq!(ada.seat.catch_up().expect("is here").1, None);
+    assert_eq!(ada.seat.catch_up().expect("is here").expires_at, None);
     world.step().await;
     assert_eq!(ada.hear_diff(), updates(bob.id()), "everybody sees whose activity it was");
 
@@ -1137,7 +1139,7 @@ async fn the_activity_of_somebody_who_was_never_idle_withdraws_the_notice_too() 
     world.pass(UNTIL_NOTICE).await;
     assert!(ada.hear_notice().is_some());
     ada.seat.active(world.now());
-    assert_eq!(ada.seat.catch_up().expect("is here").1, None);
+    assert_eq!(ada.seat.catch_up().expect("is here").expires_at, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -1147,7 +1149,7 @@ async fn a_join_withdraws_the_notice() {
     world.pass(UNTIL_NOTICE).await;
     assert!(ada.hear_notice().is_some());
     let _bob = world.join(&entrant("Bob"));
-    assert_eq!(ada.seat.catch_up().expect("is here").1, None);
+    assert_eq!(ada.seat.catch_up().expect("is here").expires_at, None);
     world.pass(UNTIL_NOTICE - A_MILLISECOND).await;
     assert_eq!(ada.hear_notice(), None);
 }
@@ -1491,4 +1493,131 @@ proptest! {
             run.check().await;
         });
     }
+}
+
+// The sit
+
+const SIT: Duration = Duration::from_mins(10);
+
+impl World {
+    fn start_sit(&self) -> RoomSit {
+        let now = Utc::now();
+        let sit = RoomSit { id: RoomSitId::new(), started_at: now, ends_at: now + SIT, ends: self.now() + SIT };
+        self.room().start_sit().expect("there is none").run(sit);
+        sit
+    }
+
+    /// What the store would be told of.
+    fn ended(&self) -> Vec<EndedSit> {
+        self.shared().sits.ended().iter().map(|ended| EndedSit::clone(ended)).collect()
+    }
+}
+
+impl Client {
+    fn hear_sits(&mut self) -> Vec<SitNews> {
+        let sits = |event| if let Event::Sit(news) = event { Some(news) } else { None };
+        self.hear().into_iter().filter_map(sits).collect()
+    }
+}
+
+fn with_account(name: &str) -> (UserId, Entrant) {
+    let user = UserId(uuid::Uuid::now_v7());
+    (user, Entrant { user_id: Some(user), ..entrant(name) })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sit_is_told_to_all_and_is_over_on_time_for_the_users_who_are_there_then() {
+    let world = World::new();
+    let [(ada_user, ada), (bob_user, bob), (_, cyd)] = ["Ada", "Bob", "Cyd"].map(with_account);
+    let (mut ada, mut guest, mut observer) = (world.join(&ada), world.join(&entrant("Gus")), world.observe());
+    let cyd = world.join(&cyd);
+    let sit = world.start_sit();
+    for client in [&mut ada, &mut guest, &mut observer] {
+        assert_eq!(client.hear_sits(), [SitNews::Runs(sit)]);
+    }
+    world.pass(SIT / 2).await;
+    let joined = world.room().join(bob.clone(), None).expect("a place");
+    assert_eq!(joined.sit, Some(SitNews::Runs(sit)));
+    let mut bob = Client::new(joined);
+    cyd.seat.leave();
+    // Lost, but within the grace.
+    world.pass(SIT / 2 - GRACE / 2).await;
+    let bob_entrant = world.room().recall(Who::Participant(bob.id())).expect("is here").1;
+    assert_eq!(bob.hear_sits(), []);
+    drop(bob);
+    world.pass(GRACE / 2 - A_MILLISECOND).await;
+    assert_eq!((ada.hear_sits(), world.ended()), (vec![], vec![]));
+
+    world.pass(A_MILLISECOND).await;
+    for client in [&mut ada, &mut guest, &mut observer] {
+        assert_eq!(client.hear_sits(), [SitNews::Completed(sit.id)]);
+    }
+    let ended = world.ended();
+    assert_eq!((ended.len(), ended[0].id), (1, sit.id));
+    let users: BTreeSet<_> = ended[0].present.iter().map(|(user, _)| *user).collect();
+    assert_eq!(users, BTreeSet::from([ada_user, bob_user]));
+    // Who was lost hears of it when it is back, a newcomer does not, and who fell behind does.
+    let joined = world.room().join(bob_entrant.clone(), None).expect("a place");
+    assert_eq!(joined.sit, Some(SitNews::Completed(sit.id)));
+    assert_eq!(world.room().join(bob_entrant, None).expect("a place").sit, None, "another tab");
+    assert_eq!(world.room().join(entrant("Dan"), None).expect("a place").sit, None);
+    assert_eq!(ada.seat.catch_up().expect("is here").sit, Some(SitNews::Completed(sit.id)));
+    world.shared().sits.written(sit.id);
+    assert_eq!(world.ended(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_one_sit_at_a_time_and_one_that_does_not_start_is_in_nobodys_way() {
+    let world = World::new();
+    let _ada = world.join(&entrant("Ada"));
+    let starting = world.room().start_sit().expect("there is none");
+    assert!(world.room().start_sit().is_none(), "one is about to start");
+    assert_eq!(world.room().observe().expect("open").sit, None);
+    drop(starting);
+    world.start_sit();
+    assert!(world.room().start_sit().is_none(), "one runs");
+    world.pass(SIT).await;
+    assert!(world.room().start_sit().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sit_goes_on_while_nobody_is_there() {
+    let world = World::new();
+    let ada = world.join(&entrant("Ada"));
+    let sit = world.start_sit();
+    ada.seat.leave();
+    world.pass(SIT / 2).await;
+    assert!(!world.is_in_memory());
+    let (user, bob) = with_account("Bob");
+    let joined = world.room().join(bob, None).expect("a place");
+    assert_eq!(joined.sit, Some(SitNews::Runs(sit)));
+    let mut bob = Client::new(joined);
+    world.pass(SIT / 2).await;
+    assert_eq!(bob.hear_sits(), [SitNews::Completed(sit.id)]);
+    assert_eq!(world.ended(), [EndedSit { id: sit.id, present: vec![(user, DateTime::UNIX_EPOCH)] }]);
+
+    let sit = world.start_sit();
+    bob.seat.leave();
+    world.pass(SIT).await;
+    assert!(!world.is_in_memory());
+    assert_eq!(world.ended()[1], EndedSit { id: sit.id, present: vec![] });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_takes_the_sit_along() {
+    let world = World::new();
+    let mut ada = world.join(&entrant("Ada"));
+    let sit = world.start_sit();
+    world.registry.close(world.session.id, CloseReason::Host);
+    world.pass(SIT).await;
+    assert_eq!((ada.hear_sits(), world.ended()), (vec![SitNews::Runs(sit)], vec![]));
+
+    // Also one that the store is just starting.
+    let world = World::new();
+    let mut ada = world.join(&entrant("Ada"));
+    let starting = world.room().start_sit().expect("there is none");
+    world.registry.close(world.session.id, CloseReason::Host);
+    starting.run(sit);
+    world.pass(SIT).await;
+    assert_eq!((ada.hear_sits(), world.ended()), (vec![], vec![]));
 }

@@ -1,0 +1,109 @@
+//! Sits of rooms, on their way to the store and back: what begins is stored before anybody is told, and
+//! what is over is recorded, however long the database is away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{sleep, timeout};
+
+use crate::clock::Clock;
+use crate::ids::ParticipantId;
+use crate::protocol::{Code, Refusal};
+use crate::room::{Registry, Room, RoomSit};
+use crate::store::room_sits::OpenRoomSit;
+use crate::store::{PATIENCE, Store, StoreError};
+
+/// How long the first repetition of what could not be recorded waits, and the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// Starts and records sits of rooms.
+#[derive(Debug)]
+pub struct SitKeeper {
+    registry: Arc<Registry>,
+    store: Store,
+    /// One at a time, so that whoever waited knows that all is recorded that was over by then.
+    turn: Mutex<()>,
+}
+
+impl SitKeeper {
+    /// A keeper of the sits of the rooms in `registry`.
+    pub fn new(registry: Arc<Registry>, store: Store) -> Self {
+        Self { registry, store, turn: Mutex::default() }
+    }
+
+    /// Takes up the sits that the server that ran here before left running. Those whose time has come
+    /// meanwhile are over for whoever it left in the room.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn resume(&self) -> Result<(), StoreError> {
+        let clock = self.registry.shared().clock;
+        for open in self.store.open_room_sits().await? {
+            self.registry.resume_sit(open.session_id, running(&open, &clock));
+        }
+        Ok(())
+    }
+
+    /// Starts a sit of a room.
+    ///
+    /// # Errors
+    /// `conflict` where there is one, `unavailable` where the store cannot be asked.
+    pub async fn start(&self, room: &Arc<Room>, starter: ParticipantId, length_seconds: i32) -> Result<(), Refusal> {
+        let starting = room
+            .start_sit()
+            .ok_or_else(|| Refusal::new(Code::Conflict, "A sit runs in this session: wait for its end."))?;
+        // The store knows of one open sit a room: the last one is recorded first.
+        timeout(PATIENCE, self.record_all()).await.map_err(|_| Code::Unavailable)??;
+        let started = self.store.start_room_sit(room.id(), starter, length_seconds).await?;
+        let started = started.ok_or_else(|| {
+            Refusal::new(Code::Conflict, "A sit of this session runs on another server, or the session is closed.")
+        })?;
+        starting.run(running(&started, &self.registry.shared().clock));
+        Ok(())
+    }
+
+    /// Records what is over, for ever.
+    pub async fn run(&self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.record_all().await {
+                Ok(()) => {
+                    pause = FIRST_PAUSE;
+                    self.registry.shared().sits.more().await;
+                }
+                Err(error) => {
+                    let waiting = self.registry.shared().sits.ended().len();
+                    tracing::warn!(%error, waiting, "a sit could not be recorded, nothing is lost");
+                    sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Records all that is over by now.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was not recorded is kept.
+    pub async fn record_all(&self) -> Result<(), StoreError> {
+        let sits = &self.registry.shared().sits;
+        let _turn = self.turn.lock().await;
+        for ended in sits.ended() {
+            match self.store.finish_room_sit(&ended).await {
+                Ok(()) => {}
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                // It would be refused each time, and hold up all that follow.
+                Err(error) => tracing::error!(%error, sit = %ended.id, "a sit is lost: it cannot be recorded"),
+            }
+            sits.written(ended.id);
+        }
+        Ok(())
+    }
+}
+
+fn running(open: &OpenRoomSit, clock: &Clock) -> RoomSit {
+    let left = Duration::try_from_secs_f64(open.seconds_left).unwrap_or_default();
+    RoomSit { id: open.id, started_at: open.started_at, ends_at: open.ends_at, ends: clock.now() + left }
+}
