@@ -193,10 +193,10 @@ pub struct LimitSettings {
     #[arg(long, env = "LASTSEEN_MAX_PARTICIPANTS", default_value_t = 100, value_name = "N",
           value_parser = clap::value_parser!(i32).range(1..=100_000))]
     pub max_participants: i32,
-    /// WebSockets on this server
+    /// WebSockets and streams of events on this server
     #[arg(long, env = "LASTSEEN_MAX_CONNECTIONS", default_value_t = 100_000, value_name = "N")]
     pub max_connections: usize,
-    /// WebSockets from one address
+    /// WebSockets and streams of events from one address
     #[arg(long, env = "LASTSEEN_MAX_CONNECTIONS_PER_IP", default_value_t = 1000, value_name = "N")]
     pub max_connections_per_ip: usize,
     /// Sessions that one address may open in a minute (the service is not limited)

@@ -22,6 +22,7 @@ pub struct Metrics {
     registry: Registry,
     pub connections: Gauge,
     pub observers: Gauge,
+    pub sse_connections: Gauge,
     pub rooms: Gauge,
     pub user_sessions: Gauge,
     pub joins: Counter,
@@ -63,6 +64,7 @@ impl Default for Metrics {
             registry: Registry::with_prefix("lastseen"),
             connections: Gauge::default(),
             observers: Gauge::default(),
+            sse_connections: Gauge::default(),
             rooms: Gauge::default(),
             user_sessions: Gauge::default(),
             joins: Counter::default(),
@@ -96,6 +98,7 @@ impl Metrics {
         let r = &mut self.registry;
         r.register("connections", "WebSockets that are open", self.connections.clone());
         r.register("observers", "WebSockets of the service that only watch", self.observers.clone());
+        r.register("sse_connections", "Streams of events that are open", self.sse_connections.clone());
         r.register("rooms", "Rooms in memory", self.rooms.clone());
         r.register("user_sessions", "User sessions with connections to this server", self.user_sessions.clone());
         r.register("participants", "People in rooms, by status", self.participants.clone());

@@ -159,7 +159,7 @@ pub async fn active(
 #[schema(example = json!({
     "active": 3, "expired_but_marked_active": 1, "checked_out": 8, "total": 12, "avg_duration_minutes": 34.5
 }))]
-pub struct Stats {
+pub struct CheckInStats {
     #[schema(minimum = 0)]
     active: i64,
     /// Expired, and nobody checked out.
@@ -176,12 +176,12 @@ pub struct Stats {
 /// How many there are of which kind; for the service.
 #[utoipa::path(
     get, path = "/v1/check-ins/stats", tag = "check-ins",
-    responses((status = OK, body = Stats)),
+    responses((status = OK, body = CheckInStats)),
 )]
-pub async fn stats(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Stats>, Refusal> {
+pub async fn stats(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<CheckInStats>, Refusal> {
     caller.service()?;
     let stats = api.store.check_in_stats().await?;
-    Ok(Json(Stats {
+    Ok(Json(CheckInStats {
         active: stats.active,
         expired_but_marked_active: stats.expired_but_marked_active,
         checked_out: stats.checked_out,

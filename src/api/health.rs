@@ -37,8 +37,10 @@ pub async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Health>, Refusal>
 pub async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
     let (metrics, census) = (&api.metrics, api.registry.census());
     let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    metrics.connections.set(gauge(api.sockets.limits.open() as u64));
+    // A stream holds a permit like a WebSocket.
+    metrics.connections.set(gauge((api.sockets.limits.open() as u64).saturating_sub(census.watchers)));
     metrics.observers.set(gauge(census.observers));
+    metrics.sse_connections.set(gauge(census.watchers));
     metrics.rooms.set(gauge(census.rooms));
     for status in Status::ALL {
         metrics.participants(status.as_str()).set(gauge(census.participants[*status as usize]));

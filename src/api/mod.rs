@@ -3,6 +3,7 @@
 mod access;
 mod admin;
 mod check_ins;
+mod events;
 mod extract;
 mod health;
 mod invites;
@@ -94,6 +95,7 @@ pub fn routes(api: Arc<Api>) -> Router {
         .routes(routes!(user_sessions::heartbeat))
         .routes(routes!(user_sessions::patch))
         .routes(routes!(user_sessions::end))
+        .routes(routes!(events::follow))
         .routes(routes!(check_ins::check_in))
         .routes(routes!(check_ins::check_out))
         .routes(routes!(check_ins::active))
@@ -161,7 +163,12 @@ fn cors(api: &Api) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::ACCEPT,
+            HeaderName::from_static("last-event-id"),
+        ])
         .expose_headers([header::RETRY_AFTER, HeaderName::from_static("location")])
         .max_age(Duration::from_hours(1))
 }

@@ -47,8 +47,8 @@ impl From<partnerships::Partnership> for Partnership {
 }))]
 pub struct MakePartnership {
     /// Each once.
-    #[schema(min_items = 2, max_items = 50)]
-    user_ids: BTreeSet<UserId>,
+    #[schema(value_type = BTreeSet<UserId>, min_items = 2, max_items = 50)]
+    user_ids: Vec<UserId>,
 }
 
 /// Makes a partnership; for the service.
@@ -63,10 +63,11 @@ pub async fn make(
     Body(body): Body<MakePartnership>,
 ) -> Result<(StatusCode, Json<Partnership>), Refusal> {
     caller.service()?;
-    if !(2..=MOST_MEMBERS).contains(&body.user_ids.len()) {
+    let users: BTreeSet<_> = body.user_ids.iter().copied().collect();
+    if users.len() != body.user_ids.len() || !(2..=MOST_MEMBERS).contains(&users.len()) {
         return Err(Refusal::invalid("user_ids", format!("must be from 2 to {MOST_MEMBERS} different users")));
     }
-    let made = api.store.make_partnership(&body.user_ids).await?;
+    let made = api.store.make_partnership(&users).await?;
     Ok((StatusCode::CREATED, Json(made.into())))
 }
 

@@ -109,7 +109,7 @@ pub struct CompleteSit {
 #[utoipa::path(
     post, path = "/v1/sits/{id}/complete", tag = "sits",
     params(("id" = SitId, Path)),
-    request_body = Option<CompleteSit>,
+    request_body = CompleteSit,
     responses(
         (status = OK, body = Sit),
         (status = NOT_FOUND, body = Problem, content_type = "application/problem+json", description = "`sit_not_found`"),

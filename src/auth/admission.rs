@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::invite::InviteToken;
 use super::resume::ResumeClaims;
 use super::{Caller, Keys};
-use crate::clock::Moment;
+use crate::clock::{Clock, Moment};
 use crate::ids::{InviteId, ParticipantId, SessionId, UserId};
 use crate::protocol::{Code, Refusal};
 use crate::room::{self, CloseReason, Entrant, JoinError, Joined, Place, Registry, Room, Who};
@@ -147,7 +147,7 @@ impl Doorkeeper {
                 who: Who::User(id),
                 user: Some(id),
                 name: shown.name.clone().or(name),
-                until: Some(self.moment(expires_at)),
+                until: Some(refused_at(expires_at, &self.registry.shared().clock)),
                 ..stranger
             }),
             Caller::Anonymous if invite.is_none() => {
@@ -156,13 +156,6 @@ impl Doorkeeper {
             Caller::Anonymous | Caller::Service => Ok(stranger),
             Caller::Guest(_) => Err(Refusal::new(Code::Unauthenticated, "Show a resume token as 'resume'.")),
         }
-    }
-
-    /// When a JWT that expires at this Unix time is refused.
-    fn moment(&self, unix_seconds: i64) -> Moment {
-        let left =
-            unix_seconds.saturating_sub(Utc::now().timestamp()).saturating_add(super::jwt::LEEWAY_SECONDS.into());
-        self.registry.shared().clock.now() + Duration::from_secs(u64::try_from(left).unwrap_or_default())
     }
 
     /// Somebody who is in the live room comes back without the store being asked, also while it is
@@ -246,15 +239,7 @@ impl Doorkeeper {
         if let Some(reason) = session.close_reason {
             return Err(Refusal::closed(reason));
         }
-        let session = room::Session {
-            id,
-            title: session.title,
-            host_user_id: session.host_user_id,
-            max_participants: usize::try_from(session.max_participants).unwrap_or_default(),
-            created_at: session.created_at,
-            last_seen_at: session.last_seen_at,
-            last_activity_at: session.last_activity_at,
-        };
+        let session = session.live();
         let room = self.registry.open(session.clone());
         Ok(Admission {
             room,
@@ -317,6 +302,12 @@ impl Drop for Admission {
             self.store.take_back(granted);
         }
     }
+}
+
+/// When a JWT that expires at this Unix time is refused.
+pub fn refused_at(unix_seconds: i64, clock: &Clock) -> Moment {
+    let left = unix_seconds.saturating_sub(Utc::now().timestamp()).saturating_add(super::jwt::LEEWAY_SECONDS.into());
+    clock.now() + Duration::from_secs(u64::try_from(left).unwrap_or_default())
 }
 
 fn reserve(room: &Arc<Room>, who: Who) -> Result<Option<Place>, Refusal> {

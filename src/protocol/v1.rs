@@ -105,7 +105,8 @@ pub struct Frames {
 pub struct Welcome<'a> {
     /// `None` for an observer.
     pub you: Option<ParticipantId>,
-    pub connection_id: ConnectionId,
+    /// `None` for somebody who only reads along.
+    pub connection_id: Option<ConnectionId>,
     pub resume: Option<&'a str>,
     pub session: &'a Session,
 }
@@ -129,8 +130,10 @@ impl Frames {
             r#type: &'static str,
             seq: u64,
             you: Option<ParticipantId>,
-            connection_id: ConnectionId,
-            resume: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            connection_id: Option<ConnectionId>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            resume: Option<Option<&'a str>>,
             session: &'a Session,
             occupancy: usize,
             beat_ms: u128,
@@ -143,7 +146,7 @@ impl Frames {
             seq: snapshot.seq,
             you: welcome.you,
             connection_id: welcome.connection_id,
-            resume: welcome.resume,
+            resume: welcome.connection_id.map(|_| welcome.resume),
             session: welcome.session,
             occupancy: snapshot.occupancy,
             beat_ms: self.beat_ms,

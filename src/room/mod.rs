@@ -15,6 +15,7 @@ pub mod schedule;
 pub mod seat;
 pub mod sits;
 pub mod terms;
+pub mod watch;
 
 pub use event::{Changed, Diff, Event, Snapshot, Text};
 pub use ledger::Ledger;
@@ -25,3 +26,4 @@ pub use roster::{Entrant, Timings};
 pub use seat::{Joined, Seat};
 pub use sits::{EndedSit, RoomSit, SitNews};
 pub use terms::{CaughtUp, Gone, JoinError, Rules, Session, Shared, Who};
+pub use watch::{Watch, Watching};

@@ -33,6 +33,8 @@ pub struct Census {
     pub participants: [u64; Status::ALL.len()],
     /// Connections that only watch.
     pub observers: u64,
+    /// Those who read along without a WebSocket.
+    pub watchers: u64,
 }
 
 impl Registry {

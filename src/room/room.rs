@@ -28,6 +28,7 @@ use super::registry::Census;
 use super::roster::{Change, Entrant, Roster};
 use super::seat::{Joined, Seat};
 use super::terms::{CaughtUp, Gone, JoinError, Session, Shared, Who};
+use super::watch::{Watch, Watching};
 use crate::clock::Moment;
 use crate::config::IdleCounts;
 use crate::ids::{ConnectionId, ParticipantId, RoomSitId, SessionId};
@@ -61,6 +62,8 @@ struct Inner {
     /// Places promised to people whose admission is under way.
     reserved: usize,
     observers: usize,
+    /// Those who read along without a WebSocket.
+    watchers: usize,
     /// The last step that was told.
     seq: u64,
     /// The fewest and the most people that anybody was told of, by that step or a snapshot since.
@@ -90,6 +93,7 @@ impl Room {
             roster: Roster::new(shared.rules.timings),
             reserved: 0,
             observers: 0,
+            watchers: 0,
             seq: 0,
             told: (0, 0),
             pending: IndexMap::new(),
@@ -203,6 +207,30 @@ impl Room {
         })
     }
 
+    /// Takes a place for somebody who reads along without a connection of its own.
+    ///
+    /// # Errors
+    /// [`JoinError`] where the room is not there any more.
+    pub fn watch(self: &Arc<Self>) -> Result<Watching, JoinError> {
+        let mut inner = self.lock();
+        inner.check_open()?;
+        inner.watchers += 1;
+        self.arm(&mut inner);
+        Ok(Watching {
+            snapshot: self.snapshot_of(&mut inner),
+            events: self.events.subscribe(),
+            sit: self.running_sit(),
+            watch: Watch::of(Arc::clone(self)),
+        })
+    }
+
+    pub(super) fn unwatch(&self) {
+        let now = self.shared.clock.now();
+        let mut inner = self.lock();
+        inner.watchers -= 1;
+        self.arm_if_empty(&inner, now);
+    }
+
     /// Puts somebody back whom the server that ran here before left in the room.
     pub fn restore(&self, entrant: Entrant, last_seen: Moment) {
         let mut inner = self.lock();
@@ -273,14 +301,18 @@ impl Room {
         inner.session.max_participants = max_participants;
     }
 
-    /// Removes somebody; its connections are told and end. Whether it was here.
+    /// Removes somebody; its connections, and its readers where it was not here, are told and end.
+    /// Whether it was here.
     pub fn remove(&self, id: ParticipantId) -> bool {
         let now = self.shared.clock.now();
         let mut inner = self.lock();
-        let Some(change) = inner.roster.remove(id, LeaveReason::Removed) else { return false };
-        self.note(&mut inner, change, now);
+        let change = inner.roster.remove(id, LeaveReason::Removed);
+        let was_here = change.is_some();
+        if let Some(change) = change {
+            self.note(&mut inner, change, now);
+        }
         self.send(Event::Removed(id));
-        true
+        was_here
     }
 
     /// Ends the room: everybody is told why.
@@ -403,6 +435,7 @@ impl Room {
         let inner = self.lock();
         census.rooms += 1;
         census.observers += inner.observers as u64;
+        census.watchers += inner.watchers as u64;
         for person in inner.roster.iter() {
             census.participants[person.status as usize] += 1;
         }
@@ -452,7 +485,7 @@ impl Inner {
     }
 
     fn is_empty(&self) -> bool {
-        self.roster.occupancy() == 0 && self.observers == 0 && self.reserved == 0
+        self.roster.occupancy() == 0 && self.observers == 0 && self.watchers == 0 && self.reserved == 0
     }
 
     fn find(&self, who: Who) -> Option<ParticipantId> {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::socket::upgrade::Peer;
+use crate::socket::watch::Cut;
 
 /// How long the head of a request may take, and a connection may be silent between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -62,9 +63,12 @@ pub async fn accept(listener: TcpListener, app: Router, stop: CancellationToken)
 async fn serve(stream: TcpStream, peer: SocketAddr, app: Router, stop: CancellationToken) {
     // Frames are small and somebody waits for each.
     let _ = stream.set_nodelay(true);
+    let cut = Cut::default();
+    let by_reader = cut.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(by_reader.clone());
         let app = app.clone();
         async move { Ok::<_, Infallible>(app.oneshot(request).await.unwrap_or_else(|never| match never {})) }
     });
@@ -77,9 +81,13 @@ async fn serve(stream: TcpStream, peer: SocketAddr, app: Router, stop: Cancellat
     // What fails here is the client's connection: nobody is left to be told.
     tokio::select! {
         _ = connection.as_mut() => {}
+        () = cut.0.cancelled() => {}
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+            tokio::select! {
+                _ = connection => {}
+                () = cut.0.cancelled() => {}
+            }
         }
     }
 }

@@ -84,7 +84,7 @@ pub async fn welcome(
     let text = {
         let welcome = Welcome {
             you: seat.participant(),
-            connection_id: seat.connection(),
+            connection_id: Some(seat.connection()),
             resume: welcomed.resume.as_deref(),
             session: &welcomed.session,
         };

@@ -1,4 +1,5 @@
-//! The WebSocket: the upgrade that lets somebody in, and the one loop that serves a connection.
+//! The WebSocket: the upgrade that lets somebody in, and the one loop that serves a connection. Beside
+//! it, the stream of events for those who only read along.
 
 pub mod connection;
 pub mod device;
@@ -10,6 +11,7 @@ mod pace;
 mod pulse;
 pub mod stream;
 pub mod upgrade;
+pub mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -34,7 +34,68 @@ pub struct Membership {
     pub close_reason: Option<CloseReason>,
 }
 
+/// Whether somebody still belongs to a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It does.
+    Good,
+    /// It was removed.
+    Removed,
+    /// The session is closed.
+    Closed(CloseReason),
+    /// The session is not there any more.
+    Gone,
+}
+
 impl Store {
+    /// Whether somebody (`None`: the service) still belongs to a session.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn standing(
+        &self,
+        session: SessionId,
+        participant: Option<ParticipantId>,
+    ) -> Result<Standing, StoreError> {
+        let found: Option<(Option<CloseReason>, bool)> = self
+            .ask(
+                sqlx::query_as(
+                    "SELECT s.close_reason, EXISTS (
+                        SELECT FROM session_participants p
+                        WHERE p.id = $2 AND p.session_id = s.id AND p.leave_reason = 'removed')
+                     FROM reading_sessions s WHERE s.id = $1",
+                )
+                .bind(session)
+                .bind(participant)
+                .fetch_optional(&self.requests),
+            )
+            .await?;
+        Ok(match found {
+            None => Standing::Gone,
+            Some((_, true)) => Standing::Removed,
+            Some((Some(reason), _)) => Standing::Closed(reason),
+            Some((None, false)) => Standing::Good,
+        })
+    }
+
+    /// Which participant of a session a user is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn participant_of(&self, session: SessionId, user: UserId) -> Result<Option<ParticipantId>, StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(Viewer::User(user)).await?;
+            let id = sqlx::query_scalar("SELECT id FROM session_participants WHERE session_id = $1 AND user_id = $2")
+                .bind(session)
+                .bind(user)
+                .fetch_optional(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok(id)
+        })
+        .await
+    }
+
     /// The people who are present in a session, where `viewer` may see them.
     ///
     /// # Errors

@@ -54,6 +54,21 @@ impl ReadingSession {
     }
 }
 
+impl ReadingSession {
+    /// The session as its room knows it.
+    pub fn live(&self) -> room::Session {
+        room::Session {
+            id: self.id,
+            title: self.title.clone(),
+            host_user_id: self.host_user_id,
+            max_participants: usize::try_from(self.max_participants).unwrap_or_default(),
+            created_at: self.created_at,
+            last_seen_at: self.last_seen_at,
+            last_activity_at: self.last_activity_at,
+        }
+    }
+}
+
 impl From<&room::Session> for ReadingSession {
     fn from(session: &room::Session) -> Self {
         Self {

@@ -8,6 +8,7 @@ mod check_ins;
 mod commands;
 mod connections;
 mod database_away;
+mod events;
 mod flush;
 mod identity;
 mod invites;

@@ -1,0 +1,106 @@
+//! `/v1/reading-sessions/{id}/events`: reading along without a WebSocket.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::sse::Sse;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::Api;
+use super::access::Member;
+use super::extract::{Address, Filter, Ids};
+use crate::auth::Caller;
+use crate::auth::admission::{join_refusal, refused_at};
+use crate::ids::{ParticipantId, SessionId};
+use crate::protocol::problem::Problem;
+use crate::protocol::{Refusal, name};
+use crate::room::{JoinError, Watching};
+use crate::socket::watch::{self, Cut, Reader};
+
+/// Shown by a client that comes back: what it heard last.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Asks a proxy not to gather what should be told at once.
+const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Device {
+    /// For user-session tracking: `web`, `ios-external`, `ios-internal`, `ios-widget` or `macos-internal`.
+    platform: Option<String>,
+    /// A client-made id of the user session.
+    #[param(min_length = 1, max_length = 128)]
+    client_session: Option<String>,
+}
+
+/// What happens in the session, as Server-Sent Events: the frames of the WebSocket as an observer hears
+/// them, under the name of their type, with `seq` as their id. Nobody is present by it.
+#[utoipa::path(
+    get, path = "/v1/reading-sessions/{id}/events", tag = "reading sessions",
+    params(
+        ("id" = SessionId, Path),
+        ("Last-Event-ID" = Option<String>, Header, description = "Begins with `state` instead of `welcome`"),
+        Device,
+    ),
+    responses(
+        (status = OK, content_type = "text/event-stream", body = String, description = "A stream without end"),
+        (status = FORBIDDEN, body = Problem, content_type = "application/problem+json", description = "`removed`, `forbidden`"),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json", description = "`session_not_found`"),
+        (status = GONE, body = Problem, content_type = "application/problem+json", description = "`session_closed`"),
+    ),
+)]
+pub async fn follow(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Address(address): Address,
+    Extension(cut): Extension<Cut>,
+    Ids(id): Ids<SessionId>,
+    Filter(device): Filter<Device>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    if let Some(platform) = &device.platform {
+        name::platform(platform)?;
+    }
+    if let Some(client_session) = &device.client_session {
+        name::short_text("client_session", client_session, 128)?;
+    }
+    let permit = api.sockets.limits.take(address)?;
+    let member = api.member(&caller, id).await?;
+    let watching = watch(&api, &member)?;
+    // Asked when the room is being followed: what comes later is told.
+    let participant = participant(&api, &caller, id).await?;
+    let standing = api.store.standing(id, participant).await?;
+    if let Some(refusal) = watch::standing_refusal(standing) {
+        return Err(refusal);
+    }
+    let until = match caller {
+        Caller::User { expires_at, .. } => Some(refused_at(expires_at, &api.sockets.clock)),
+        _ => None,
+    };
+    let reader = Reader { permit, cut, participant, until, store: api.store.clone() };
+    let session = (!headers.contains_key(LAST_EVENT_ID)).then(|| member.session.shown(api.store.idle()));
+    let events = watch::stream(Arc::clone(&api.sockets), reader, watching, session.as_ref());
+    Ok(([(BUFFERING, HeaderValue::from_static("no"))], Sse::new(events)).into_response())
+}
+
+/// A place in the room, which is opened where it is not in memory.
+fn watch(api: &Api, member: &Member) -> Result<Watching, Refusal> {
+    if let Some(reason) = member.session.close_reason {
+        return Err(Refusal::closed(reason));
+    }
+    let watch = || api.registry.open(member.session.live()).watch();
+    watch().or_else(|error| if error == JoinError::Retired { watch() } else { Err(error) }).map_err(join_refusal)
+}
+
+/// Whose row in the session it is that may be removed.
+async fn participant(api: &Api, caller: &Caller, session: SessionId) -> Result<Option<ParticipantId>, Refusal> {
+    match caller {
+        Caller::Guest(claims) => Ok(Some(ParticipantId(claims.participant))),
+        Caller::User { id, .. } => Ok(api.store.participant_of(session, *id).await?),
+        Caller::Service | Caller::Anonymous => Ok(None),
+    }
+}

@@ -1,0 +1,235 @@
+//! Reading along without a WebSocket: the events of a room as Server-Sent Events.
+//!
+//! A task follows the room and hands over one event at a time. What the reader has not taken waits in
+//! the room's own bounded queue, and becomes one `state` where that is too much.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::response::sse::Event as Sent;
+use futures_util::{Stream, stream};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
+use tokio::time::{sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::Sockets;
+use super::end::End;
+use super::limits::Permit;
+use crate::clock::Moment;
+use crate::ids::ParticipantId;
+use crate::protocol::v1::{self, Session, Welcome};
+use crate::protocol::{Code, Refusal};
+use crate::room::{CaughtUp, Event, Gone, SitNews, Snapshot, Text, Watch, Watching};
+use crate::store::Store;
+use crate::store::participants::Standing;
+
+/// So many comments that keep a stream alive, and the store is asked whether the reader still belongs to
+/// the session: nobody whom it hears of a removal from by another server beats here.
+const COMMENTS_A_CHECK: u32 = 4;
+
+/// Cuts the TCP connection that a request came by; put there by the accept loop.
+#[derive(Clone, Debug, Default)]
+pub struct Cut(pub CancellationToken);
+
+/// Who reads along, and what it holds.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the types say it")]
+pub struct Reader {
+    pub permit: Permit,
+    pub cut: Cut,
+    /// Its row in the session; `None` for the service.
+    pub participant: Option<ParticipantId>,
+    /// When its credential expires.
+    pub until: Option<Moment>,
+    pub store: Store,
+}
+
+/// Begins a stream: with `welcome` where a session is to be shown, else with `state`.
+pub fn stream(
+    sockets: Arc<Sockets>,
+    reader: Reader,
+    watching: Watching,
+    session: Option<&Session>,
+) -> impl Stream<Item = Result<Sent, Infallible>> + use<> {
+    let Watching { watch, snapshot, sit, events } = watching;
+    let (to_reader, from_room) = mpsc::channel(1);
+    let token = sockets.tracker.token();
+    let now = sockets.clock.now();
+    let mut first = vec![match session {
+        Some(session) => {
+            let welcome = Welcome { you: None, connection_id: None, resume: None, session };
+            sent("welcome", Some(snapshot.seq), &sockets.frames.welcome(&welcome, &snapshot, None))
+        }
+        None => state(&sockets, &snapshot),
+    }];
+    first.extend(sit.map(sit_event));
+    let following = Following {
+        told: snapshot.seq,
+        next_comment: now + sockets.timings.ping_interval,
+        comments: 0,
+        to_reader,
+        events,
+        watch,
+        reader,
+        sockets,
+    };
+    tokio::spawn(following.run(first));
+    // The token goes with what hyper reads from: a server that stops waits until the last event has left.
+    stream::unfold((from_room, token), async |(mut from_room, token)| {
+        from_room.recv().await.map(|event| (Ok(event), (from_room, token)))
+    })
+}
+
+struct Following {
+    sockets: Arc<Sockets>,
+    reader: Reader,
+    watch: Watch,
+    events: broadcast::Receiver<Event>,
+    to_reader: mpsc::Sender<Sent>,
+    /// The last step of the room that the reader knows of.
+    told: u64,
+    next_comment: Moment,
+    comments: u32,
+}
+
+impl Following {
+    async fn run(mut self, first: Vec<Sent>) {
+        let end = match self.send(first).await {
+            Ok(()) => self.follow().await,
+            Err(end) => end,
+        };
+        tracing::info!(session = %self.watch.room().id(), reason = end.word(), "reader ended");
+        match end {
+            // A stuck reader cannot be told; what is queued for it would wait for ever.
+            End::Refused(refusal) if refusal.code == Code::SlowConsumer => self.reader.cut.0.cancel(),
+            End::Refused(refusal) => {
+                let goodbye = Sent::default().event("error").data(v1::error(&refusal, None));
+                let goodbye = match refusal.retry_after {
+                    Some(after) => goodbye.retry(after),
+                    None => goodbye,
+                };
+                let _ = timeout(self.sockets.timings.write_timeout, self.to_reader.send(goodbye)).await;
+            }
+            _ => {}
+        }
+    }
+
+    async fn follow(&mut self) -> End {
+        loop {
+            let until = self.reader.until.map_or(self.next_comment, |until| until.min(self.next_comment));
+            let turn = tokio::select! {
+                event = self.events.recv() => self.tell(event).await,
+                () = self.to_reader.closed() => Err(End::Lost),
+                () = sleep_until(self.sockets.clock.instant(until)) => self.beat_of_the_clock().await,
+            };
+            if let Err(end) = turn {
+                return end;
+            }
+        }
+    }
+
+    async fn tell(&mut self, event: Result<Event, RecvError>) -> Result<(), End> {
+        let told = match event {
+            Ok(event) => self.told_of(event)?,
+            Err(RecvError::Lagged(_)) => {
+                self.sockets.metrics.lagged.inc();
+                self.catch_up()?
+            }
+            Err(RecvError::Closed) => return Err(End::Lost),
+        };
+        self.sockets.metrics.deliveries.inc_by(told.len() as u64);
+        self.send(told).await
+    }
+
+    fn told_of(&mut self, event: Event) -> Result<Vec<Sent>, End> {
+        Ok(match event {
+            // A snapshot that was sent meanwhile includes it.
+            Event::Changed(changed) if changed.seq <= self.told => vec![],
+            Event::Changed(changed) => {
+                self.told = changed.seq;
+                let text = changed.text.get(|| self.sockets.frames.changed(&changed));
+                let kind = if changed.diff.is_some() { "diff" } else { "occupancy" };
+                vec![sent(kind, Some(changed.seq), &text)]
+            }
+            Event::Refresh => {
+                let CaughtUp { snapshot, .. } = self.watch.catch_up()?;
+                self.told = snapshot.seq;
+                vec![state(&self.sockets, &snapshot)]
+            }
+            Event::Expiring(at) => vec![sent("expiring", None, &self.sockets.frames.expiring(at))],
+            Event::Sit(news) => vec![sit_event(news)],
+            Event::Removed(id) if self.reader.participant == Some(id) => return Err(Gone::Removed.into()),
+            Event::Removed(_) => vec![],
+            Event::Closed(reason) => return Err(Gone::Closed(reason).into()),
+            Event::Draining => return Err(Gone::Draining.into()),
+        })
+    }
+
+    fn catch_up(&mut self) -> Result<Vec<Sent>, End> {
+        let CaughtUp { snapshot, expires_at, sit } = self.watch.catch_up()?;
+        self.told = snapshot.seq;
+        let expiring = expires_at.map(|at| sent("expiring", None, &self.sockets.frames.expiring(at)));
+        Ok([state(&self.sockets, &snapshot)].into_iter().chain(expiring).chain(sit.map(sit_event)).collect())
+    }
+
+    /// A deadline has come: that of the credential, or the next sign that the stream is alive.
+    async fn beat_of_the_clock(&mut self) -> Result<(), End> {
+        let now = self.sockets.clock.now();
+        if self.reader.until.is_some_and(|until| until <= now) {
+            return Err(Code::TokenExpired.into());
+        }
+        self.next_comment = now + self.sockets.timings.ping_interval;
+        self.comments += 1;
+        if self.comments.is_multiple_of(COMMENTS_A_CHECK) {
+            self.check_standing().await?;
+        }
+        self.send(vec![Sent::default().comment("")]).await
+    }
+
+    /// Ends the stream of somebody who was removed, or whose session was closed, behind our back.
+    async fn check_standing(&self) -> Result<(), End> {
+        match self.reader.store.standing(self.watch.room().id(), self.reader.participant).await {
+            Ok(standing) => standing_refusal(standing).map_or(Ok(()), |refusal| Err(End::Refused(refusal))),
+            // Nobody is put out because the database is away.
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn send(&self, events: Vec<Sent>) -> Result<(), End> {
+        for event in events {
+            match timeout(self.sockets.timings.write_timeout, self.to_reader.send(event)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(End::Lost),
+                Err(_) => return Err(Code::SlowConsumer.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why somebody may not read along, where that is so.
+pub fn standing_refusal(standing: Standing) -> Option<Refusal> {
+    match standing {
+        Standing::Good => None,
+        Standing::Removed => Some(Code::Removed.into()),
+        Standing::Closed(reason) => Some(Refusal::closed(reason)),
+        Standing::Gone => Some(Code::SessionNotFound.into()),
+    }
+}
+
+fn state(sockets: &Sockets, snapshot: &Snapshot) -> Sent {
+    sent("state", Some(snapshot.seq), &sockets.frames.state(snapshot, None))
+}
+
+fn sit_event(news: SitNews) -> Sent {
+    sent("sit", None, &v1::sit(news))
+}
+
+fn sent(kind: &str, seq: Option<u64>, text: &Text) -> Sent {
+    let event = Sent::default().event(kind).data(text);
+    match seq {
+        Some(seq) => event.id(seq.to_string()),
+        None => event,
+    }
+}
