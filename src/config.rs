@@ -426,6 +426,7 @@ mod tests {
         assert_eq!(retention.user_sessions, Duration::from_hours(36));
         let retention = settings(&["--retention", "user-sessions=1d"]).sessions.retention;
         assert_eq!(retention.reading_sessions, Duration::from_hours(30 * 24));
+        assert_eq!(retention.check_ins, Duration::from_hours(7 * 24));
         assert!("7d".parse::<Retention>().is_err());
         assert!("reading-sessions=soon".parse::<Retention>().is_err());
     }

@@ -13,7 +13,6 @@ use super::extract::{Body, Filter, Ids};
 use super::page::{Listing, Page};
 use crate::auth::Caller;
 use crate::ids::{CheckInId, UserId};
-use crate::protocol::problem::Problem;
 use crate::protocol::v1::Timestamp;
 use crate::protocol::{Code, Refusal};
 use crate::store::Cursor;
@@ -84,8 +83,8 @@ pub async fn check_in(
     params(("id" = CheckInId, Path)),
     responses(
         (status = OK, body = CheckIn, description = "Checked out"),
-        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json", description = "`not_found`"),
-        (status = CONFLICT, body = Problem, content_type = "application/problem+json", description = "`already_checked_out`"),
+        (status = NOT_FOUND, description = "`not_found`"),
+        (status = CONFLICT, description = "`already_checked_out`"),
     ),
 )]
 pub async fn check_out(

@@ -16,7 +16,6 @@ use super::extract::{Address, Filter, Ids};
 use crate::auth::Caller;
 use crate::auth::admission::{join_refusal, refused_at};
 use crate::ids::{ParticipantId, SessionId};
-use crate::protocol::problem::Problem;
 use crate::protocol::{Refusal, name};
 use crate::room::{JoinError, Watching};
 use crate::socket::watch::{self, Cut, Reader};
@@ -48,9 +47,9 @@ pub struct Device {
     ),
     responses(
         (status = OK, content_type = "text/event-stream", body = String, description = "A stream without end"),
-        (status = FORBIDDEN, body = Problem, content_type = "application/problem+json", description = "`removed`, `forbidden`"),
-        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json", description = "`session_not_found`"),
-        (status = GONE, body = Problem, content_type = "application/problem+json", description = "`session_closed`"),
+        (status = FORBIDDEN, description = "`removed`, `forbidden`"),
+        (status = NOT_FOUND, description = "`session_not_found`"),
+        (status = GONE, description = "`session_closed`"),
     ),
 )]
 pub async fn follow(

@@ -15,7 +15,6 @@ use super::extract::{Body, Filter, Ids, parse};
 use super::page::{Asked, Page};
 use crate::auth::Caller;
 use crate::ids::{PartnershipId, RoomSitId, SitId, UserId};
-use crate::protocol::problem::Problem;
 use crate::protocol::v1::{LONGEST_SIT_SECONDS, Timestamp};
 use crate::protocol::{Code, Refusal};
 use crate::store::Cursor;
@@ -79,8 +78,7 @@ pub struct StartSit {
     request_body = StartSit,
     responses(
         (status = CREATED, body = Sit),
-        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json",
-         description = "`not_found`: no such partnership that the user belongs to"),
+        (status = NOT_FOUND, description = "`not_found`: no such partnership that the user belongs to"),
     ),
 )]
 pub async fn start(
@@ -112,9 +110,8 @@ pub struct CompleteSit {
     request_body = CompleteSit,
     responses(
         (status = OK, body = Sit),
-        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json", description = "`sit_not_found`"),
-        (status = CONFLICT, body = Problem, content_type = "application/problem+json",
-         description = "`already_completed`, `too_early`, or `conflict` where it was abandoned"),
+        (status = NOT_FOUND, description = "`sit_not_found`"),
+        (status = CONFLICT, description = "`already_completed`, `too_early`, or `conflict` where it was abandoned"),
     ),
 )]
 pub async fn complete(
