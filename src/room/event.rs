@@ -34,7 +34,7 @@ pub enum Event {
     /// The session will be closed at that moment unless somebody does something.
     Expiring(Moment),
     /// The room's sit began, or is over.
-    Sit(SitNews),
+    Sit(Arc<SitNews>),
     /// A participant was removed: its connections end.
     Removed(ParticipantId),
     /// The session was closed: all connections end.

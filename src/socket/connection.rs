@@ -359,7 +359,7 @@ impl Connection {
                 Some(self.state(&snapshot))
             }
             Event::Expiring(at) => Some(self.sockets.frames.expiring(at)),
-            Event::Sit(news) => Some(v1::sit(news)),
+            Event::Sit(news) => Some(v1::sit(*news)),
             Event::Removed(id) if self.seat.participant() == Some(id) => return Err(Gone::Removed.into()),
             Event::Removed(_) => None,
             Event::Closed(reason) => return Err(Gone::Closed(reason).into()),

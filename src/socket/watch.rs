@@ -158,7 +158,7 @@ impl Following {
                 vec![state(&self.sockets, &snapshot)]
             }
             Event::Expiring(at) => vec![sent("expiring", None, &self.sockets.frames.expiring(at))],
-            Event::Sit(news) => vec![sit_event(news)],
+            Event::Sit(news) => vec![sit_event(*news)],
             Event::Removed(id) if self.reader.participant == Some(id) => return Err(Gone::Removed.into()),
             Event::Removed(_) => vec![],
             Event::Closed(reason) => return Err(Gone::Closed(reason).into()),

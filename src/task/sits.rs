@@ -54,9 +54,12 @@ impl SitKeeper {
         let starting = room
             .start_sit()
             .ok_or_else(|| Refusal::new(Code::Conflict, "A sit runs in this session: wait for its end."))?;
-        // The store knows of one open sit a room: the last one is recorded first.
-        timeout(PATIENCE, self.record_all()).await.map_err(|_| Code::Unavailable)??;
-        let started = self.store.start_room_sit(room.id(), starter, length_seconds).await?;
+        let start = async {
+            // The store knows of one open sit a room: the last one is recorded first.
+            self.record_all().await?;
+            self.store.start_room_sit(room.id(), starter, length_seconds).await
+        };
+        let started = timeout(PATIENCE, start).await.map_err(|_| Code::Unavailable)??;
         let started = started.ok_or_else(|| {
             Refusal::new(Code::Conflict, "A sit of this session runs on another server, or the session is closed.")
         })?;

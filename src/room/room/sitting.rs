@@ -45,7 +45,7 @@ impl Room {
         if runs {
             self.shared.sits.run(self.id, sit);
             self.shared.schedule.add(sit.ends, self.id);
-            self.send(Event::Sit(SitNews::Runs(sit)));
+            self.send(Event::Sit(Arc::new(SitNews::Runs(sit))));
         }
         runs
     }
@@ -56,7 +56,7 @@ impl Room {
         let present = || roster.iter().filter_map(|person| Some((person.user_id?, person.joined_at))).collect();
         if let Some(id) = self.shared.sits.end_due(self.id, now, present) {
             inner.completed_sit = Some(id);
-            self.send(Event::Sit(SitNews::Completed(id)));
+            self.send(Event::Sit(Arc::new(SitNews::Completed(id))));
         }
     }
 

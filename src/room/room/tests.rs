@@ -1515,7 +1515,7 @@ impl World {
 
 impl Client {
     fn hear_sits(&mut self) -> Vec<SitNews> {
-        let sits = |event| if let Event::Sit(news) = event { Some(news) } else { None };
+        let sits = |event| if let Event::Sit(news) = event { Some(*news) } else { None };
         self.hear().into_iter().filter_map(sits).collect()
     }
 }
@@ -1620,4 +1620,38 @@ async fn a_close_takes_the_sit_along() {
     starting.run(sit);
     world.pass(SIT).await;
     assert_eq!((ada.hear_sits(), world.ended()), (vec![], vec![]));
+}
+
+// Reading along
+
+#[tokio::test(start_paused = true)]
+async fn whoever_reads_along_hears_everything_and_is_nobody() {
+    let world = World::new().holding(1);
+    let mut reading = world.room().watch().expect("open");
+    let census = world.registry.census();
+    assert_eq!((census.watchers, census.observers, census.participants), (1, 0, [0; 3]));
+    let ada = world.join(&entrant("Ada"));
+    world.step().await;
+    assert!(
+        matches!(reading.events.try_recv(), Ok(Event::Changed(changed)) if changed.seq == 1 && changed.occupancy == 1)
+    );
+    let id = ada.id();
+    ada.seat.leave();
+    world.step().await;
+    assert!(matches!(reading.events.try_recv(), Ok(Event::Changed(_))));
+    world.pass(IDLE_TIMEOUT).await;
+    assert!(world.is_in_memory(), "the reader holds it");
+
+    // A removal is told although nobody is there: somebody may be reading along.
+    assert!(!world.room().remove(id));
+    assert!(matches!(reading.events.try_recv(), Ok(Event::Removed(removed)) if removed == id));
+    assert_eq!(reading.watch.catch_up().expect("open").snapshot.occupancy, 0);
+    drop(reading);
+    world.step().await;
+    assert!(!world.is_in_memory());
+
+    let reading = world.room().watch().expect("open");
+    world.registry.close(world.session.id, CloseReason::Host);
+    assert_eq!(reading.watch.catch_up().err(), Some(Gone::Closed(CloseReason::Host)));
+    assert_eq!(world.registry.census().watchers, 0);
 }
