@@ -139,7 +139,8 @@ impl FromStr for Retention {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut retention = Self { reading_sessions: Duration::ZERO, user_sessions: Duration::ZERO, check_ins: Duration::ZERO };
+        let mut retention =
+            Self { reading_sessions: Duration::ZERO, user_sessions: Duration::ZERO, check_ins: Duration::ZERO };
         retention.set(RETENTION)?;
         retention.set(text)?;
         Ok(retention)

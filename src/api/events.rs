@@ -16,9 +16,11 @@ use super::extract::{Address, Filter, Ids};
 use crate::auth::Caller;
 use crate::auth::admission::{join_refusal, refused_at};
 use crate::ids::{ParticipantId, SessionId};
-use crate::protocol::{Refusal, name};
+use crate::protocol::Refusal;
 use crate::room::{JoinError, Watching};
+use crate::socket::device::{device, tie};
 use crate::socket::watch::{self, Cut, Reader};
+use crate::user_session::Wire;
 
 /// Shown by a client that comes back: what it heard last.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -28,7 +30,7 @@ const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct Device {
+pub struct Tracked {
     /// For user-session tracking: `web`, `ios-external`, `ios-internal`, `ios-widget` or `macos-internal`.
     platform: Option<String>,
     /// A client-made id of the user session.
@@ -43,7 +45,7 @@ pub struct Device {
     params(
         ("id" = SessionId, Path),
         ("Last-Event-ID" = Option<String>, Header, description = "Begins with `state` instead of `welcome`"),
-        Device,
+        Tracked,
     ),
     responses(
         (status = OK, content_type = "text/event-stream", body = String, description = "A stream without end"),
@@ -58,15 +60,10 @@ pub async fn follow(
     Address(address): Address,
     Extension(cut): Extension<Cut>,
     Ids(id): Ids<SessionId>,
-    Filter(device): Filter<Device>,
+    Filter(query): Filter<Tracked>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    if let Some(platform) = &device.platform {
-        name::platform(platform)?;
-    }
-    if let Some(client_session) = &device.client_session {
-        name::short_text("client_session", client_session, 128)?;
-    }
+    let device = device(query.platform.as_deref(), query.client_session.as_deref(), &headers, address)?;
     let permit = api.sockets.limits.take(address)?;
     let member = api.member(&caller, id).await?;
     let watching = watch(&api, &member)?;
@@ -80,9 +77,13 @@ pub async fn follow(
         Caller::User { expires_at, .. } => Some(refused_at(expires_at, &api.sockets.clock)),
         _ => None,
     };
-    let reader = Reader { permit, cut, participant, until, store: api.store.clone() };
+    let tie = match (&caller, device) {
+        (Caller::User { id, .. }, Some(device)) => Some(tie(&api.sockets, *id, device, Wire::Stream).await),
+        _ => None,
+    };
+    let reader = Reader { permit, cut, participant, until, tie: None };
     let session = (!headers.contains_key(LAST_EVENT_ID)).then(|| member.session.shown(api.store.idle()));
-    let events = watch::stream(Arc::clone(&api.sockets), reader, watching, session.as_ref());
+    let events = watch::stream(Arc::clone(&api.sockets), reader, tie, watching, session.as_ref());
     Ok(([(BUFFERING, HeaderValue::from_static("no"))], Sse::new(events)).into_response())
 }
 

@@ -21,8 +21,8 @@ use crate::ids::ParticipantId;
 use crate::protocol::v1::{self, Session, Welcome};
 use crate::protocol::{Code, Refusal};
 use crate::room::{CaughtUp, Event, Gone, SitNews, Snapshot, Text, Watch, Watching};
-use crate::store::Store;
 use crate::store::participants::Standing;
+use crate::user_session::Tie;
 
 /// So many comments that keep a stream alive, and the store is asked whether the reader still belongs to
 /// the session: nobody whom it hears of a removal from by another server beats here.
@@ -42,13 +42,16 @@ pub struct Reader {
     pub participant: Option<ParticipantId>,
     /// When its credential expires.
     pub until: Option<Moment>,
-    pub store: Store,
+    /// The user session that it is counted in.
+    pub tie: Option<Tie>,
 }
 
-/// Begins a stream: with `welcome` where a session is to be shown, else with `state`.
+/// Begins a stream: with `welcome` where a session is to be shown, else with `state`. Where the user
+/// session cannot be had that it wants to be counted in, it is told so and goes on without.
 pub fn stream(
     sockets: Arc<Sockets>,
-    reader: Reader,
+    mut reader: Reader,
+    tie: Option<Result<Tie, Refusal>>,
     watching: Watching,
     session: Option<&Session>,
 ) -> impl Stream<Item = Result<Sent, Infallible>> + use<> {
@@ -64,6 +67,14 @@ pub fn stream(
         None => state(&sockets, &snapshot),
     }];
     first.extend(sit.map(sit_event));
+    match tie {
+        Some(Ok(tie)) => reader.tie = Some(tie),
+        Some(Err(refusal)) => {
+            sockets.metrics.refusals(refusal.code.as_str()).inc();
+            first.push(Sent::default().event("error").data(v1::error(&refusal, None)));
+        }
+        None => {}
+    }
     let following = Following {
         told: snapshot.seq,
         next_comment: now + sockets.timings.ping_interval,
@@ -100,6 +111,9 @@ impl Following {
             Err(end) => end,
         };
         tracing::info!(session = %self.watch.room().id(), reason = end.word(), "reader ended");
+        if let Some(tie) = self.reader.tie.take_if(|_| !end.comes_back()) {
+            tie.leave();
+        }
         match end {
             // A stuck reader cannot be told; what is queued for it would wait for ever.
             End::Refused(refusal) if refusal.code == Code::SlowConsumer => self.reader.cut.0.cancel(),
@@ -184,12 +198,17 @@ impl Following {
         if self.comments.is_multiple_of(COMMENTS_A_CHECK) {
             self.check_standing().await?;
         }
-        self.send(vec![Sent::default().comment("")]).await
+        self.send(vec![Sent::default().comment("")]).await?;
+        // Nothing comes from a reader; what it takes shows that it is there.
+        if let Some(tie) = &self.reader.tie {
+            tie.heard(now);
+        }
+        Ok(())
     }
 
     /// Ends the stream of somebody who was removed, or whose session was closed, behind our back.
     async fn check_standing(&self) -> Result<(), End> {
-        match self.reader.store.standing(self.watch.room().id(), self.reader.participant).await {
+        match self.sockets.store.standing(self.watch.room().id(), self.reader.participant).await {
             Ok(standing) => standing_refusal(standing).map_or(Ok(()), |refusal| Err(End::Refused(refusal))),
             // Nobody is put out because the database is away.
             Err(_) => Ok(()),

@@ -33,8 +33,12 @@ fn path(session: &Opened) -> String {
 
 impl Reader {
     async fn open(server: &TestServer, session: &Opened, token: &str, headers: &[(&str, &str)]) -> Self {
+        Self::at(server, &path(session), token, headers).await
+    }
+
+    async fn at(server: &TestServer, path: &str, token: &str, headers: &[(&str, &str)]) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let mut request = http.get(format!("http://{}{}", server.address(), path(session))).bearer_auth(token);
+        let mut request = http.get(format!("http://{}{path}", server.address())).bearer_auth(token);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -370,4 +374,35 @@ async fn a_reader_that_takes_nothing_is_cut() {
     let _ = timeout(PATIENCE, stuck.read_to_end(&mut taken)).await.expect("the end of the connection");
     assert!(taken.len() < 1024 * 1024 && !taken.ends_with(b"0\r\n\r\n"), "cut, and not closed in good order");
     assert_eq!(server.metric("lastseen_connections").await, 20.0);
+}
+
+#[tokio::test]
+async fn a_stream_is_counted_in_the_user_session_that_it_names() {
+    let server = TestServer::start(&["--ping-interval", "50ms"]).await;
+    let [hana, mel] = [(); 2].map(|()| Uuid::now_v7());
+    let session = server.open_as(Some(&user(hana, "Hana")), json!({})).await;
+    let tracked = format!("{}?platform=web&client_session=tab-1", path(&session));
+    let mut reader = Reader::at(&server, &tracked, &user(hana, "Hana"), &[]).await;
+    assert_eq!(reader.event("welcome").await.data["occupancy"], 0);
+    let row = async || server.get("/v1/user-sessions/tab-1", Some(&user(hana, "Hana"))).await.expect(200);
+    eventually("a stream that is counted", async || (row().await["sse_connections"] == 1).then_some(())).await;
+    let first = row().await;
+    assert_eq!((&first["frontend_connections"], &first["activity_count"]), (&json!(0), &json!(0)));
+    // What is taken is a heartbeat, and no activity. A reader that is read keeps taking.
+    let reading = tokio::spawn(async move { while reader.next().await.is_some() {} });
+    eventually("a heartbeat", async || {
+        (row().await["last_heartbeat_at"].as_str() > first["last_heartbeat_at"].as_str()).then_some(())
+    })
+    .await;
+    assert_eq!(row().await["last_activity_at"], first["last_activity_at"]);
+    reading.abort();
+    eventually("no stream", async || (row().await["sse_connections"] == 0).then_some(())).await;
+
+    // Another's user session is no reason to keep somebody from reading.
+    let join = Join { invite: Some(session.invite.clone()), ..Join::token(&user(mel, "Mel")) };
+    let as_mel = Client::join(server.address(), session.id, &join).await;
+    let mut reader = Reader::at(&server, &tracked, &user(mel, "Mel"), &[]).await;
+    assert_eq!(reader.event("error").await.data["code"], "session_id_taken");
+    as_mel.close().await;
+    reader.event("diff").await;
 }
