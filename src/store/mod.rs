@@ -11,6 +11,7 @@ pub mod presence;
 pub mod reading_sessions;
 pub mod room_sits;
 pub mod schema;
+pub mod simulators;
 pub mod sits;
 pub mod user_sessions;
 

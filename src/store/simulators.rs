@@ -1,0 +1,359 @@
+//! Simulators: companion instances of user sessions. Each move from state to state is one conditional
+//! UPDATE that names the state it comes from, and says whether it took place.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::FromRow;
+use sqlx::types::Json;
+
+use super::{Store, StoreError, Viewer};
+use crate::ids::{SimulatorId, UserId, UserSessionId};
+use crate::words::words;
+
+words! {
+    /// How far a simulator is.
+    SimulatorStatus {
+        /// Asked for; its server has not launched it yet.
+        Creating = "CREATING",
+        /// Launched and not ready.
+        Starting = "STARTING",
+        /// Ready at its endpoint.
+        Running = "RUNNING",
+        /// To be stopped by its server.
+        Stopping = "STOPPING",
+        /// Over, as it was asked to be.
+        Stopped = "STOPPED",
+        /// Over, and `error` says why.
+        Error = "ERROR",
+    }
+}
+
+impl SimulatorStatus {
+    /// Whether nothing of it runs any more.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Stopped | Self::Error)
+    }
+}
+
+words! {
+    /// What launches simulators.
+    LauncherKind {
+        /// A command, as a child of the server.
+        Process = "process",
+        /// A pod and a service.
+        Kubernetes = "kubernetes",
+    }
+}
+
+/// The unique index that keeps a user session from having two.
+const ONE_LIVE: &str = "one_live_simulator_a_user_session";
+
+/// Marks a simulator for its server to stop.
+const MARK: &str = "UPDATE simulators SET status = 'STOPPING', moved_at = now()
+    WHERE id = $1 AND status IN ('CREATING', 'STARTING', 'RUNNING')";
+
+/// The columns of [`Simulator`].
+macro_rules! columns {
+    () => {
+        "s.id, u.session_id, s.user_id, s.status, s.endpoint, s.initial_symbols, s.initial_cash, s.created_at,
+         s.last_active, s.stopped_at, s.error"
+    };
+}
+
+/// A stored simulator, as its user may see it.
+#[derive(Clone, Debug, FromRow)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct Simulator {
+    pub id: SimulatorId,
+    /// The name that the client gave its user session.
+    pub session_id: String,
+    pub user_id: UserId,
+    pub status: SimulatorStatus,
+    pub endpoint: Option<String>,
+    pub initial_symbols: Json<Vec<String>>,
+    pub initial_cash: f64,
+    pub created_at: DateTime<Utc>,
+    pub last_active: DateTime<Utc>,
+    pub stopped_at: Option<DateTime<Utc>>,
+    pub error: Option<String>,
+}
+
+/// A simulator that this server has to look after.
+#[derive(Clone, Debug, FromRow)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct Held {
+    pub id: SimulatorId,
+    pub user_session_id: UserSessionId,
+    pub user_id: UserId,
+    pub status: SimulatorStatus,
+    pub initial_symbols: Json<Vec<String>>,
+    pub initial_cash: f64,
+    pub launcher: LauncherKind,
+    pub handle: Option<Json<Value>>,
+}
+
+/// A simulator that is about to be made.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct NewSimulator {
+    pub id: SimulatorId,
+    pub user_session: UserSessionId,
+    pub symbols: Vec<String>,
+    pub cash: f64,
+    pub launcher: LauncherKind,
+    /// How many live ones this server may hold.
+    pub capacity: i32,
+}
+
+/// How the making ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Made {
+    /// It is there, for its server to launch.
+    Made,
+    /// The user session has a live one.
+    Exists,
+    /// The user session has ended or expired.
+    SessionEnded,
+    /// This server holds as many as it may.
+    AtCapacity,
+}
+
+/// A step from state to state, by the server that looks after the simulator.
+#[derive(Clone, Debug)]
+pub enum Move {
+    /// CREATING to STARTING: it was launched, and `handle` finds it again.
+    Launched {
+        /// What the launcher notes of it.
+        handle: Value,
+    },
+    /// STARTING to RUNNING: it is ready.
+    Ready {
+        /// Where it is reached.
+        endpoint: String,
+    },
+    /// To ERROR: it ended without having been asked to.
+    Failed {
+        /// Where it was then.
+        from: SimulatorStatus,
+        /// How it ended.
+        error: String,
+    },
+    /// CREATING, STARTING or RUNNING to STOPPING: nobody keeps it any more.
+    Marked,
+    /// STOPPING to STOPPED: nothing of it runs any more.
+    Stopped,
+}
+
+impl Store {
+    /// The user session that a client calls by this name, where `viewer` may see it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn session_of_simulator(
+        &self,
+        viewer: Viewer,
+        session_id: &str,
+    ) -> Result<Option<UserSessionId>, StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let session = sqlx::query_scalar("SELECT id FROM user_sessions WHERE session_id = $1")
+                .bind(session_id)
+                .fetch_optional(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok(session)
+        })
+        .await
+    }
+
+    /// Makes a simulator for this server to launch.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn make_simulator(&self, new: &NewSimulator) -> Result<Made, StoreError> {
+        self.ask(async {
+            let verdict: Result<String, sqlx::Error> =
+                sqlx::query_scalar("SELECT lastseen.make_simulator($1, $2, $3, $4, $5, $6, $7)")
+                    .bind(new.id)
+                    .bind(new.user_session)
+                    .bind(Json(&new.symbols))
+                    .bind(new.cash)
+                    .bind(&self.node)
+                    .bind(new.launcher)
+                    .bind(new.capacity)
+                    .fetch_one(&self.requests)
+                    .await;
+            match verdict {
+                Ok(verdict) => Ok(match verdict.as_str() {
+                    "session_ended" => Made::SessionEnded,
+                    "at_capacity" => Made::AtCapacity,
+                    _ => Made::Made,
+                }),
+                Err(sqlx::Error::Database(refusal)) if refusal.constraint() == Some(ONE_LIVE) => Ok(Made::Exists),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
+    /// One simulator, where `viewer` may see it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn simulator(&self, viewer: Viewer, id: SimulatorId) -> Result<Option<Simulator>, StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let simulator = sqlx::query_as(concat!(
+                "SELECT ",
+                columns!(),
+                " FROM simulators s JOIN user_sessions u ON u.id = s.user_session_id WHERE s.id = $1"
+            ))
+            .bind(id)
+            .fetch_optional(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            Ok(simulator)
+        })
+        .await
+    }
+
+    /// The newest simulator of a user session, which is the live one where there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn newest_simulator(&self, viewer: Viewer, session_id: &str) -> Result<Option<Simulator>, StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let simulator = sqlx::query_as(concat!(
+                "SELECT ",
+                columns!(),
+                " FROM simulators s JOIN user_sessions u ON u.id = s.user_session_id
+                 WHERE u.session_id = $1 ORDER BY s.created_at DESC, s.id DESC LIMIT 1"
+            ))
+            .bind(session_id)
+            .fetch_optional(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            Ok(simulator)
+        })
+        .await
+    }
+
+    /// Notes that somebody used a simulator; whether it was there to be used.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn use_simulator(&self, id: SimulatorId) -> Result<bool, StoreError> {
+        self.ask(async {
+            let used = sqlx::query(
+                "UPDATE simulators SET last_active = now()
+                 WHERE id = $1 AND status IN ('CREATING', 'STARTING', 'RUNNING')",
+            )
+            .bind(id)
+            .execute(&self.requests)
+            .await?;
+            Ok(used.rows_affected() > 0)
+        })
+        .await
+    }
+
+    /// Marks a simulator for its server to stop; whether it was not marked before, nor over.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn stop_simulator(&self, id: SimulatorId) -> Result<bool, StoreError> {
+        self.ask(async {
+            let marked = sqlx::query(MARK).bind(id).execute(&self.requests).await?;
+            Ok(marked.rows_affected() > 0)
+        })
+        .await
+    }
+
+    /// The simulators of this server that are not over.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn held_simulators(&self) -> Result<Vec<Held>, StoreError> {
+        self.batch(
+            sqlx::query_as(
+                "SELECT id, user_session_id, user_id, status, initial_symbols, initial_cash, launcher, handle
+                 FROM simulators WHERE node = $1 AND status NOT IN ('STOPPED', 'ERROR') ORDER BY created_at",
+            )
+            .bind(&self.node)
+            .fetch_all(&self.batches),
+        )
+        .await
+    }
+
+    /// Brings a simulator from one state to the next; whether it was in the state that the move begins in.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn move_simulator(&self, id: SimulatorId, to: &Move) -> Result<bool, StoreError> {
+        let statement = match to {
+            Move::Launched { handle } => sqlx::query(
+                "UPDATE simulators SET status = 'STARTING', handle = $2, moved_at = now()
+                 WHERE id = $1 AND status = 'CREATING'",
+            )
+            .bind(id)
+            .bind(Json(handle)),
+            Move::Ready { endpoint } => sqlx::query(
+                "UPDATE simulators SET status = 'RUNNING', endpoint = $2, moved_at = now()
+                 WHERE id = $1 AND status = 'STARTING'",
+            )
+            .bind(id)
+            .bind(endpoint),
+            Move::Failed { from, error } => sqlx::query(
+                "UPDATE simulators SET status = 'ERROR', error = $3, stopped_at = now(), moved_at = now()
+                 WHERE id = $1 AND status = $2",
+            )
+            .bind(id)
+            .bind(*from)
+            .bind(error),
+            Move::Marked => sqlx::query(MARK).bind(id),
+            Move::Stopped => sqlx::query(
+                "UPDATE simulators SET status = 'STOPPED', stopped_at = now(), moved_at = now()
+                 WHERE id = $1 AND status = 'STOPPING'",
+            )
+            .bind(id),
+        };
+        self.batch(async { Ok(statement.execute(&self.batches).await?.rows_affected() > 0) }).await
+    }
+
+    /// Marks all simulators of this server to be stopped, and says how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn stop_own_simulators(&self) -> Result<i64, StoreError> {
+        self.batch(
+            sqlx::query_scalar("SELECT lastseen.stop_simulators_of_node($1)").bind(&self.node).fetch_one(&self.batches),
+        )
+        .await
+    }
+
+    /// Marks the simulators to be stopped whose user sessions are over, and says how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn stop_simulators_of_ended_sessions(&self) -> Result<i64, StoreError> {
+        self.batch(
+            sqlx::query_scalar("SELECT count(*) FROM stop_simulators_of_ended_sessions()").fetch_one(&self.batches),
+        )
+        .await
+    }
+
+    /// Marks the simulators to be stopped that nobody used for this long, and says how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn stop_inactive_simulators(&self, idle: Duration) -> Result<i64, StoreError> {
+        self.batch(
+            sqlx::query_scalar("SELECT count(*) FROM stop_inactive_simulators(make_interval(secs => $1))")
+                .bind(idle.as_secs_f64())
+                .fetch_one(&self.batches),
+        )
+        .await
+    }
+}
