@@ -1,5 +1,7 @@
 //! Settings: flags and environment variables, and the rules that relate them.
 
+mod simulators;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -7,6 +9,8 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
 use ipnet::IpNet;
+
+pub use self::simulators::{CommandLine, SimulatorSettings};
 
 /// What keeps a session open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -96,6 +100,9 @@ pub struct SessionSettings {
     /// How long what is over is kept
     #[arg(long, env = "LASTSEEN_RETENTION", default_value = RETENTION, value_name = "KIND=TIME,…")]
     pub retention: Retention,
+    /// A simulator is stopped after this long without activity, its own or its user session's
+    #[arg(long, env = "LASTSEEN_SIMULATOR_IDLE", default_value = "1h", value_parser = duration, value_name = "TIME")]
+    pub simulator_idle: Duration,
 }
 
 /// How long what is over is kept, by kind.
@@ -291,6 +298,9 @@ pub struct Settings {
     #[command(flatten)]
     #[expect(missing_docs, reason = "the type says it")]
     pub limits: LimitSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says it")]
+    pub simulators: SimulatorSettings,
 }
 
 impl Settings {
@@ -313,6 +323,8 @@ impl Settings {
             ("idle-timeout", idle_timeout),
             ("user-session-timeout", self.sessions.user_session_timeout),
             ("write-timeout", limits.write_timeout),
+            ("simulator-idle", self.sessions.simulator_idle),
+            ("simulator-start-timeout", self.simulators.simulator_start_timeout),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, time)| time.is_zero()) {
             return Err(format!("{name} must be longer than nothing"));
@@ -332,6 +344,12 @@ impl Settings {
         if self.sessions.idle_counts == IdleCounts::Activity {
             longer(("idle-timeout", idle_timeout), ("expiring-notice", presence.expiring_notice))?;
         }
+        // A beat counts as activity when it is written.
+        longer(
+            ("simulator-idle", self.sessions.simulator_idle),
+            ("twice flush-interval", presence.flush_interval * 2),
+        )?;
+        self.simulators.validate()?;
         if presence.detail_limit == 0 {
             return Err("detail-limit must be at least 1".to_owned());
         }
@@ -395,6 +413,8 @@ mod tests {
             ),
             (&["--ping-interval", "0s"], "ping-interval must be longer than nothing"),
             (&["--detail-limit", "0"], "detail-limit must be at least 1"),
+            (&["--simulator-idle", "5s"], "simulator-idle (5s) must be longer than twice flush-interval (10s)"),
+            (&["--simulator-namespace", "games"], "simulator-namespace needs simulator-image"),
         ];
         for (arguments, message) in refused {
             assert_eq!(settings(arguments).validate(), Err(message.to_owned()), "{arguments:?}");

@@ -45,6 +45,8 @@ pub struct Metrics {
     connection_ends: Family<Label, Counter>,
     swept: Family<Label, Counter>,
     sweep_failures: Family<Label, Counter>,
+    simulators: Family<Label, Gauge>,
+    simulator_ends: Family<Label, Counter>,
 }
 
 impl Debug for Metrics {
@@ -87,6 +89,8 @@ impl Default for Metrics {
             connection_ends: Family::default(),
             swept: Family::default(),
             sweep_failures: Family::default(),
+            simulators: Family::default(),
+            simulator_ends: Family::default(),
         };
         metrics.register();
         metrics
@@ -134,6 +138,12 @@ impl Metrics {
         r.register("sweep_failures", "Policies of sweeps that failed, by policy", self.sweep_failures.clone());
         r.register_with_unit("sweep_duration", "Time of one sweep", Unit::Seconds, self.sweep_seconds.clone());
         r.register("swept", "What sweeps ended or deleted, by policy", self.swept.clone());
+        r.register("simulators", "Simulators that this server looks after, by status", self.simulators.clone());
+        r.register(
+            "simulator_ends",
+            "Simulators of this server that are over, by the status that they ended in",
+            self.simulator_ends.clone(),
+        );
     }
 
     /// People in rooms with this status.
@@ -164,6 +174,16 @@ impl Metrics {
     /// How often this policy failed.
     pub fn sweep_failures(&self, policy: &'static str) -> Counter {
         self.sweep_failures.get_or_create_owned(&[("policy", policy)])
+    }
+
+    /// Simulators of this server in this status.
+    pub fn simulators(&self, status: &'static str) -> Gauge {
+        self.simulators.get_or_create_owned(&[("status", status)])
+    }
+
+    /// Simulators of this server that ended in this status.
+    pub fn simulator_ends(&self, status: &'static str) -> Counter {
+        self.simulator_ends.get_or_create_owned(&[("status", status)])
     }
 
     /// All figures in the text format of Prometheus (OpenMetrics 1.0).

@@ -13,6 +13,7 @@ mod pages;
 mod participants;
 mod partnerships;
 mod reading_sessions;
+mod simulators;
 mod sits;
 mod user_sessions;
 
@@ -42,6 +43,7 @@ use crate::metrics::Metrics;
 use crate::protocol::problem::Refused;
 use crate::protocol::{Code, Refusal};
 use crate::room::Registry;
+use crate::simulator::supervisor::Supervisor;
 use crate::socket::Sockets;
 use crate::socket::origin::Origins;
 use crate::store::Store;
@@ -63,6 +65,7 @@ pub struct Api {
     pub registry: Arc<Registry>,
     pub user_sessions: Arc<UserSessions>,
     pub sweeper: Arc<Sweeper>,
+    pub supervisor: Arc<Supervisor>,
     pub metrics: Arc<Metrics>,
     pub origins: Origins,
     pub trusted_proxies: Vec<IpNet>,
@@ -89,6 +92,9 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/v1/reading-sessions/{id}/invites", post(invites::make).get(invites::list))
         .route("/v1/reading-sessions/{id}/invites/{invite_id}", delete(invites::revoke))
         .route("/v1/invites/{token}", get(invites::inspect))
+        .routes(routes!(simulators::make, simulators::newest))
+        .routes(routes!(simulators::read, simulators::stop))
+        .routes(routes!(simulators::activity))
         .routes(routes!(user_sessions::start, user_sessions::list))
         .routes(routes!(user_sessions::summary))
         .routes(routes!(user_sessions::read))

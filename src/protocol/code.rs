@@ -42,6 +42,9 @@ pub enum Code {
     PayloadTooLarge,
     BadRequest,
     UpgradeRequired,
+    SimulatorExists,
+    SimulatorStopped,
+    SimulatorsNotConfigured,
 }
 
 struct Row {
@@ -96,6 +99,11 @@ impl Code {
             Self::MethodNotAllowed => ("method_not_allowed", 0, 405, "This method does not work here."),
             Self::PayloadTooLarge => ("payload_too_large", 0, 413, "The request is too large."),
             Self::BadRequest => ("invalid_request", 0, 400, "The request could not be understood."),
+            Self::SimulatorExists => ("simulator_exists", 0, 409, "This session has a simulator already."),
+            Self::SimulatorStopped => ("simulator_stopped", 0, 409, "This simulator is over, or is being stopped."),
+            Self::SimulatorsNotConfigured => {
+                ("simulators_not_configured", 0, 503, "This server launches no simulators.")
+            }
             Self::UpgradeRequired => ("invalid_request", 0, 426, "Only WebSockets are served here."),
         };
         let http = match StatusCode::from_u16(http) {

@@ -27,6 +27,8 @@ use crate::config::{DatabaseSettings, IdentitySettings, Settings};
 use crate::metrics::Metrics;
 use crate::protocol::v1::Frames;
 use crate::room::{Ledger, Registry, Rules, Shared, Timings, schedule::Schedule, sits::Sits};
+use crate::simulator::Launcher;
+use crate::simulator::supervisor::Supervisor;
 use crate::socket::limits::Limits;
 use crate::socket::origin::Origins;
 use crate::socket::{self, Sockets};
@@ -57,6 +59,7 @@ pub struct Server {
     store: Store,
     flusher: Arc<Flusher>,
     sits: Arc<SitKeeper>,
+    supervisor: Arc<Supervisor>,
     database: Database,
     drain_timeout: Duration,
     connections: TaskTracker,
@@ -108,6 +111,7 @@ impl Server {
             presence.sweep_interval,
             settings.sessions.clone(),
         ));
+        let supervisor = supervisor(settings, &store, &metrics).await?;
         let connections = TaskTracker::new();
         let sockets = Arc::new(Sockets {
             doorkeeper: Arc::new(Doorkeeper::new(Arc::clone(&keys), store.clone(), Arc::clone(&registry))),
@@ -130,6 +134,7 @@ impl Server {
             registry: Arc::clone(&registry),
             user_sessions,
             sweeper: Arc::clone(&sweeper),
+            supervisor: Arc::clone(&supervisor),
             metrics: Arc::clone(&metrics),
             origins: Origins::new(&settings.network),
             trusted_proxies: settings.network.trusted_proxies.clone(),
@@ -142,6 +147,8 @@ impl Server {
 
         let (tasks, stop_tasks) = (TaskTracker::new(), CancellationToken::new());
         keep_tasks_running(&tasks, &stop_tasks, &registry, &flusher, &sweeper, &sits, &api);
+        let supervised = Arc::clone(&supervisor);
+        task::keep_running(&tasks, &stop_tasks, "simulators", move || Arc::clone(&supervised).run());
         let app = routes(Arc::clone(&api), sockets, metrics);
         let stop_accepting = CancellationToken::new();
         let accepting = tokio::spawn(listener::accept(listener, app, stop_accepting.clone()));
@@ -151,6 +158,7 @@ impl Server {
             store,
             flusher,
             sits,
+            supervisor,
             database,
             drain_timeout: settings.limits.drain_timeout,
             connections,
@@ -194,6 +202,7 @@ impl Server {
         self.stop_tasks.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.supervisor.stop().await;
         match self.flusher.flush().await {
             Ok(rows) => tracing::info!(rows, "the last flush is written"),
             Err(error) => {
@@ -248,6 +257,12 @@ fn keep_tasks_running(
             }
         }
     });
+}
+
+async fn supervisor(settings: &Settings, store: &Store, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<Supervisor>> {
+    let launcher = Launcher::of(&settings.simulators, store.node()).await?;
+    let supervisor = Supervisor::new(launcher, store.clone(), Arc::clone(metrics), settings.simulators.clone()).await?;
+    Ok(Arc::new(supervisor))
 }
 
 fn routes(api: Arc<Api>, sockets: Arc<Sockets>, metrics: Arc<Metrics>) -> Router {

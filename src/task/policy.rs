@@ -15,6 +15,8 @@ pub enum Policy {
     TimeOutUserSessions,
     /// Sits that nobody completed are marked as abandoned.
     AbandonSits,
+    /// Simulators that nobody used are marked for their servers to stop.
+    Simulators,
     /// Closed reading sessions are deleted after their retention.
     Purge,
     /// User sessions that have ended are deleted after their retention.
@@ -46,10 +48,11 @@ impl From<Vec<SessionId>> for Effect {
 
 impl Policy {
     /// All of them, in the order in which a sweep takes them: what ends something before what deletes.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Idle,
         Self::TimeOutUserSessions,
         Self::AbandonSits,
+        Self::Simulators,
         Self::Purge,
         Self::PurgeUserSessions,
         Self::PurgeCheckIns,
@@ -61,6 +64,7 @@ impl Policy {
             Self::Idle => "closed",
             Self::TimeOutUserSessions => "user_sessions_timed_out",
             Self::AbandonSits => "sits_abandoned",
+            Self::Simulators => "simulators_stopped",
             Self::Purge => "purged",
             Self::PurgeUserSessions => "user_sessions_purged",
             Self::PurgeCheckIns => "check_ins_purged",
@@ -71,7 +75,7 @@ impl Policy {
     /// and where that fails the policy waits for the next sweep.
     pub fn asks_who_was_seen(self) -> bool {
         match self {
-            Self::Idle | Self::TimeOutUserSessions => true,
+            Self::Idle | Self::TimeOutUserSessions | Self::Simulators => true,
             Self::AbandonSits | Self::Purge | Self::PurgeUserSessions | Self::PurgeCheckIns => false,
         }
     }
@@ -82,6 +86,7 @@ impl Policy {
             Self::Idle
             | Self::TimeOutUserSessions
             | Self::AbandonSits
+            | Self::Simulators
             | Self::Purge
             | Self::PurgeUserSessions
             | Self::PurgeCheckIns => CloseReason::Idle,
@@ -97,6 +102,7 @@ impl Policy {
             Self::Idle => store.close_idle_sessions().await?.into(),
             Self::TimeOutUserSessions => store.expire_user_sessions().await?.into(),
             Self::AbandonSits => store.abandon_overdue_sits(rules.sit_grace).await?.into(),
+            Self::Simulators => store.stop_inactive_simulators(rules.simulator_idle).await?.into(),
             Self::Purge => store.purge_closed_sessions(rules.retention.reading_sessions).await?.into(),
             Self::PurgeUserSessions => store.purge_user_sessions(rules.retention.user_sessions).await?.into(),
             Self::PurgeCheckIns => store.purge_check_ins(rules.retention.check_ins).await?.into(),

@@ -39,7 +39,7 @@ impl Swept {
     }
 }
 
-/// `{"closed":1,"purged":0,"failed":[]}`
+/// `{"closed":1,…,"purged":0,"failed":[]}`
 impl Serialize for Swept {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;

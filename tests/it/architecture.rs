@@ -10,6 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["api"],
     &["socket"],
     &["task"],
+    &["simulator"],
     &["auth"],
     &["store"],
     &["protocol"],

@@ -23,6 +23,9 @@ mod refusals;
 mod room_sits;
 mod rounds;
 mod row_security;
+mod simulators;
+#[cfg(feature = "kubernetes")]
+mod simulators_kubernetes;
 mod sits;
 mod start_stop;
 mod sweep;
