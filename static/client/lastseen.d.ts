@@ -57,6 +57,13 @@ export interface Closing {
   reason: string | null;
 }
 
+/** A timed sitting of the whole room. */
+export interface Sit {
+  id: string;
+  started_at: string;
+  ends_at: string;
+}
+
 /** An error frame of the server. */
 export interface ErrorFrame {
   type: 'error';
@@ -77,6 +84,8 @@ export interface Events {
   status(status: Status, cause?: Closing): void;
   /** The session will close unless somebody does something: `room.setActive()`. */
   expiring(notice: { expires_at: string; minutes: number }): void;
+  /** A sit of the room is under way, or has come to its end. */
+  sit(sit: Sit | { id: string; completed: true }): void;
   /** The last event of a room: the person left, or the server said that there is no coming back. */
   closed(cause: Closing): void;
   error(error: ErrorFrame): void;
@@ -98,6 +107,11 @@ export interface Options {
   /** For user-session tracking. */
   platform?: string;
   clientSession?: string;
+  /**
+   * Closing the tab is leaving, without the grace. A reload and another page in the same tab are not; a browser that
+   * cannot tell them from a close (it has no `pageswap`) sends no leave.
+   */
+  leaveOnClose?: boolean;
 
   /** Where there is none of the platform's own, and for tests. */
   WebSocket?: unknown;
@@ -122,14 +136,24 @@ export interface Room {
   /** How many are here, also where they are too many to be listed. */
   readonly occupancy: number;
   readonly session: Session | null;
+  /** The sit that is under way. */
+  readonly sit: Sit | null;
   readonly status: Status;
+  /** Shows over HTTP who one is here: `Authorization: Bearer …`. The JWT, or a guest's resume token. */
+  readonly bearer: string | null | undefined;
+
+  /** The server's clock, in milliseconds since 1970; NaN before the welcome. */
+  now(): number;
 
   /** Returns the function that ends the subscription. */
   on<E extends keyof Events>(event: E, handler: Events[E]): () => void;
+  off<E extends keyof Events>(event: E, handler: Events[E]): void;
   /** Replaces one's public state, an object of at most 2 KiB; sent again after each reconnect. */
   update(state: Record<string, unknown>): void;
   /** The person is still here: told to the server at once. Outside a browser nothing else tells it. */
   setActive(): void;
+  /** Starts a sit for everybody: only a host may, and only while connected. Returns the `ref` that an error would name. */
+  startSit(seconds: number): number;
   /** Leaves for good, now. */
   leave(): void;
 }

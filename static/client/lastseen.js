@@ -1,15 +1,10 @@
-// lastseen: be present in a reading session, and know who else is.
-//
-//   const room = join('https://example.org/join/TOKEN', { name: 'Ada' });
-//   room.on('change', () => show(room.participants));
-//
-// Everything that can be called is described in lastseen.d.ts.
+// lastseen: be present in a reading session, and know who else is. README.md and lastseen.d.ts say how.
 
 import { fold, presence } from './presence.js';
 
-const WELCOME_MS = 15_000; // a connection that is not welcomed by then is given up
+const WELCOME_MS = 15_000; // not welcomed by then, it is given up
 const PROBE_MS = 10_000; // after a sleep an answer is expected sooner than usual
-const SECOND_LOOK_MS = 100; // frames that queued up in a sleep are let in before giving up
+const SECOND_LOOK_MS = 100; // frames that queued up in a sleep come first
 const SOON_MS = 1_000; // activity is told at once, but not more often than this
 
 const INPUT = ['pointerdown', 'pointermove', 'keydown', 'wheel', 'touchstart'];
@@ -18,9 +13,9 @@ const RESUME = 'lastseen:resume:'; // + session id
 const SESSION = 'lastseen:session:'; // + invite
 
 const platform = {
-  now: () => performance.now(), // monotonic: a clock that is set back must not silence the beats
-  setTimeout: (then, ms) => setTimeout(then, ms),
-  clearTimeout: (timer) => clearTimeout(timer),
+  now: () => performance.now(), // a clock that is set back must not silence the beats
+  setTimeout,
+  clearTimeout,
 };
 
 export const comesBack = (code) => code < 4500 && ![1000, 1002, 1003, 1007, 1009].includes(code);
@@ -46,13 +41,15 @@ export function join(target, more) {
 
   let status = 'connecting';
   let session = null;
+  let sit = null;
+  let serverAhead; // of the own clock
   let id = options.session ?? kept.get(SESSION + invite);
   let token, resume; // what opens this connection: a JWT, else a resume token, else the invite
   let socket;
-  let turn = 0; // of connecting: what an earlier one still waited for is void
+  let turn = 0; // what an earlier one still waited for is void
   let timer; // the only one: to be welcomed, to beat, or to try again
   let tries = 0;
-  let notBefore; // while waiting to try again: the server asked for this much patience
+  let notBefore; // set while waiting to try again
   let refusal; // the error frame that a close may follow
   let ref = 0;
   let beatMs, deadMs, beatAt, nextBeat;
@@ -67,7 +64,7 @@ export function join(target, more) {
       try {
         handler(...details);
       } catch (error) {
-        queueMicrotask(() => { throw error; }); // reported, and nobody else misses the event
+        queueMicrotask(() => { throw error; }); // reported
       }
     }
   };
@@ -118,7 +115,7 @@ export function join(target, more) {
     ws.onerror = () => {}; // a close follows
   }
 
-  /** The session that the invite opens. */
+  // The session that the invite opens.
   async function lookup(mine) {
     const answer = await fetch(`${base}/v1/invites/${encodeURIComponent(invite)}`);
     const { session, code, detail } = await answer.json().catch(() => ({}));
@@ -127,7 +124,7 @@ export function join(target, more) {
     closed(answer.status === 410 ? 4510 : answer.status === 429 || answer.status >= 500 ? 1013 : 4504);
   }
 
-  /** Lets go of the connection: without a code it looks lost to the server, with 1000 left. */
+  // Without a code it looks lost to the server, with 1000 left.
   function drop(code) {
     const old = socket;
     socket = null;
@@ -142,7 +139,7 @@ export function join(target, more) {
     const cause = { code, error, message, reason };
     const refused = resume;
     if (refused && RESUME_IS_DEAD.includes(code)) forget();
-    if (code === 4501 && refused && invite) connect(); // once: there is no resume token any more
+    if (code === 4501 && refused && invite) connect(); // once
     else if (comesBack(code) && (code !== 4001 || getToken)) {
       notBefore = now() + patience;
       arm(retryDelay(tries++, random, patience), connect);
@@ -170,22 +167,20 @@ export function join(target, more) {
     deadline = Infinity;
     refusal = type === 'error' ? frame : null;
     const change = fold(view, frame);
+    if (frame.server_time) serverAhead = Date.parse(frame.server_time) - now();
     if (type === 'welcome') welcomed(frame);
     if (change) changed(change);
-    if (type === 'expiring') {
-      session = { ...session, expires_at: frame.expires_at };
-      emit(type, frame);
-    }
-    if (refusal) {
-      if (wantedRef && frame.ref === wantedRef && !frame.retry) wanted = null;
-      emit(type, frame);
-    }
+    if (type === 'sit') sit = frame.completed ? null : frame;
+    if (type === 'expiring') session = { ...session, expires_at: frame.expires_at };
+    if (refusal && wantedRef && frame.ref === wantedRef && !frame.retry) wanted = null;
+    if (/^(sit|expiring|error)$/.test(type)) emit(type, frame);
   }
 
   function welcomed(frame) {
     ({ session, beat_ms: beatMs, dead_after_ms: deadMs } = frame);
     tries = 0;
     syncing = false;
+    sit = null; // one that is under way is told next
     toldActive = true;
     if (invite) kept.set(SESSION + invite, id);
     if (!token && frame.resume) kept.set(RESUME + id, (resume = frame.resume)); // a JWT is its own way back
@@ -218,7 +213,7 @@ export function join(target, more) {
     deadline = Math.min(deadline, beatAt + deadMs);
   }
 
-  /** Does what is due, then sleeps. Timers may be late: only the clock is believed. */
+  // Does what is due, then sleeps. Timers may be late: only the clock is believed.
   function tick() {
     if (now() >= deadline) return arm(SECOND_LOOK_MS, () => (now() >= deadline ? closed(1006) : tick()));
     if (now() >= nextBeat) beat();
@@ -261,19 +256,43 @@ export function join(target, more) {
     wake(event);
   });
 
+  if (options.leaveOnClose && 'onpageswap' in page) {
+    let stays; // a reload or another page: the tab is not being closed
+    listen(page, 'pageswap', () => { stays = true; });
+    listen(page, 'pagehide', ({ persisted }) => {
+      if (!persisted && !stays) leave();
+      stays = false;
+    });
+  }
+
   arm(0, connect); // not before the first handlers are on
+
+  function off(event, handler) {
+    handlers[event]?.delete(handler);
+  }
+
+  function leave() {
+    if (status === 'closed') return;
+    forget();
+    send({ type: 'leave' });
+    finish({ code: 1000, error: null, message: '', reason: 'left' });
+  }
 
   return {
     participants: view.participants,
     get you() { return view.you; },
     get occupancy() { return view.occupancy; },
     get session() { return session; },
+    get sit() { return sit; },
     get status() { return status; },
+    get bearer() { return token || resume; },
+    now: () => now() + serverAhead,
 
     on(event, handler) {
       (handlers[event] ??= new Set()).add(handler);
-      return () => void handlers[event]?.delete(handler);
+      return () => off(event, handler);
     },
+    off,
     update(state) {
       if (new TextEncoder().encode(JSON.stringify(state)).length > 2048) throw new RangeError('state is over 2 KiB');
       wanted = state;
@@ -283,16 +302,15 @@ export function join(target, more) {
       active = true;
       beatSoon();
     },
-    leave() {
-      if (status === 'closed') return;
-      forget();
-      send({ type: 'leave' });
-      finish({ code: 1000, error: null, message: '', reason: 'left' });
+    startSit(seconds) {
+      send({ type: 'sit', action: 'start', sit_length_seconds: seconds, ref: ++ref });
+      return ref;
     },
+    leave,
   };
 }
 
-/** An address (a server's, an invite link, a socket's) and options, as options. */
+// An address (a server's, an invite link, a socket's) and options, as options.
 function settings(target, more) {
   const given = typeof target === 'string' || target instanceof URL ? { ...more, url: target } : target;
   const url = new URL(given.url ?? '/', globalThis.location?.href);
@@ -305,7 +323,7 @@ function settings(target, more) {
   };
 }
 
-/** sessionStorage, where there is one and it may be used. */
+// sessionStorage, where there is one and it may be used.
 function memory(storage) {
   const safely = (use) => {
     try {

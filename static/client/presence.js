@@ -1,9 +1,8 @@
 // Who is in a room, and what each frame of the server makes of it: no socket, no clock, no DOM.
 
-/** A room that nothing is known about yet. */
 export const presence = () => ({ seq: 0, occupancy: 0, you: null, participants: new Map() });
 
-/** Folds a frame into the view, in place; returns what changed, or null where the frame tells nothing new. */
+// Changes the view in place; returns what changed, or null where the frame tells nothing new.
 export function fold(view, frame) {
   const { type, seq } = frame;
   const snapshot = type === 'welcome' || type === 'state';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { comesBack, join, remembered, retryDelay } from '../../static/client/lastseen.js';
-import { chance, diff, enter, FakeStorage, person, SESSION, settle } from './fakes.js';
+import { chance, diff, enter, FakePage, FakeStorage, person, SESSION, settle } from './fakes.js';
 
 const RESUME_KEY = `lastseen:resume:${SESSION}`;
 
@@ -175,13 +175,81 @@ test('expiring is told, and the session knows', async () => {
 test('frames of kinds that are not known yet are let by', async () => {
   const { room, socket, events } = await connected();
   events.length = 0;
-  socket.tell({ type: 'sit', ends_at: 'later' });
+  socket.tell({ type: 'weather', tomorrow: 'rain' });
   assert.deepEqual(events, []);
   assert.equal(room.status, 'connected');
   room.leave();
 });
 
+// Sits
+
+const SIT = { type: 'sit', id: 's1', started_at: '2026-11-21T09:30:00.000Z', ends_at: '2026-11-21T09:40:00.000Z' };
+
+test('a sit is known from its start to its end', async () => {
+  const { room, socket } = await connected();
+  const heard = [];
+  room.on('sit', (frame) => heard.push([frame.completed ?? false, room.sit?.id]));
+  assert.equal(room.sit, null);
+  socket.tell(SIT);
+  assert.equal(room.sit.ends_at, SIT.ends_at);
+  socket.tell({ type: 'sit', id: 's1', completed: true });
+  assert.equal(room.sit, null);
+  assert.deepEqual(heard, [[false, 's1'], [true, undefined]]);
+  room.leave();
+});
+
+test('a sit that ended while one was away is forgotten at the return', async () => {
+  const { room, socket, clock, sockets } = await connected();
+  socket.tell(SIT);
+  socket.end(1006);
+  assert.equal(room.sit.id, 's1');
+  await clock.pass(5_000);
+  sockets[1].welcome();
+  assert.equal(room.sit, null);
+  room.leave();
+});
+
+test('a sit is started with a ref that an error can name', async () => {
+  const { room, socket } = await connected();
+  const errors = [];
+  room.on('error', ({ ref }) => errors.push(ref));
+  const ref = room.startSit(600);
+  assert.deepEqual(socket.sent('sit'), [{ type: 'sit', action: 'start', sit_length_seconds: 600, ref }]);
+  socket.tell({ type: 'error', code: 'forbidden', message: 'no', retry: false, ref });
+  assert.deepEqual(errors, [ref]);
+  room.leave();
+});
+
+test("now is the server's clock, set right by each frame that tells it", async () => {
+  const { room, socket, clock } = await connected({}, {}, { server_time: '2026-11-21T09:30:00.000Z' });
+  await clock.pass(1_500);
+  assert.equal(room.now(), Date.parse('2026-11-21T09:30:01.500Z'));
+  socket.tell({ type: 'beat', ref: 1, server_time: '2026-11-21T09:30:02.000Z' });
+  assert.equal(room.now(), Date.parse('2026-11-21T09:30:02.000Z'));
+  room.leave();
+});
+
+test('bearer is what shows over HTTP who one is', async () => {
+  const guest = await connected();
+  assert.equal(guest.room.bearer, 'r1');
+  const user = await connected({ session: SESSION, token: 'jwt' });
+  assert.equal(user.room.bearer, 'jwt');
+  for (const { room } of [guest, user]) room.leave();
+});
+
 // Subscriptions
+
+test('off ends a subscription too', async () => {
+  const { room, socket } = await connected();
+  let heard = 0;
+  const handler = () => heard++;
+  room.on('change', handler);
+  room.off('change', handler);
+  room.off('sit', handler);
+  socket.tell(diff(42));
+  assert.equal(heard, 0);
+  room.leave();
+});
 
 test('on returns how to end it', async () => {
   const { room, socket } = await connected();
@@ -746,6 +814,40 @@ test('leave says so, closes with 1000 and leaves nothing behind', async () => {
   assert.equal(socket.frames.length, length);
   assert.equal(world.sockets.length, 1);
   assert.equal(clock.timers.size, 0);
+});
+
+/** The page goes away; `swapped` where another document takes its place. */
+function goAway(page, { swapped = false, persisted = false } = {}) {
+  if (swapped) page.dispatchEvent(new Event('pageswap'));
+  page.dispatchEvent(Object.assign(new Event('pagehide'), { persisted }));
+}
+const swapping = () => Object.assign(new FakePage(), { onpageswap: null });
+
+test('a tab that closes leaves, where that was asked for', async () => {
+  const { socket, page } = await connected({ leaveOnClose: true, page: swapping() });
+  goAway(page);
+  assert.equal(socket.sent('leave').length, 1);
+  assert.deepEqual(socket.closedWith, [1000]);
+});
+
+test('a tab that closes is silent where it was not asked for, or the browser cannot tell', async () => {
+  for (const options of [{ page: swapping() }, { leaveOnClose: true }]) {
+    const { room, socket, page } = await connected(options);
+    goAway(page);
+    assert.equal(socket.sent('leave').length, 0);
+    assert.equal(room.status, 'connected');
+    room.leave();
+  }
+});
+
+test('a reload, another page and a page that is kept are no leave; the close after them is one', async () => {
+  const { socket, page } = await connected({ leaveOnClose: true, page: swapping() });
+  goAway(page, { swapped: true });
+  goAway(page, { persisted: true });
+  goAway(page, { swapped: true, persisted: true });
+  assert.equal(socket.sent('leave').length, 0);
+  goAway(page);
+  assert.equal(socket.sent('leave').length, 1);
 });
 
 test('leave while connecting, while waiting, and while a token is fetched', async () => {

@@ -118,7 +118,7 @@ export const diff = (seq, more = {}) => ({ type: 'diff', seq, occupancy: 1, join
 /** A room amid fakes. `world.socket` is the newest connection, seen from the server's side. */
 export async function enter(options = {}, { storage = new FakeStorage(), random = () => 0.5, answers = [] } = {}) {
   const clock = new FakeClock();
-  const page = new FakePage();
+  const page = options.page ?? new FakePage();
   const world = {
     clock,
     page,
@@ -205,7 +205,7 @@ export async function enter(options = {}, { storage = new FakeStorage(), random 
     ...(options.invite || options.session || options.url ? {} : { session: SESSION, invite: 'inv', name: 'Ada' }),
     ...options,
   });
-  for (const event of ['change', 'join', 'update', 'leave', 'status', 'expiring', 'closed', 'error']) {
+  for (const event of ['change', 'join', 'update', 'leave', 'status', 'expiring', 'sit', 'closed', 'error']) {
     world.room.on(event, (...details) => world.events.push([event, ...details]));
   }
   await clock.pass(0);
