@@ -1,54 +1,47 @@
-// Opens a session and shows its invite link.
+// The first page: opens a session, and shows the link to send.
 
-import { $, ask, inTab, TOKEN } from './page.js';
-
-const complain = (text) => {
-  $('problem').textContent = text;
-};
+import { $, setText } from './lib/dom.js';
+import { ask } from './lib/http.js';
+import { showInviteLink } from './lib/invite-link.js';
+import { inTab, shareKey, TOKEN } from './lib/kept.js';
 
 $('open').addEventListener('submit', async (event) => {
   event.preventDefault();
-  const button = event.submitter ?? $('open').querySelector('button');
+  const button = $('open').querySelector('button');
   const title = $('title').value.trim();
   const token = $('token').value.trim();
-  complain('');
+  setText($('problem'), '');
   button.disabled = true;
   try {
     const session = await ask('/v1/reading-sessions', { token, body: title ? { title } : {} });
     inTab.set(TOKEN, token);
     opened(session);
   } catch (error) {
-    if (error.status === 401 && $('token-field').hidden) {
-      $('token-field').hidden = false;
-      $('token').focus();
-    } else {
-      complain(error.message);
-    }
+    refused(error);
   } finally {
     button.disabled = false;
   }
 });
 
+/** A server that opens sessions for its users only says so by asking who one is. */
+function refused({ status, message }) {
+  const firstAsked = status === 401 && $('token-field').hidden;
+  if (status === 401) {
+    $('token-field').hidden = false;
+    $('token').focus();
+  }
+  if (!firstAsked) setText($('problem'), message);
+}
+
 function opened(session) {
+  const { url } = session.invite;
   // The host comes in by this page's own address, so that what the tab remembers is there.
   const asHost = new URL((session.host_invite ?? session.invite).url);
   $('enter').href = asHost.pathname;
-  $('link').value = session.invite.url;
-  if (session.title) $('opened-title').textContent = `“${session.title}” is open`;
-  $('open').hidden = true;
+  inTab.set(shareKey(session.id), url);
+  if (session.title) setText($('opened-title'), `\u201c\u2068${session.title}\u2069\u201d is open`);
+  showInviteLink($('invite-link'), url, { title: () => session.title, say: (text) => setText($('invite-said'), text) });
+  $('begin').hidden = true;
   $('opened').hidden = false;
   $('opened-title').focus();
 }
-
-$('link').addEventListener('focus', () => $('link').select());
-
-$('copy').addEventListener('click', async () => {
-  let copied = true;
-  try {
-    await navigator.clipboard.writeText($('link').value);
-  } catch {
-    $('link').select(); // no clipboard on a page without https
-    copied = document.execCommand('copy');
-  }
-  $('copied').textContent = copied ? 'Copied.' : 'The link is selected: copy it by hand.';
-});

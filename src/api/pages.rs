@@ -15,9 +15,11 @@ use crate::protocol::{Code, Refusal};
 
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/static");
 
-/// Everything from here and nothing inline; names of people are text, and this is the second wall.
+/// Everything from here and nothing inline; names of people are text, and this is the second wall: a page
+/// that made HTML of a string would be stopped.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                      connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+                      connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
+                      require-trusted-types-for 'script'; trusted-types 'none'";
 
 pub fn routes() -> Router<Arc<Api>> {
     let header = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));

@@ -1,0 +1,28 @@
+// What a browser, or only a tab, remembers. Where nothing may be kept, it is asked again the next time.
+
+const kept = (storage) => ({
+  get(key) {
+    try {
+      return storage().getItem(key);
+    } catch {
+      return null;
+    }
+  },
+  set(key, value) {
+    try {
+      if (value) storage().setItem(key, value);
+      else storage().removeItem(key);
+    } catch {
+      // See above.
+    }
+  },
+});
+
+export const inBrowser = kept(() => localStorage);
+export const inTab = kept(() => sessionStorage);
+
+export const NAME = 'lastseen:name';
+export const TOKEN = 'lastseen:token';
+
+/** Where the link that a host shares is kept: the link in its own address bar may be one for hosts. */
+export const shareKey = (session) => `lastseen:share:${session}`;

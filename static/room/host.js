@@ -1,0 +1,114 @@
+// What a host may do: rename, make and revoke links, put people out, close. Over HTTP, as who one is in the room.
+
+import { $, askTwice, el, inSentence, setText, timeOfDay } from '../lib/dom.js';
+import { ask } from '../lib/http.js';
+import { inTab, shareKey } from '../lib/kept.js';
+import { say } from './notices.js';
+
+const HOUR = 3600;
+
+/** `people` is the list, `onTitle` and `onLink` are told what is new. */
+export function hostTools(room, { people, onTitle, onLink }) {
+  const path = (rest = '') => `/v1/reading-sessions/${room.session.id}${rest}`;
+  const isHost = () => room.participants.get(room.you)?.role === 'host';
+  let open = false;
+
+  /** Carries out a call, and says what is wrong where it fails. */
+  async function call(rest, options) {
+    setText($('host-problem'), '');
+    try {
+      return await ask(path(rest), { token: room.bearer, ...options });
+    } catch (error) {
+      setText($('host-problem'), error.message);
+      return null;
+    }
+  }
+
+  // The name of the session
+
+  $('rename').onsubmit = async (event) => {
+    event.preventDefault();
+    const session = await call('', { method: 'PATCH', body: { title: $('new-title').value.trim() || null } });
+    if (!session) return;
+    onTitle(session.title);
+    say('The session has its new name.');
+    // Nobody is told by the server: the others look it up when this changes.
+    room.update({ ...room.participants.get(room.you)?.state, renamed: Date.now() });
+  };
+
+  // Links
+
+  async function listLinks() {
+    const links = await call('/invites');
+    if (!links) return;
+    const good = links.items.filter(({ revoked_at }) => !revoked_at);
+    $('links').replaceChildren(...good.map(link));
+    $('no-links').hidden = good.length > 0;
+  }
+
+  function link({ id, role, uses, max_uses, expires_at, created_at }) {
+    const revoke = el('button', { type: 'button', className: 'plain small', aria: { label: `Revoke the link made at ${timeOfDay(created_at)}` } }, 'Revoke');
+    askTwice(revoke, 'Really?', async () => {
+      if (!(await call(`/invites/${id}`, { method: 'DELETE' }))) return;
+      say('The link is revoked.');
+      await listLinks();
+      $('links-title').focus();
+    });
+    const times = uses === 0 ? 'not used yet' : uses === 1 ? 'used once' : `used ${uses} times`;
+    const used = max_uses ? `${uses} of ${max_uses} uses` : times;
+    const until = expires_at ? `, until ${timeOfDay(expires_at)}` : '';
+    return el('li', {},
+      el('span', {}, role === 'host' ? 'For hosts' : 'For guests', el('span', { className: 'quiet' }, ` · made ${timeOfDay(created_at)}, ${used}${until}`)),
+      revoke);
+  }
+
+  $('make-link').onsubmit = async (event) => {
+    event.preventDefault();
+    const role = $('link-role').value;
+    const uses = Number($('link-uses').value);
+    const hours = Number($('link-hours').value);
+    const body = { role, ...(uses && { max_uses: uses }), ...(hours && { expires_in_seconds: hours * HOUR }) };
+    await makeLink(body);
+  };
+
+  async function makeLink(body) {
+    const made = await call('/invites', { body });
+    if (!made) return;
+    if (made.role === 'guest') inTab.set(shareKey(room.session.id), made.url);
+    onLink(made);
+    if ($('host').open) await listLinks();
+  }
+
+  // People
+
+  const manage = (on) => {
+    $('manage').setAttribute('aria-pressed', String(on));
+    setText($('manage'), on ? 'Done removing' : 'Remove people…');
+    people.manage(on);
+  };
+  $('manage').onclick = () => manage($('manage').getAttribute('aria-pressed') !== 'true');
+
+  // The end
+
+  askTwice($('close'), 'Really close it for everyone?', () => call('/close', { method: 'POST' }));
+
+  // Only for hosts
+
+  function offer() {
+    if (isHost() === open) return;
+    open = isHost();
+    $('host').hidden = !open;
+    if (!open) return manage(false);
+    $('new-title').value = room.session.title ?? '';
+    if ($('host').open) listLinks();
+  }
+  $('host').ontoggle = () => { if ($('host').open && isHost()) listLinks(); };
+  room.on('change', offer);
+
+  return {
+    makeLink,
+    async remove(person) {
+      if (await call(`/participants/${person.id}`, { method: 'DELETE' })) say(`${inSentence(person.name)} was removed.`);
+    },
+  };
+}

@@ -1,0 +1,112 @@
+// The list of who is here: ordered by who came first, changed where something changed and nowhere else.
+
+import { setText } from '../lib/dom.js';
+import { personRow } from './person.js';
+
+const EASE_MS = 260;
+const EASE_AT_MOST = 12; // more than these at a time just appear and go
+
+const place = ({ joined_at, id }) => joined_at + id;
+
+/** `list` is the <ul>; `room` tells who is "you" and what time it is. */
+export function peopleList(list, { room, onRemove }) {
+  const rows = new Map(); // participant id -> row
+  const order = []; // the same rows, as they are shown
+  let managing = false;
+  let timer;
+
+  /** Where this place is, or would be. */
+  function indexOf(key) {
+    let low = 0;
+    let high = order.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (order[middle].key < key) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  function put(participant, eased) {
+    const entry = rows.get(participant.id) 
+      ?? Object.assign(personRow({ isYou: (id) => id === room.you, onRemove }), { key: null });
+    entry.update(participant, room.now());
+    const key = place(participant);
+    if (entry.key === key) return;
+    if (entry.key) order.splice(indexOf(entry.key), 1); // came in anew within one step
+    entry.key = key;
+    const index = indexOf(key);
+    list.insertBefore(entry.row, order[index]?.row ?? null);
+    order.splice(index, 0, entry);
+    if (!rows.has(participant.id)) {
+      rows.set(participant.id, entry);
+      if (managing) entry.manage(true);
+      if (eased) ease(entry.row, 'in');
+    }
+  }
+
+  function drop(id, eased) {
+    const entry = rows.get(id);
+    if (!entry) return;
+    rows.delete(id);
+    const index = indexOf(entry.key);
+    order.splice(index, 1);
+    keepFocus(entry.row, index);
+    if (!eased) return entry.row.remove();
+    entry.row.setAttribute('aria-hidden', 'true');
+    entry.row.inert = true;
+    ease(entry.row, 'out').finished.then(() => entry.row.remove(), () => entry.row.remove());
+  }
+
+  /** Who works through the list with the keyboard goes on with the next person. */
+  function keepFocus(gone, index) {
+    if (!gone.contains(document.activeElement)) return;
+    const next = order[index] ?? order[index - 1];
+    (next?.row.querySelector('button') ?? list).focus();
+  }
+
+  /** What only time changes, while there is somebody for whom it does. */
+  function tick() {
+    clearTimeout(timer);
+    const waiting = order.filter(({ person }) => person.status === 'reconnecting');
+    for (const entry of waiting) entry.tick(room.now());
+    if (waiting.length > 0) timer = setTimeout(tick, 1000);
+  }
+
+  return {
+    apply({ cause, joins, updates, leaves }) {
+      const eased = cause === 'diff' && joins.length + leaves.length <= EASE_AT_MOST && mayMove();
+      for (const { participant } of leaves) drop(participant.id, eased);
+      for (const participant of [...joins, ...updates]) put(participant, eased);
+      tick();
+    },
+    manage(on) {
+      managing = on;
+      for (const entry of order) entry.manage(on);
+    },
+    clear() {
+      clearTimeout(timer);
+      rows.clear();
+      order.length = 0;
+      list.replaceChildren();
+    },
+  };
+}
+
+const stillness = matchMedia('(prefers-reduced-motion: reduce)');
+const mayMove = () => !stillness.matches && document.visibilityState === 'visible';
+
+/** Rows grow and shrink, so that what is below them glides and does not jump. */
+function ease(row, way) {
+  const whole = { height: `${row.offsetHeight}px`, opacity: 1, overflow: 'clip' };
+  const nothing = { ...whole, height: '0px', opacity: 0, paddingBlock: '0px' };
+  return row.animate(way === 'in' ? [nothing, whole] : [whole, nothing], { duration: EASE_MS, easing: 'ease-out' });
+}
+
+/** How many there are, in words; in a room over the server's limit they are not listed. */
+export function showCount(heading, note, { occupancy, participants }) {
+  setText(heading, occupancy === 1 ? '1 person here' : `${occupancy} people here`);
+  const unlisted = occupancy > participants.size;
+  note.hidden = !unlisted;
+  if (unlisted) setText(note, 'In a room as large as this one, people are counted and not listed.');
+}

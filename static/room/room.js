@@ -1,0 +1,157 @@
+// The reading room: the door, who is here, and the way out.
+
+import { join, remembered } from '../client/lastseen.js';
+import { $, el, setText, showOnly } from '../lib/dom.js';
+import { ask } from '../lib/http.js';
+import { showInviteLink } from '../lib/invite-link.js';
+import { inBrowser, inTab, NAME, shareKey, TOKEN } from '../lib/kept.js';
+import { hideConnection, showConnection } from './connection.js';
+import { ending } from './endings.js';
+import { aboutRoom, lookUp, nameForm } from './entrance.js';
+import { hostTools } from './host.js';
+import { announce, expiringNotice, say } from './notices.js';
+import { peopleList, showCount } from './people.js';
+import { sitRing } from './sit.js';
+
+const VIEWS = ['waiting', 'ask', 'room', 'ended'];
+const link = location.href;
+const invite = /\/join\/([^/]+)/.exec(location.pathname)?.[1] ?? '';
+const wide = matchMedia('(min-width: 60rem)');
+
+const askName = nameForm(enter);
+let room = null;
+let title = '';
+
+function setTitle(next) {
+  title = next || '';
+  setText($('title'), title || 'Reading session');
+}
+
+/** The tab says how many are here, too. */
+function setTabTitle() {
+  const count = room && room.status !== 'closed' ? `(${room.occupancy}) ` : '';
+  document.title = `${count}${title || 'Reading session'} · lastseen`;
+}
+
+// Before the room
+
+async function start() {
+  showOnly('waiting', VIEWS);
+  if (remembered(link) || inTab.get(TOKEN)) return enter(inBrowser.get(NAME));
+  try {
+    const { session } = await lookUp(invite);
+    setTitle(session.title);
+    setTabTitle();
+    setText($('about'), aboutRoom(session));
+    door();
+  } catch ({ code, message, status }) {
+    ended({ error: code, message, status });
+  }
+}
+
+function door(problem) {
+  hideConnection();
+  showOnly('ask', VIEWS);
+  askName(problem);
+}
+
+// In the room
+
+function enter(name) {
+  showOnly('waiting', VIEWS);
+  const here = join(link, { name: name ?? undefined, token: inTab.get(TOKEN) ?? undefined });
+  room = here;
+  const people = peopleList($('people'), { room, onRemove: (person) => host.remove(person) });
+  const host = hostTools(room, { people, onTitle: renamed, onLink: made });
+  sitRing(room);
+  expiringNotice(room);
+  room.on('status', showConnection);
+  room.on('status', (status) => { if (status === 'connected') entered(host); });
+  room.on('change', (change) => {
+    people.apply(change);
+    showCount($('count'), $('count-note'), room);
+    announce(change, room.you);
+    setTabTitle();
+  });
+  room.on('update', lookForTitle);
+  room.on('closed', (cause) => {
+    people.clear();
+    closed(cause);
+  });
+  showConnection('connecting');
+}
+
+function entered(host) {
+  setTitle(room.session.title);
+  setTabTitle();
+  if (!$('room').hidden) return;
+  window.scrollTo(0, 0);
+  for (const panel of [$('invite'), $('host')]) panel.open = wide.matches;
+  showOnly('room', VIEWS);
+  offerLink(host);
+  $('count').focus({ preventScroll: true });
+}
+
+/** A host hands on what it was given to hand on; everybody else the link by which they came. */
+function offerLink(host) {
+  const isHost = room.participants.get(room.you)?.role === 'host';
+  const url = inTab.get(shareKey(room.session.id)) ?? (isHost && !inTab.get(TOKEN) ? null : link);
+  if (url) return showLink(url);
+  const make = el('button', { type: 'button' }, 'Make an invite link');
+  make.addEventListener('click', () => host.makeLink({ role: 'guest' }));
+  $('invite-link').replaceChildren(make);
+}
+
+function showLink(url) {
+  showInviteLink($('invite-link'), url, { title: () => title, say: (text) => setText($('invite-said'), text) });
+}
+
+/** A link that was just made is shown this once. */
+function made({ url }) {
+  showLink(url);
+  setText($('invite-said'), 'The link is made.');
+  $('invite').open = true;
+}
+
+function renamed(next) {
+  setTitle(next);
+  setTabTitle();
+}
+
+/** A host's state says when it last gave the session another name. */
+const lastRenamed = new Map();
+async function lookForTitle({ id, role, state }) {
+  if (role !== 'host' || id === room.you || !state.renamed || lastRenamed.get(id) === state.renamed) return;
+  lastRenamed.set(id, state.renamed);
+  const session = await ask(`/v1/reading-sessions/${room.session.id}`, { token: room.bearer }).catch(() => null);
+  if (session) renamed(session.title);
+}
+
+$('leave').addEventListener('click', () => room.leave());
+
+// After it
+
+function closed(cause) {
+  say('');
+  if (cause.error === 'unauthenticated' || cause.error === 'token_expired') inTab.set(TOKEN, null);
+  if (cause.error === 'invalid_request') return door(cause.message); // most of all the name
+  ended(cause);
+}
+
+function ended(cause) {
+  const { icon, title: heading, text, again } = ending(cause);
+  hideConnection();
+  setTabTitle();
+  $('ended-icon').setAttribute('href', `#icon-${icon}`);
+  setText($('ended-title'), heading);
+  setText($('ended-text'), text);
+  $('again').hidden = !again;
+  setText($('again'), again ?? '');
+  $('ended').dataset.kind = icon;
+  showOnly('ended', VIEWS);
+  $('ended-title').focus();
+}
+
+$('again').addEventListener('click', start);
+
+start();
