@@ -1,0 +1,96 @@
+// Debian's Chromium, and people in it: each with a context of their own, and an ear for complaints.
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+
+import { chromium } from 'playwright-core';
+
+const PATIENCE_MS = 20_000;
+
+function executable() {
+  if (process.env.CHROMIUM) return process.env.CHROMIUM;
+  for (const name of ['chromium', 'chromium-browser', 'google-chrome']) {
+    try {
+      return execFileSync('which', [name], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+    } catch {
+      // The next one.
+    }
+  }
+  throw new Error('no Chromium: run script/setup --browser, or set CHROMIUM to where it is');
+}
+
+export const launch = () =>
+  chromium.launch({ executablePath: executable(), args: process.getuid?.() === 0 ? ['--no-sandbox'] : [] });
+
+/** What Chromium itself writes where a request is refused or cut, which is no fault of the page. */
+export const REFUSED = /^Failed to load resource: the server responded with a status of 4/;
+export const CUT = /^(Failed to load resource: net::|WebSocket connection to .* failed)/;
+
+/**
+ * A context with one page, in which nothing may go wrong unheard: errors on the console, exceptions and what the
+ * Content-Security-Policy refused fail the test at its end, but for what `expects` names.
+ */
+export async function newPerson(t, browser, { expects = [], ...options } = {}) {
+  const context = await browser.newContext({ viewport: { width: 1100, height: 800 }, locale: 'en-GB', ...options });
+  context.setDefaultTimeout(PATIENCE_MS);
+  const complaints = [];
+  const complain = (text) => { if (!expects.some((known) => known.test(text))) complaints.push(text); };
+  context.on('console', (message) => { if (message.type() === 'error') complain(message.text()); });
+  context.on('weberror', (error) => complain(String(error.error())));
+  await context.exposeFunction('violated', complain);
+  await context.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', (event) => window.violated(`CSP: ${event.violatedDirective} ${event.blockedURI}`));
+  });
+  const page = await context.newPage();
+  t?.after(async () => {
+    await context.close();
+    assert.deepEqual(complaints, [], 'nothing to complain about on the console');
+  });
+  return page;
+}
+
+/** Comes in by name, and is in the room. */
+export async function comeIn(page, address, name) {
+  await page.goto(address);
+  await page.getByLabel('Your name').fill(name);
+  await page.getByRole('button', { name: 'Join' }).click();
+  await inRoom(page);
+  return page;
+}
+
+export const inRoom = (page) => page.locator('#people .person').first().waitFor();
+
+/** The row of a person who is here. */
+export const row = (page, name) => page.locator('#people .person:not([inert])').filter({ has: page.locator('bdi', { hasText: new RegExp(`^${escape(name)}$`) }) });
+const escape = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+
+export const sees = (page, name) => row(page, name).waitFor();
+export const seesNoMore = (page, name) => row(page, name).waitFor({ state: 'detached' });
+export const seesStatus = (page, name, status) => row(page, name).and(page.locator(`[data-status="${status}"]`)).waitFor();
+
+/** The state of the connection, as the page shows it. */
+export const connection = (page, status) => page.locator(`#connection[data-status="${status}"]`).waitFor();
+
+/** Everything the live region says from now on. */
+export async function listen(page) {
+  await page.evaluate(() => {
+    window.heard = [];
+    new MutationObserver(() => window.heard.push(document.getElementById('news').textContent))
+      .observe(document.getElementById('news'), { childList: true, characterData: true, subtree: true });
+  });
+  return () => page.evaluate(() => window.heard.map((text) => text.replace(/[\u2068\u2069]/g, '')));
+}
+
+/** People without pages: sockets of the client library, all in one page. */
+export async function crowd(page, origin, path, names) {
+  await page.goto(origin);
+  await page.evaluate(async ([url, names]) => {
+    const { join } = await import('/lastseen.js');
+    const nothing = { getItem: () => null, setItem() {}, removeItem() {} };
+    window.crowd = names.map((name) => join(url, { name, storage: nothing, page: new EventTarget() }));
+    await Promise.all(window.crowd.map((room) => new Promise((done, failed) => {
+      room.on('status', (status) => status === 'connected' && done());
+      room.on('closed', ({ message }) => failed(new Error(message)));
+    })));
+  }, [origin + path, names]);
+}

@@ -1,0 +1,140 @@
+// Pictures of each page and state, in both themes and two sizes, for docs/images. `script/screenshots` runs it.
+//
+//   node screenshots.js FOLDER [ORIGIN]     of a server of its own, or of one that runs with guest-hosts
+
+import { mkdirSync } from 'node:fs';
+
+import { comeIn, connection, crowd, inRoom, launch, newPerson, sees, seesStatus } from './harness/browser.js';
+import { openSession, startServer } from './harness/server.js';
+
+const [folder = 'shots', origin] = process.argv.slice(2);
+const own = origin ? null : await startServer({ 'idle-after': '2s', grace: '60s', 'beat-interval': '1s', 'max-participants': 300 });
+const server = own ?? { origin };
+const browser = await launch();
+mkdirSync(folder, { recursive: true });
+
+const DESK = { viewport: { width: 1120, height: 760 } };
+const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
+const THEMES = ['light', 'dark'];
+const NAMES = ['Grace Hopper', 'Björn Ångström', 'كريم', '李小龍', 'Maria da Silva', 'Ōta'];
+
+/** The page in both themes. */
+async function shoot(page, name, options) {
+  for (const colorScheme of THEMES) {
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+    await page.screenshot({ path: `${folder}/${name}-${colorScheme}.png`, ...options });
+  }
+  await page.emulateMedia({ colorScheme: 'light', reducedMotion: 'reduce' });
+}
+
+const isolated = (options) => newPerson(null, browser, { expects: [/./], ...options });
+
+/** Sits and notices are told by the server in its own time; here they are put into its mouth. */
+async function prompter(page) {
+  let say;
+  await page.routeWebSocket(/\/ws\?/, (socket) => {
+    socket.connectToServer();
+    say = (frame) => socket.send(JSON.stringify(frame));
+  });
+  return (frame) => say(frame);
+}
+
+async function firstPages() {
+  for (const [size, options] of [['desk', DESK], ['phone', PHONE]]) {
+    const page = await isolated(options);
+    await page.goto(server.origin);
+    await shoot(page, `open-${size}`);
+    await page.getByLabel('What are you reading?').fill('Middlemarch, book two');
+    await page.getByRole('button', { name: 'Open a session' }).click();
+    await page.getByRole('button', { name: 'QR code' }).click();
+    await page.locator('.code svg').waitFor();
+    await shoot(page, `opened-${size}`);
+    await page.context().close();
+  }
+}
+
+async function rooms() {
+  const session = await openSession(server, { title: 'Middlemarch, book two' });
+  const others = await isolated();
+  await crowd(others, server.origin, session.guestPath, NAMES);
+  const lost = await comeIn(await isolated(), server.origin + session.guestPath, 'Ada Lovelace');
+  for (const [size, options] of [['desk', DESK], ['phone', PHONE]]) {
+    const page = await isolated(options);
+    await page.goto(server.origin + session.guestPath);
+    await shoot(page, `door-${size}`);
+    await comeIn(page, server.origin + session.guestPath, 'Virginia Woolf');
+    await sees(page, 'Grace Hopper');
+    if (size === 'desk') await lost.context().close();
+    await seesStatus(page, 'Ada Lovelace', 'reconnecting');
+    await seesStatus(page, 'Grace Hopper', 'idle');
+    await others.evaluate(() => window.crowd.slice(3).forEach((room) => room.setActive()));
+    await seesStatus(page, 'Ōta', 'active');
+    await shoot(page, `room-${size}`);
+    await page.context().close();
+  }
+  for (const [size, options] of [['desk', DESK], ['phone', PHONE]]) {
+    const page = await isolated(options);
+    const say = await prompter(page);
+    await comeIn(page, server.origin + session.hostPath, 'George Eliot');
+    await page.locator('#host').evaluate((panel) => { panel.open = true; });
+    await page.getByRole('button', { name: 'Make a link' }).click();
+    await page.locator('#links li').nth(2).waitFor();
+    await shoot(page, `host-${size}`, { fullPage: true });
+    await page.locator('#host').evaluate((panel) => { panel.open = false; });
+    const now = Date.now();
+    say({ type: 'sit', id: 's', started_at: new Date(now - 200_000).toISOString(), ends_at: new Date(now + 400_000).toISOString() });
+    say({ type: 'expiring', expires_at: new Date(now + 300_000).toISOString(), minutes: 5 });
+    await page.locator('#sit').waitFor();
+    await page.locator('#expiring').waitFor();
+    await shoot(page, `sit-${size}`);
+    await page.context().close();
+  }
+}
+
+async function endings() {
+  const full = await openSession(server, { max_participants: 1 });
+  await comeIn(await isolated(), server.origin + full.hostPath, 'Host');
+  const page = await isolated(DESK);
+  await page.goto(`${server.origin}/join/lsi_unknown`);
+  await page.locator('#ended').waitFor();
+  await shoot(page, 'unknown-link');
+  await page.goto(server.origin + full.guestPath);
+  await page.getByLabel('Your name').fill('Late');
+  await page.getByRole('button', { name: 'Join' }).click();
+  await page.locator('#ended').waitFor();
+  await shoot(page, 'full');
+  await page.context().close();
+}
+
+async function largeRoom() {
+  const session = await openSession(server, { title: 'Two hundred', max_participants: 300 });
+  await crowd(await isolated(), server.origin, session.guestPath, Array.from({ length: 199 }, (_, n) => `Reader ${n + 1}`));
+  const page = await isolated(DESK);
+  await comeIn(page, server.origin + session.guestPath, 'Virginia Woolf');
+  await page.locator('#people .person').nth(199).waitFor({ state: 'attached' });
+  await shoot(page, 'large');
+  await page.context().close();
+}
+
+async function lostConnection() {
+  const session = await openSession(server, { title: 'Middlemarch, book two' });
+  const page = await isolated(DESK);
+  let cut;
+  await page.routeWebSocket(/\/ws\?/, (socket) => {
+    if (cut === true) return socket.close({ code: 1012 });
+    socket.connectToServer();
+    cut = () => { cut = true; socket.close({ code: 4008 }); };
+  });
+  await comeIn(page, server.origin + session.hostPath, 'George Eliot');
+  cut();
+  await connection(page, 'reconnecting');
+  await shoot(page, 'reconnecting');
+  await page.context().close();
+}
+
+try {
+  for (const part of [firstPages, rooms, endings, lostConnection, largeRoom]) await part();
+} finally {
+  await browser.close();
+  await own?.end();
+}
