@@ -9,6 +9,7 @@ export function showConnection(status, cause) {
   $('connection').dataset.status = status;
   setText($('connection-word'), WORDS[status]);
   const lost = status === 'reconnecting';
+  $('people').classList.toggle('stale', lost);
   $('connection-why').hidden = !lost;
   if (lost) {
     const why = cause?.message || (navigator.onLine === false ? 'Your device is offline.' : 'The connection was lost.');

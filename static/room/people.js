@@ -41,7 +41,7 @@ export function peopleList(list, { room, onRemove }) {
     if (!rows.has(participant.id)) {
       rows.set(participant.id, entry);
       if (managing) entry.manage(true);
-      if (eased) ease(entry.row, 'in');
+      if (eased && inSight(entry.row)) ease(entry.row, 'in');
     }
   }
 
@@ -52,7 +52,7 @@ export function peopleList(list, { room, onRemove }) {
     const index = indexOf(entry.key);
     order.splice(index, 1);
     keepFocus(entry.row, index);
-    if (!eased) return entry.row.remove();
+    if (!eased || !inSight(entry.row)) return entry.row.remove();
     entry.row.setAttribute('aria-hidden', 'true');
     entry.row.inert = true;
     ease(entry.row, 'out').finished.then(() => entry.row.remove(), () => entry.row.remove());
@@ -95,6 +95,11 @@ export function peopleList(list, { room, onRemove }) {
 
 const stillness = matchMedia('(prefers-reduced-motion: reduce)');
 const mayMove = () => !stillness.matches && document.visibilityState === 'visible';
+
+function inSight(row) {
+  const { top, bottom } = row.getBoundingClientRect();
+  return bottom > 0 && top < innerHeight;
+}
 
 /** Rows grow and shrink, so that what is below them glides and does not jump. */
 function ease(row, way) {

@@ -69,8 +69,9 @@ export function sitRing(room) {
   });
   $('start-sit').onsubmit = (event) => {
     event.preventDefault();
-    setText($('sit-problem'), '');
-    asked = room.startSit(Number($('sit-length').value) * 60);
+    const connected = room.status === 'connected';
+    setText($('sit-problem'), connected ? '' : 'Not connected just now: try again in a moment.');
+    if (connected) asked = room.startSit(Number($('sit-length').value) * 60);
   };
   hide();
   offer();

@@ -61,7 +61,19 @@ test('coming and going does not move what is being read', async (t) => {
   const ada = await comeIn(await newPerson(t, browser), server.origin + session.hostPath, 'Ada');
   const watched = row(ada, 'Reader 40');
   await watched.scrollIntoViewIfNeeded();
-  const top = async () => (await watched.boundingBox()).y;
+  /** Where it is, once it has come to rest. */
+  const top = () => watched.evaluate((it) => new Promise((done) => {
+    let last;
+    let still = 0;
+    const look = () => {
+      const now = it.getBoundingClientRect().top;
+      still = now === last ? still + 1 : 0;
+      last = now;
+      if (still > 20) done(now);
+      else requestAnimationFrame(look);
+    };
+    look();
+  }));
   const start = await top();
   await others.evaluate(() => [2, 5, 9].forEach((n) => window.crowd[n].leave()));
   await ada.getByRole('heading', { name: '58 people here' }).waitFor();

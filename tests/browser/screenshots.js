@@ -4,7 +4,7 @@
 
 import { mkdirSync } from 'node:fs';
 
-import { comeIn, connection, crowd, inRoom, launch, newPerson, sees, seesStatus } from './harness/browser.js';
+import { comeIn, connection, crowd, launch, newPerson, sees, seesStatus } from './harness/browser.js';
 import { openSession, startServer } from './harness/server.js';
 
 const [folder = 'shots', origin] = process.argv.slice(2);
@@ -14,7 +14,7 @@ const browser = await launch();
 mkdirSync(folder, { recursive: true });
 
 const DESK = { viewport: { width: 1120, height: 760 } };
-const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
+const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 1.5, isMobile: true, hasTouch: true };
 const THEMES = ['light', 'dark'];
 const NAMES = ['Grace Hopper', 'Björn Ångström', 'كريم', '李小龍', 'Maria da Silva', 'Ōta'];
 
@@ -39,6 +39,13 @@ async function prompter(page) {
   return (frame) => say(frame);
 }
 
+/** Without being shown as reconnecting in the next picture. */
+async function goOut(page) {
+  await page.getByRole('button', { name: 'Leave' }).click();
+  await page.locator('#ended').waitFor();
+  await page.context().close();
+}
+
 async function firstPages() {
   for (const [size, options] of [['desk', DESK], ['phone', PHONE]]) {
     const page = await isolated(options);
@@ -61,6 +68,7 @@ async function rooms() {
   for (const [size, options] of [['desk', DESK], ['phone', PHONE]]) {
     const page = await isolated(options);
     await page.goto(server.origin + session.guestPath);
+    await page.getByLabel('Your name').waitFor();
     await shoot(page, `door-${size}`);
     await comeIn(page, server.origin + session.guestPath, 'Virginia Woolf');
     await sees(page, 'Grace Hopper');
@@ -70,7 +78,7 @@ async function rooms() {
     await others.evaluate(() => window.crowd.slice(3).forEach((room) => room.setActive()));
     await seesStatus(page, 'Ōta', 'active');
     await shoot(page, `room-${size}`);
-    await page.context().close();
+    await goOut(page);
   }
   for (const [size, options] of [['desk', DESK], ['phone', PHONE]]) {
     const page = await isolated(options);
@@ -79,7 +87,10 @@ async function rooms() {
     await page.locator('#host').evaluate((panel) => { panel.open = true; });
     await page.getByRole('button', { name: 'Make a link' }).click();
     await page.locator('#links li').nth(2).waitFor();
-    await shoot(page, `host-${size}`, { fullPage: true });
+    const usual = page.viewportSize();
+    await page.setViewportSize({ ...usual, height: 1120 });
+    await shoot(page, `host-${size}`);
+    await page.setViewportSize(usual);
     await page.locator('#host').evaluate((panel) => { panel.open = false; });
     const now = Date.now();
     say({ type: 'sit', id: 's', started_at: new Date(now - 200_000).toISOString(), ends_at: new Date(now + 400_000).toISOString() });
@@ -87,7 +98,7 @@ async function rooms() {
     await page.locator('#sit').waitFor();
     await page.locator('#expiring').waitFor();
     await shoot(page, `sit-${size}`);
-    await page.context().close();
+    await goOut(page);
   }
 }
 

