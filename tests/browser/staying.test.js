@@ -99,11 +99,11 @@ test('a page that asked for it leaves with its tab, but not with a reload', asyn
   await crowd(ada, server.origin, session.hostPath, ['Ada']);
   await ada.evaluate(() => {
     window.seen = [];
-    window.crowd[0].on('update', ({ status }) => window.seen.push(status));
+    for (const event of ['join', 'update']) window.crowd[0].on(event, ({ status }) => window.seen.push(status));
     window.crowd[0].on('leave', (person, reason) => window.seen.push(reason));
   });
   const ended = () => ada.waitForFunction(() => ['left', 'timeout'].find((reason) => window.seen.at(-1) === reason)).then((it) => it.jsonValue());
-  const seen = (what) => ada.waitForFunction((last) => window.seen.at(-1) === last, what).catch(async (error) => { throw new Error(`${error.message} ${await ada.evaluate(() => JSON.stringify(window.seen))}`); });
+  const seen = (what) => ada.waitForFunction((last) => window.seen.at(-1) === last, what);
   const bob = await newPerson(t, browser);
   let tab = bob;
   const enter = async () => {
@@ -115,6 +115,7 @@ test('a page that asked for it leaves with its tab, but not with a reload', asyn
     }, server.origin + session.guestPath);
   };
   await enter();
+  await seen('active');
   await bob.reload();
   await seen('reconnecting');
   await enter();
@@ -128,6 +129,7 @@ test('a page that asked for it leaves with its tab, but not with a reload', asyn
     t.diagnostic(`the leave went down with the tab in round ${round}`);
     tab = await bob.context().newPage();
     await enter();
+    await seen('active');
   }
   assert.fail('no leave was ever told');
 });
