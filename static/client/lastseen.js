@@ -170,7 +170,7 @@ export function join(target, more) {
     if (frame.server_time) serverAhead = Date.parse(frame.server_time) - now();
     if (type === 'welcome') welcomed(frame);
     if (change) changed(change);
-    if (type === 'sit') sit = frame.completed ? null : frame;
+    if (type === 'sit' && (!frame.completed || sit?.id === frame.id)) sit = frame.completed ? null : frame;
     if (type === 'expiring') session = { ...session, expires_at: frame.expires_at };
     if (refusal && wantedRef && frame.ref === wantedRef && !frame.retry) wanted = null;
     if (/^(sit|expiring|error)$/.test(type)) emit(type, frame);

@@ -198,6 +198,16 @@ test('a sit is known from its start to its end', async () => {
   room.leave();
 });
 
+test('an end that is heard again ends no other sit', async () => {
+  const { room, socket } = await connected();
+  socket.tell(SIT);
+  socket.tell({ type: 'sit', id: 's1', completed: true });
+  socket.tell({ ...SIT, id: 's2' });
+  socket.tell({ type: 'sit', id: 's1', completed: true });
+  assert.equal(room.sit.id, 's2');
+  room.leave();
+});
+
 test('a sit that ended while one was away is forgotten at the return', async () => {
   const { room, socket, clock, sockets } = await connected();
   socket.tell(SIT);
