@@ -40,9 +40,9 @@ test('a link that is unknown, and one that is no longer good', async (t) => {
 
 test('a link to a session that nobody was seen in', async (t) => {
   const short = await startServer({ 'idle-timeout': '4s', 'flush-interval': '200ms', 'ping-interval': '500ms', 'beat-interval': '500ms', 'dead-after': '2s', grace: '500ms', 'expiring-notice': '1s' });
-  t.after(() => short.end());
   const session = await openSession(short);
   const page = await newPerson(t, browser, { expects: [REFUSED] });
+  t.after(() => short.end()); // after the page
   const dead = () => ask(short, 'GET', session.guestPath.replace('/join/', '/v1/invites/')).then(() => false, () => true);
   while (!(await dead())) await new Promise((done) => setTimeout(done, 100));
   await page.goto(short.origin + session.guestPath);

@@ -79,8 +79,8 @@ test('before a room closes for want of activity, one button keeps it open', asyn
   const quiet = await startServer({
     'idle-counts': 'activity', 'idle-timeout': '30s', 'expiring-notice': '26s', 'idle-after': '2s', 'flush-interval': '500ms',
   });
-  t.after(() => quiet.end());
   const { ada, bob } = await two(t, quiet);
+  t.after(() => quiet.end()); // after the pages
   const notice = (page) => page.getByRole('alert').filter({ hasText: 'Nobody has done anything for a while' });
   await Promise.all([notice(ada).waitFor(), notice(bob).waitFor()]);
   // With the keyboard: a pointer on its way there would be activity already.
