@@ -91,6 +91,12 @@ pub struct SessionSettings {
     /// What counts as a sign: being connected, or doing something
     #[arg(long, env = "LASTSEEN_IDLE_COUNTS", value_enum, default_value_t = IdleCounts::Seen, value_name = "WHAT")]
     pub idle_counts: IdleCounts,
+    /// A session is closed this long after it was opened, whoever is in it [default: never]
+    #[arg(long, env = "LASTSEEN_MAX_SESSION_AGE", value_parser = duration, value_name = "TIME")]
+    pub max_session_age: Option<Duration>,
+    /// A session is closed that has had fewer than two people for this long [default: never]
+    #[arg(long, env = "LASTSEEN_MIN_PARTICIPANTS_AFTER", value_parser = duration, value_name = "TIME")]
+    pub min_participants_after: Option<Duration>,
     /// A user session has ended after this long without a heartbeat
     #[arg(long, env = "LASTSEEN_USER_SESSION_TIMEOUT", default_value = "1h", value_parser = duration, value_name = "TIME")]
     pub user_session_timeout: Duration,
@@ -341,6 +347,15 @@ impl Settings {
         for timeout in [("idle-timeout", idle_timeout), ("user-session-timeout", self.sessions.user_session_timeout)] {
             longer(timeout, ("twice flush-interval", presence.flush_interval * 2))?;
         }
+        // Who is there is known to the database as of the last flush.
+        for (name, time) in [
+            ("max-session-age", self.sessions.max_session_age),
+            ("min-participants-after", self.sessions.min_participants_after),
+        ] {
+            if let Some(time) = time {
+                longer((name, time), ("twice flush-interval", presence.flush_interval * 2))?;
+            }
+        }
         if self.sessions.idle_counts == IdleCounts::Activity {
             longer(("idle-timeout", idle_timeout), ("expiring-notice", presence.expiring_notice))?;
         }
@@ -410,6 +425,11 @@ mod tests {
             (
                 &["--user-session-timeout", "10s"],
                 "user-session-timeout (10s) must be longer than twice flush-interval (10s)",
+            ),
+            (&["--max-session-age", "1s"], "max-session-age (1s) must be longer than twice flush-interval (10s)"),
+            (
+                &["--min-participants-after", "10s"],
+                "min-participants-after (10s) must be longer than twice flush-interval (10s)",
             ),
             (&["--ping-interval", "0s"], "ping-interval must be longer than nothing"),
             (&["--detail-limit", "0"], "detail-limit must be at least 1"),

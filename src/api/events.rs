@@ -48,7 +48,8 @@ pub struct Tracked {
         Tracked,
     ),
     responses(
-        (status = OK, content_type = "text/event-stream", body = String, description = "A stream without end"),
+        (status = OK, content_type = "text/event-stream", body = String, description = "A stream without end",
+         example = "event: occupancy\nid: 58\ndata: {\"type\":\"occupancy\",\"seq\":58,\"occupancy\":812}\n\n"),
         (status = FORBIDDEN, description = "`removed`, `forbidden`"),
         (status = NOT_FOUND, description = "`session_not_found`"),
         (status = GONE, description = "`session_closed`"),

@@ -7,7 +7,8 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, Error};
 use uuid::Uuid;
 
 use super::Api;
@@ -137,6 +138,33 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         deserializer.end().map_err(|_| Refusal::invalid("body", "must be one JSON object and nothing else"))?;
         Ok(Self(body))
     }
+}
+
+/// A whole number; also one that is written like `3.0`, which is the same number in JSON.
+///
+/// # Errors
+/// Where it is no number, has a fraction, or does not fit.
+pub fn whole<'de, T: TryFrom<i64>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    whole_of(serde_json::Number::deserialize(deserializer)?)
+}
+
+/// The same, or null.
+///
+/// # Errors
+/// As [`whole`].
+pub fn whole_or_null<'de, T: TryFrom<i64>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Option::<serde_json::Number>::deserialize(deserializer)?.map(whole_of).transpose()
+}
+
+fn whole_of<T: TryFrom<i64>, E: Error>(number: serde_json::Number) -> Result<T, E> {
+    /// Up to here a double holds every whole number.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, reason = "it has no fraction and fits")]
+    let whole = number.as_i64().or_else(|| {
+        number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= EXACT).map(|float| float as i64)
+    });
+    let whole = whole.ok_or_else(|| E::custom("must be a whole number"))?;
+    T::try_from(whole).map_err(|_| E::custom("is too large or too small"))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

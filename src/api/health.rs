@@ -7,21 +7,41 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use crate::protocol::{Code, Refusal};
 use crate::room::Status;
 
-#[derive(Serialize)]
+/// The media type of the figures.
+const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// How the server is.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({"status": "ready"}))]
 pub struct Health {
+    /// `alive` or `ready`.
+    #[schema(pattern = "^(alive|ready)$")]
     status: &'static str,
 }
 
+/// Whether the process lives.
+#[utoipa::path(
+    get, path = "/healthz", tag = "operators", security(()),
+    responses((status = OK, description = "It does", body = Health, example = json!({"status": "alive"}))),
+)]
 pub async fn alive() -> Json<Health> {
     Json(Health { status: "alive" })
 }
 
-/// Ready is: not draining, the database answers, and what is seen is being written.
+/// Whether people can be sent here. Ready is: not draining, the database answers, and what is seen is being written.
+#[utoipa::path(
+    get, path = "/readyz", tag = "operators", security(()),
+    responses(
+        (status = OK, description = "Send people here", body = Health),
+        (status = SERVICE_UNAVAILABLE, description = "`draining` or `unavailable`: send them elsewhere"),
+    ),
+)]
 pub async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Health>, Refusal> {
     if api.registry.is_draining() {
         return Err(Code::Draining.into());
@@ -34,6 +54,14 @@ pub async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Health>, Refusal>
     Ok(Json(Health { status: "ready" }))
 }
 
+/// The figures of this server, for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operators", security(()),
+    responses((
+        status = OK, description = "All figures, as OpenMetrics text", body = String, content_type = METRICS,
+        example = "# HELP lastseen_rooms Rooms in memory.\n# TYPE lastseen_rooms gauge\nlastseen_rooms 3\n# EOF\n",
+    )),
+)]
 pub async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
     let (metrics, census) = (&api.metrics, api.registry.census());
     let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
@@ -48,5 +76,5 @@ pub async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
     metrics.user_sessions.set(gauge(api.user_sessions.count() as u64));
     let backlog = api.registry.shared().ledger.backlog() + api.user_sessions.backlog();
     metrics.flush_backlog.set(gauge(backlog as u64));
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], metrics.encode())
+    ([(header::CONTENT_TYPE, METRICS)], metrics.encode())
 }

@@ -8,9 +8,10 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Api;
-use super::extract::{Body, Ids};
+use super::extract::{Body, Ids, whole_or_null};
 use super::reading_sessions::closed;
 use crate::auth::Caller;
 use crate::auth::admission::dead_invite;
@@ -25,14 +26,20 @@ use crate::store::invites::{Invite, NewInvite};
 const LONGEST_LIFE_SECONDS: i64 = 10 * 366 * 24 * 3600;
 
 /// An invite without its token.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct ShownInvite {
     id: InviteId,
     role: Role,
+    /// Null: as many as come.
+    #[schema(required, minimum = 1)]
     max_uses: Option<i32>,
+    #[schema(minimum = 0)]
     uses: i32,
+    /// Null: with its session.
+    #[schema(required)]
     expires_at: Option<Timestamp>,
     created_at: Timestamp,
+    #[schema(required)]
     revoked_at: Option<Timestamp>,
 }
 
@@ -51,13 +58,23 @@ impl From<Invite> for ShownInvite {
 }
 
 /// An invite that was just made: the one time that its token is shown.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0193a1b2-0000-7000-8000-000000000002", "token": "lsi_0123456789abcdefghijklmnopqrstuv",
+    "url": "http://127.0.0.1:8080/join/lsi_0123456789abcdefghijklmnopqrstuv",
+    "max_uses": 5, "uses": 0, "expires_at": "2026-11-22T09:30:00.123Z", "role": "guest",
+}))]
 pub struct FreshInvite {
     id: InviteId,
     token: String,
+    /// The link to send.
+    #[schema(format = "uri")]
     url: String,
+    #[schema(required, minimum = 1)]
     max_uses: Option<i32>,
+    #[schema(minimum = 0)]
     uses: i32,
+    #[schema(required)]
     expires_at: Option<Timestamp>,
     role: Role,
 }
@@ -84,14 +101,34 @@ pub fn fresh(role: Role, created_by: Option<UserId>) -> (InviteToken, NewInvite)
     (token, NewInvite { token_sha256, role, max_uses: None, expires_in: None, created_by })
 }
 
-#[derive(Deserialize)]
+/// What the invite is to be good for.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"max_uses": 5, "expires_in_seconds": 86400, "role": "guest"}))]
 pub struct MakeInvite {
+    /// How many people may come in by it; without it all who have it.
+    #[schema(minimum = 1)]
+    #[serde(default, deserialize_with = "whole_or_null")]
     max_uses: Option<i32>,
+    /// Its life; without it as long as the session's.
+    #[schema(minimum = 1, maximum = 316_224_000)]
+    #[serde(default, deserialize_with = "whole_or_null")]
     expires_in_seconds: Option<i64>,
+    /// As what people come in by it: `guest` unless said otherwise.
     role: Option<Role>,
 }
 
+/// Makes an invite. Its token is shown this one time. For hosts and the service.
+#[utoipa::path(
+    post, path = "/v1/reading-sessions/{id}/invites", tag = "invites",
+    params(("id" = SessionId, Path, description = "The session")),
+    request_body = MakeInvite,
+    responses(
+        (status = CREATED, description = "The invite with its token", body = FreshInvite),
+        (status = NOT_FOUND, description = "`session_not_found`"),
+        (status = GONE, description = "`session_closed`"),
+    ),
+)]
 pub async fn make(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -116,11 +153,25 @@ pub async fn make(
     }
 }
 
-#[derive(Serialize)]
+/// The invites of a session.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({"items": [{
+    "id": "0193a1b2-0000-7000-8000-000000000002", "role": "guest", "max_uses": 5, "uses": 1,
+    "expires_at": "2026-11-22T09:30:00.123Z", "created_at": "2026-11-21T09:30:00.123Z", "revoked_at": null,
+}]}))]
 pub struct Invites {
     items: Vec<ShownInvite>,
 }
 
+/// The invites of a session, without their tokens. For hosts and the service.
+#[utoipa::path(
+    get, path = "/v1/reading-sessions/{id}/invites", tag = "invites",
+    params(("id" = SessionId, Path, description = "The session")),
+    responses(
+        (status = OK, description = "All of them, the revoked ones as well", body = Invites),
+        (status = NOT_FOUND, description = "`session_not_found`"),
+    ),
+)]
 pub async fn list(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -131,6 +182,18 @@ pub async fn list(
     Ok(Json(Invites { items: invites.into_iter().map(Into::into).collect() }))
 }
 
+/// Revokes an invite: nobody comes in by it any more; who came in stays. For hosts and the service.
+#[utoipa::path(
+    delete, path = "/v1/reading-sessions/{id}/invites/{invite_id}", tag = "invites",
+    params(
+        ("id" = SessionId, Path, description = "The session"),
+        ("invite_id" = InviteId, Path, description = "The invite"),
+    ),
+    responses(
+        (status = NO_CONTENT, description = "Revoked"),
+        (status = NOT_FOUND, description = "`session_not_found`; `invite_not_found`, also for one that was revoked before"),
+    ),
+)]
 pub async fn revoke(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -143,20 +206,39 @@ pub async fn revoke(
     }
 }
 
-#[derive(Serialize)]
+/// What whoever holds an invite is told of its session.
+#[derive(Serialize, ToSchema)]
 pub struct InvitedSession {
     id: SessionId,
+    #[schema(required)]
     title: Option<String>,
     occupancy: usize,
 }
 
-#[derive(Serialize)]
+/// What a link is good for.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "session": {"id": "0193a1b2-0000-7000-8000-000000000001", "title": "Emma, chapter one", "occupancy": 3},
+    "expires_at": "2026-11-21T10:42:00.000Z",
+}))]
 pub struct Inspected {
     session: InvitedSession,
     /// When the link dies by itself: the invite's own end, or the session's where that is sooner.
     expires_at: Timestamp,
 }
 
+/// What an invite opens, or why it is dead: for whoever holds it, before they come in.
+#[utoipa::path(
+    get, path = "/v1/invites/{token}", tag = "invites",
+    security(()),
+    params(("token" = String, Path, description = "The token of the link", min_length = 1,
+        example = "lsi_0123456789abcdefghijklmnopqrstuv")),
+    responses(
+        (status = OK, description = "The session that it opens", body = Inspected),
+        (status = NOT_FOUND, description = "`invite_not_found`"),
+        (status = GONE, description = "`invite_expired`: past its end, used up, revoked, or its session is over"),
+    ),
+)]
 pub async fn inspect(
     State(api): State<Arc<Api>>,
     token: Result<Path<String>, PathRejection>,

@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod analytics;
 mod check_ins;
 mod events;
 mod extract;
@@ -23,16 +24,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderName, Method, StatusCode, header};
+use axum::http::{HeaderName, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
 use governor::DefaultKeyedRateLimiter;
 use ipnet::IpNet;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use tower_http::timeout::TimeoutLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -46,6 +46,7 @@ use crate::room::Registry;
 use crate::simulator::supervisor::Supervisor;
 use crate::socket::Sockets;
 use crate::socket::origin::Origins;
+use crate::socket::upgrade;
 use crate::store::Store;
 use crate::task::sweep::Sweeper;
 use crate::user_session::UserSessions;
@@ -80,18 +81,18 @@ pub struct Api {
     pub sockets: Arc<Sockets>,
 }
 
-/// All routes but the WebSocket's.
+/// All routes. What is registered with `routes!` is documented by that; only pages for browsers are not.
 pub fn routes(api: Arc<Api>) -> Router {
     let (calls, interface) = OpenApiRouter::with_openapi(Interface::openapi())
-        .route("/v1/reading-sessions", post(reading_sessions::open).get(reading_sessions::list))
-        .route("/v1/reading-sessions/{id}", get(reading_sessions::read).patch(reading_sessions::change))
-        .route("/v1/reading-sessions/{id}/close", post(reading_sessions::close))
+        .routes(routes!(reading_sessions::open, reading_sessions::list))
+        .routes(routes!(reading_sessions::read, reading_sessions::change))
+        .routes(routes!(reading_sessions::close))
         .routes(routes!(reading_sessions::expiry))
-        .route("/v1/reading-sessions/{id}/participants", get(participants::list))
-        .route("/v1/reading-sessions/{id}/participants/{pid}", delete(participants::remove))
-        .route("/v1/reading-sessions/{id}/invites", post(invites::make).get(invites::list))
-        .route("/v1/reading-sessions/{id}/invites/{invite_id}", delete(invites::revoke))
-        .route("/v1/invites/{token}", get(invites::inspect))
+        .routes(routes!(participants::list))
+        .routes(routes!(participants::remove))
+        .routes(routes!(invites::make, invites::list))
+        .routes(routes!(invites::revoke))
+        .routes(routes!(invites::inspect))
         .routes(routes!(simulators::make, simulators::newest))
         .routes(routes!(simulators::read, simulators::stop))
         .routes(routes!(simulators::activity))
@@ -110,28 +111,37 @@ pub fn routes(api: Arc<Api>) -> Router {
         .routes(routes!(sits::start, sits::list))
         .routes(routes!(sits::complete))
         .routes(routes!(sits::weeks))
-        .route("/v1/admin/sweep", post(admin::sweep))
-        .route("/v1/admin/stats", get(admin::stats))
+        .routes(routes!(admin::sweep))
+        .routes(routes!(admin::stats))
+        .routes(routes!(analytics::analytics))
         .split_for_parts();
     let calls = calls
         // Here and not only for all routes in `finish`: set later it would take the place of what the
         // layers answer, and a browser's preflight is a method that no route allows.
         .method_not_allowed_fallback(async || Refusal::from(Code::MethodNotAllowed))
         .layer(cors(&api))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT))
+        .layer(middleware::from_fn(in_time))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(api.sockets.tracker.clone(), to_the_end));
-    Router::new()
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
-        .merge(pages::routes())
-        .merge(openapi::pages(interface))
-        .merge(calls)
-        .with_state(api)
+    let websocket = OpenApiRouter::new().routes(routes!(upgrade::upgrade)).with_state(Arc::clone(&api.sockets));
+    let (others, interface) = OpenApiRouter::with_openapi(interface)
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .merge(websocket)
+        .split_for_parts();
+    others.merge(pages::routes()).merge(openapi::pages(interface)).merge(calls).with_state(api)
 }
 
-/// What applies to every route, the WebSocket's included.
+/// A request that takes too long, most likely since its body does not come, is given up.
+async fn in_time(request: Request, next: Next) -> Response {
+    match timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Refusal::from(Code::RequestTimeout).into_response(),
+    }
+}
+
+/// What applies to every route.
 pub fn finish(router: Router, metrics: Arc<Metrics>) -> Router {
     router
         .fallback(async || Refusal::from(Code::NotFound))
@@ -177,4 +187,25 @@ fn cors(api: &Api) -> CorsLayer {
         ])
         .expose_headers([header::RETRY_AFTER, HeaderName::from_static("location")])
         .max_age(Duration::from_hours(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::protocol::problem::MEDIA_TYPE;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_takes_too_long_is_refused_like_all_others() {
+        let never = get(async || std::future::pending::<()>().await);
+        let router: Router = Router::new().route("/", never).layer(middleware::from_fn(in_time));
+        let answer = router.oneshot(Request::new(Body::empty())).await.expect("an answer");
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers()[header::CONTENT_TYPE].as_bytes()),
+            (408, MEDIA_TYPE.as_bytes())
+        );
+    }
 }

@@ -1,20 +1,45 @@
 //! What the HTTP interface says of itself: `/openapi.json`, made from what stands beside each handler,
 //! and `/docs`, a page to try it on.
 
-use axum::Router;
+use std::sync::Arc;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router, routing::get};
+use serde_json::{Map, Value};
+use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{Content, OpenApi as Document, Ref, Response, SecurityRequirement};
+use utoipa::openapi::{
+    Components, Content, Object, OpenApi as Document, Ref, RefOr, Required, Response as Described, Schema,
+    SecurityRequirement,
+};
 use utoipa::{Modify, OpenApi};
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::protocol::problem::{MEDIA_TYPE, Problem};
+use crate::protocol::{Code, Refusal};
+
+/// Where the document is.
+const DOCUMENT: &str = "/openapi.json";
+
+/// Text that is more than white space and holds no control characters.
+const SHORT_TEXT: &str = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$";
+
+/// What the page needs: it styles itself inline, and its pictures are in its style sheet.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; \
+                      frame-ancestors 'none'";
 
 /// What is true of the whole interface; the calls are added by the router that serves them.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "lastseen",
-        description = "Realtime presence for collaborative sessions. The WebSocket and its frames are described in docs/PROTOCOL.md.",
+        description = "Realtime presence for collaborative sessions. The WebSocket and its frames are described in \
+                       docs/PROTOCOL.md. Times are RFC 3339 in UTC; unknown keys in bodies are refused.",
     ),
     components(schemas(Problem)),
     modifiers(&Security),
@@ -25,29 +50,139 @@ struct Security;
 
 impl Modify for Security {
     fn modify(&self, document: &mut Document) {
-        let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let bearer = Http::builder()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("The JWT of a user or of the service; for a guest the resume token of its `welcome`."));
+        let bearer = SecurityScheme::Http(bearer.build());
         document.components.get_or_insert_default().add_security_scheme("bearer", bearer);
         document.security = Some(vec![SecurityRequirement::new("bearer", [""; 0])]);
     }
 }
 
+/// A short text as people and their apps choose them, or null; see [`crate::protocol::name::short_text`].
+pub fn short_text(most: usize) -> ObjectBuilder {
+    Object::builder()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .min_length(Some(1))
+        .max_length(Some(most))
+        .pattern(Some(SHORT_TEXT))
+}
+
 /// The document and the page.
 pub fn pages<S: Clone + Send + Sync + 'static>(document: Document) -> Router<S> {
-    SwaggerUi::new("/docs").url("/openapi.json", with_refusals(document)).into()
+    let document = Arc::new(complete(document));
+    // `none`: else the page would ask another host whether the document is valid.
+    let config = Config::from(DOCUMENT).validator_url("none").try_it_out_enabled(true).persist_authorization(false);
+    let page: Router<S> = SwaggerUi::new("/docs").config(config).into();
+    let header = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
+    page.layer(map_response(found))
+        .layer(header(header::CONTENT_SECURITY_POLICY, POLICY))
+        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header(header::REFERRER_POLICY, "no-referrer"))
+        .layer(header(header::CACHE_CONTROL, "no-cache"))
+        .route(DOCUMENT, get(async move || Json(document)))
+}
+
+/// The page answers bare for a file that it does not have.
+async fn found(response: Response) -> Response {
+    match response.status() {
+        StatusCode::NOT_FOUND => Refusal::from(Code::NotFound).into_response(),
+        _ => response,
+    }
+}
+
+/// Says once for all calls what need not stand beside each.
+fn complete(mut document: Document) -> Value {
+    let components = document.components.clone().unwrap_or_default();
+    for path in document.paths.paths.values_mut() {
+        let operations = [&mut path.get, &mut path.post, &mut path.put, &mut path.patch, &mut path.delete];
+        for operation in operations.into_iter().flatten() {
+            with_its_own_name(operation);
+            with_refusals(operation);
+            with_optional_body(operation, &components);
+        }
+    }
+    with_examples(serde_json::to_value(document).expect("a document is JSON"))
+}
+
+/// Answers that are made of things with examples, pages of them above all, need none of their own.
+fn with_examples(mut document: Value) -> Value {
+    let schemas = document["components"]["schemas"].clone();
+    let calls = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    let calls = calls.filter_map(Value::as_object_mut).flat_map(|calls| calls.values_mut());
+    let answers = calls.filter_map(|call| call["responses"].as_object_mut()).flat_map(|answers| answers.values_mut());
+    for content in answers.filter_map(|answer| answer.get_mut("content")?.as_object_mut()) {
+        for body in content.values_mut().filter(|body| body.get("example").is_none()) {
+            if let Some(example) = example(&body["schema"], &schemas) {
+                body["example"] = example;
+            }
+        }
+    }
+    document
+}
+
+/// The example of a schema: its own, or one made of its parts'.
+fn example(schema: &Value, schemas: &Value) -> Option<Value> {
+    if let Some(name) = schema["$ref"].as_str().and_then(|place| place.rsplit('/').next()) {
+        return example(&schemas[name], schemas);
+    }
+    if let Some(own) = schema.get("example").or_else(|| schema["examples"].get(0)) {
+        return Some(own.clone());
+    }
+    if let Some(parts) = schema["allOf"].as_array() {
+        let mut whole = Map::new();
+        for part in parts {
+            whole.extend(example(part, schemas)?.as_object()?.clone());
+        }
+        return Some(whole.into());
+    }
+    if let Some(items) = schema.get("items") {
+        return Some(vec![example(items, schemas)?].into());
+    }
+    if schema["type"].as_array().is_some_and(|types| types.contains(&"null".into())) {
+        return Some(Value::Null);
+    }
+    let properties = schema["properties"].as_object()?;
+    properties
+        .iter()
+        .map(|(key, part)| Some((key.clone(), example(part, schemas)?)))
+        .collect::<Option<Map<_, _>>>()
+        .map(Value::Object)
+}
+
+/// The handler's name with its resource before it: there is more than one `list`.
+fn with_its_own_name(operation: &mut Operation) {
+    let tag = operation.tags.iter().flatten().next();
+    if let (Some(tag), Some(name)) = (tag, &mut operation.operation_id) {
+        *name = format!("{} {name}", tag).replace(' ', "_");
+    }
 }
 
 /// Every call may be refused, always in the same form. Beside a handler stand only the refusals that
 /// are its own.
-fn with_refusals(mut document: Document) -> Document {
-    let refusal = Response::builder()
-        .description("Refused: `code` says why")
-        .content(MEDIA_TYPE, Content::new(Some(Ref::from_schema_name("Problem"))))
-        .build();
-    for path in document.paths.paths.values_mut() {
-        let operations = [&mut path.get, &mut path.post, &mut path.put, &mut path.patch, &mut path.delete];
-        for operation in operations.into_iter().flatten() {
-            operation.responses.responses.entry("default".to_owned()).or_insert_with(|| refusal.clone().into());
+fn with_refusals(operation: &mut Operation) {
+    let problem = || Content::new(Some(Ref::from_schema_name("Problem")));
+    for (status, response) in &mut operation.responses.responses {
+        if let (true, RefOr::T(response)) = (status.starts_with(['4', '5']), response) {
+            response.content.entry(MEDIA_TYPE.to_owned()).or_insert_with(|| problem().into());
         }
     }
-    document
+    let refusal = Described::builder().description("Refused: `code` says why").content(MEDIA_TYPE, problem()).build();
+    operation.responses.responses.entry("default".to_owned()).or_insert_with(|| refusal.into());
+}
+
+/// No body is read as `{}`, so that a body is needed only where a field is.
+fn with_optional_body(operation: &mut Operation, components: &Components) {
+    let Some(RefOr::T(body)) = &mut operation.request_body else { return };
+    let schema = body.content.values().find_map(|content| match content {
+        RefOr::T(content) => content.schema.as_ref(),
+        RefOr::Ref(_) => None,
+    });
+    let schema = match schema {
+        Some(RefOr::Ref(name)) => name.ref_location.rsplit('/').next().and_then(|name| components.schemas.get(name)),
+        inline => inline,
+    };
+    if let Some(RefOr::T(Schema::Object(object))) = schema {
+        body.required = Some(if object.required.is_empty() { Required::False } else { Required::True });
+    }
 }

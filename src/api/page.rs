@@ -18,8 +18,10 @@ const MOST_ITEMS: i64 = 200;
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Page<T> {
+    #[schema(max_items = 200)]
     items: Vec<T>,
     /// Shown as `cursor` it gives the next page; null on the last one.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
@@ -31,6 +33,7 @@ pub struct Listing {
     #[param(value_type = Option<i64>, minimum = 1, maximum = 200)]
     limit: Option<String>,
     /// The `next_cursor` of an earlier page.
+    #[param(min_length = 1)]
     cursor: Option<String>,
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
@@ -26,7 +27,7 @@ pub fn routes() -> Router<Arc<Api>> {
     Router::new()
         .route("/", get(async || file("index.html")))
         .route("/join/{token}", get(async || file("join.html")))
-        .route("/static/{*path}", get(async |Path(path): Path<String>| file(&path)))
+        .route("/static/{*path}", get(served))
         // The module imports its neighbours, so that it is sent to where they are.
         .route("/lastseen.js", get(async || Redirect::permanent("/static/client/lastseen.js")))
         .layer(header(header::CONTENT_SECURITY_POLICY, POLICY))
@@ -36,6 +37,11 @@ pub fn routes() -> Router<Arc<Api>> {
         // Pages of other origins import the client; there is no secret in any of these files.
         .layer(header(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
         .layer(header(header::CACHE_CONTROL, "no-cache"))
+}
+
+async fn served(path: Result<Path<String>, PathRejection>) -> Result<Response, Refusal> {
+    // What is no text is the path of no file.
+    file(&path.map_err(|_| Code::NotFound)?)
 }
 
 fn file(path: &str) -> Result<Response, Refusal> {

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::extract::Ids;
@@ -17,14 +18,32 @@ use crate::protocol::v1::{Participant, Timestamp};
 use crate::protocol::{Code, Refusal};
 use crate::room::Status;
 
-#[derive(Serialize)]
-struct Presence<'a> {
+/// Who is in a session.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "seq": 41, "occupancy": 1,
+    "items": [{
+        "id": "0193a1b2-0000-7000-8000-000000000003", "user_id": null, "name": "Ada", "role": "guest",
+        "status": "active", "quality": "good", "connections": 2, "joined_at": "2026-11-21T09:31:00.000Z",
+        "last_seen_at": "2026-11-21T09:42:00.000Z", "state": {"page": 12},
+    }],
+}))]
+pub struct Presence<'a> {
+    /// The step of the room that this shows; 0 where nobody is connected to this server.
     seq: u64,
     occupancy: usize,
     items: Vec<Participant<'a>>,
 }
 
-/// Everybody, also in a room over its detail limit: who asks here asks for the list.
+/// Who is in a session: everybody, also in a room over its detail limit: who asks here asks for the list.
+#[utoipa::path(
+    get, path = "/v1/reading-sessions/{id}/participants", tag = "participants",
+    params(("id" = SessionId, Path, description = "The session")),
+    responses(
+        (status = OK, description = "Who is here", body = Presence<'static>),
+        (status = NOT_FOUND, description = "`session_not_found`"),
+    ),
+)]
 pub async fn list(State(api): State<Arc<Api>>, caller: Caller, Ids(id): Ids<SessionId>) -> Result<Response, Refusal> {
     let member = api.member(&caller, id).await?;
     if let Some(room) = api.registry.find(id) {
@@ -54,6 +73,20 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, Ids(id): Ids<Sess
     Ok(Json(Presence { seq: 0, occupancy: items.len(), items }).into_response())
 }
 
+/// Puts somebody out, for good: the connections end with 4512 and no token brings them back. For
+/// hosts and the service.
+#[utoipa::path(
+    delete, path = "/v1/reading-sessions/{id}/participants/{pid}", tag = "participants",
+    params(
+        ("id" = SessionId, Path, description = "The session"),
+        ("pid" = ParticipantId, Path, description = "Who is to go"),
+    ),
+    responses(
+        (status = NO_CONTENT, description = "Removed"),
+        (status = NOT_FOUND, description = "`session_not_found`, or `not_found`: no such participant"),
+        (status = GONE, description = "`session_closed`"),
+    ),
+)]
 pub async fn remove(
     State(api): State<Arc<Api>>,
     caller: Caller,

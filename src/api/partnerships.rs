@@ -53,7 +53,7 @@ pub struct MakePartnership {
 
 /// Makes a partnership; for the service.
 #[utoipa::path(
-    post, path = "/v1/partnerships", tag = "sits",
+    post, path = "/v1/partnerships", tag = "partnerships",
     request_body = MakePartnership,
     responses((status = CREATED, body = Partnership)),
 )]
@@ -73,7 +73,7 @@ pub async fn make(
 
 /// One's own partnerships, the newest first; for the service all.
 #[utoipa::path(
-    get, path = "/v1/partnerships", tag = "sits",
+    get, path = "/v1/partnerships", tag = "partnerships",
     params(Listing),
     responses((status = OK, body = Page<Partnership>)),
 )]

@@ -8,12 +8,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::Utc;
 use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::Object;
+use utoipa::{IntoParams, ToSchema};
 
-use super::Api;
-use super::extract::{Address, Body, Filter, Ids, parse};
+use super::extract::{Address, Body, Filter, Ids, parse, whole_or_null};
 use super::invites::{FreshInvite, fresh};
-use super::page::{Asked, Page};
+use super::page::{self, Asked, Page};
+use super::{Api, openapi};
 use crate::auth::Caller;
 use crate::ids::SessionId;
 use crate::protocol::v1::{Session, Timestamp};
@@ -28,23 +29,52 @@ const MAX_TITLE_CHARS: usize = 200;
 /// The most people that a session can be made for.
 const MOST_PARTICIPANTS: i32 = 100_000;
 
-#[derive(Deserialize)]
+/// What a session is opened with.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"title": "Emma, chapter one", "max_participants": 20}))]
 pub struct OpenSession {
+    #[schema(schema_with = title_schema)]
     title: Option<String>,
+    /// How many people it takes; without it as many as `max-participants` says.
+    #[schema(minimum = 1, maximum = 100_000)]
+    #[serde(default, deserialize_with = "whole_or_null")]
     max_participants: Option<i32>,
 }
 
-#[derive(Serialize)]
+/// A session that was just opened, with the ways in.
+#[derive(Serialize, ToSchema)]
 pub struct OpenedSession {
     #[serde(flatten)]
     session: Session,
     invite: FreshInvite,
     /// For whoever opens a session without an account: the way in as its host.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     host_invite: Option<FreshInvite>,
 }
 
+/// Opens a reading session. A user who opens one is its host; without a JWT, where the server lets
+/// anybody host, `host_invite` is the way in as its host.
+#[utoipa::path(
+    post, path = "/v1/reading-sessions", tag = "reading sessions",
+    security((), ("bearer" = [])),
+    request_body = OpenSession,
+    responses(
+        (status = CREATED, description = "The session and the ways in", body = OpenedSession, example = json!({
+            "id": "0193a1b2-0000-7000-8000-000000000001", "title": "Emma, chapter one", "host_user_id": null,
+            "is_active": true, "max_participants": 20, "created_at": "2026-11-21T09:30:00.123Z",
+            "last_seen_at": "2026-11-21T09:30:00.123Z", "expires_at": "2026-11-21T10:30:00.123Z",
+            "closed_at": null, "close_reason": null,
+            "invite": {
+                "id": "0193a1b2-0000-7000-8000-000000000002", "token": "lsi_0123456789abcdefghijklmnopqrstuv",
+                "url": "http://127.0.0.1:8080/join/lsi_0123456789abcdefghijklmnopqrstuv",
+                "max_uses": null, "uses": 0, "expires_at": null, "role": "guest",
+            },
+        })),
+        (status = TOO_MANY_REQUESTS, description = "`rate_limited`"),
+    ),
+)]
 pub async fn open(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -84,6 +114,10 @@ fn title(text: &str) -> Result<String, Refusal> {
     name::short_text("title", text, MAX_TITLE_CHARS)
 }
 
+fn title_schema() -> Object {
+    openapi::short_text(MAX_TITLE_CHARS).description(Some("Trimmed; null for none.")).build()
+}
+
 fn capacity(number: Option<i32>) -> Result<Option<i32>, Refusal> {
     match number {
         Some(number) if !(1..=MOST_PARTICIPANTS).contains(&number) => {
@@ -93,13 +127,33 @@ fn capacity(number: Option<i32>) -> Result<Option<i32>, Refusal> {
     }
 }
 
-#[derive(Deserialize)]
+/// Which sessions are listed.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Listing {
+    /// Only open ones, or only closed ones.
+    #[param(value_type = Option<bool>)]
     active: Option<String>,
+    #[param(ignore)]
     limit: Option<String>,
+    #[param(ignore)]
     cursor: Option<String>,
 }
 
+/// Reading sessions, newest first: a user's own and joined ones; the service's are all.
+#[utoipa::path(
+    get, path = "/v1/reading-sessions", tag = "reading sessions",
+    params(Listing, page::Listing),
+    responses((status = OK, description = "A page of sessions", body = Page<Session>, example = json!({
+        "items": [{
+            "id": "0193a1b2-0000-7000-8000-000000000001", "title": "Emma, chapter one", "host_user_id": null,
+            "is_active": true, "max_participants": 20, "created_at": "2026-11-21T09:30:00.123Z",
+            "last_seen_at": "2026-11-21T09:30:00.123Z", "expires_at": "2026-11-21T10:30:00.123Z",
+            "closed_at": null, "close_reason": null,
+        }],
+        "next_cursor": null,
+    }))),
+)]
 pub async fn list(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -114,13 +168,29 @@ pub async fn list(
     Ok(Json(asked.page(sessions, place, |session| api.with_live_signs(session).shown(idle))))
 }
 
-#[derive(Serialize)]
+/// A session, and how many people are in it.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0193a1b2-0000-7000-8000-000000000001", "title": "Emma, chapter one", "host_user_id": null,
+    "is_active": true, "max_participants": 20, "created_at": "2026-11-21T09:30:00.123Z",
+    "last_seen_at": "2026-11-21T09:42:00.000Z", "expires_at": "2026-11-21T10:42:00.000Z",
+    "closed_at": null, "close_reason": null, "occupancy": 3,
+}))]
 pub struct SessionNow {
     #[serde(flatten)]
     session: Session,
     occupancy: usize,
 }
 
+/// One reading session, for the people in it and the service.
+#[utoipa::path(
+    get, path = "/v1/reading-sessions/{id}", tag = "reading sessions",
+    params(("id" = SessionId, Path, description = "The session")),
+    responses(
+        (status = OK, description = "The session", body = SessionNow),
+        (status = NOT_FOUND, description = "`session_not_found`"),
+    ),
+)]
 pub async fn read(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -134,12 +204,17 @@ pub async fn read(
     Ok(Json(SessionNow { session: member.session.shown(api.store.idle()), occupancy }))
 }
 
-#[derive(Deserialize)]
+/// What is to change.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"title": "Emma, chapter two"}))]
 pub struct ChangeSession {
     /// `null` takes the title away, which is something else than not naming it.
+    #[schema(schema_with = title_schema)]
     #[serde(default, deserialize_with = "named")]
     title: Option<Option<String>>,
+    #[schema(minimum = 1, maximum = 100_000)]
+    #[serde(default, deserialize_with = "whole_or_null")]
     max_participants: Option<i32>,
 }
 
@@ -147,6 +222,17 @@ fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Str
     Option::deserialize(deserializer).map(Some)
 }
 
+/// Renames a session or changes how many people it takes; for its hosts and the service.
+#[utoipa::path(
+    patch, path = "/v1/reading-sessions/{id}", tag = "reading sessions",
+    params(("id" = SessionId, Path, description = "The session")),
+    request_body = ChangeSession,
+    responses(
+        (status = OK, description = "The session as it is now", body = Session),
+        (status = NOT_FOUND, description = "`session_not_found`"),
+        (status = GONE, description = "`session_closed`"),
+    ),
+)]
 pub async fn change(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -168,6 +254,16 @@ pub async fn change(
     Ok(Json(api.with_live_signs(session).shown(api.store.idle())))
 }
 
+/// Closes a session: everybody in it is told, and its invites are dead. For its hosts and the service.
+#[utoipa::path(
+    post, path = "/v1/reading-sessions/{id}/close", tag = "reading sessions",
+    params(("id" = SessionId, Path, description = "The session")),
+    responses(
+        (status = OK, description = "The session as it is now", body = Session),
+        (status = NOT_FOUND, description = "`session_not_found`"),
+        (status = GONE, description = "`session_closed`: it was closed before"),
+    ),
+)]
 pub async fn close(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -200,18 +296,27 @@ pub async fn closed(api: &Api, known: &ReadingSession, id: SessionId) -> Refusal
 
 /// When a reading session expires.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "expired": false, "last_seen_at": "2026-11-21T09:42:00.000Z", "expires_at": "2026-11-21T10:42:00.000Z",
+    "minutes_until_expiry": 48,
+}))]
 pub struct ExpiryNow {
     expired: bool,
     last_seen_at: Timestamp,
     expires_at: Timestamp,
+    /// Rounded up: 0 exactly when it has expired.
+    #[schema(minimum = 0)]
     minutes_until_expiry: i32,
 }
 
-/// When the session expires, by the database's clock and by what the live room knows.
+/// When a reading session expires, by the database's clock and by what the live room knows.
 #[utoipa::path(
     get, path = "/v1/reading-sessions/{id}/expiry", tag = "reading sessions",
-    params(("id" = SessionId, Path)),
-    responses((status = OK, body = ExpiryNow)),
+    params(("id" = SessionId, Path, description = "The session")),
+    responses(
+        (status = OK, description = "When it expires, or did", body = ExpiryNow),
+        (status = NOT_FOUND, description = "`session_not_found`"),
+    ),
 )]
 pub async fn expiry(
     State(api): State<Arc<Api>>,

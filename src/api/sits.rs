@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::Api;
-use super::extract::{Body, Filter, Ids, parse};
+use super::extract::{Body, Filter, Ids, parse, whole};
 use super::page::{Asked, Page};
 use crate::auth::Caller;
 use crate::ids::{PartnershipId, RoomSitId, SitId, UserId};
@@ -67,6 +67,7 @@ impl From<sits::Sit> for Sit {
 pub struct StartSit {
     /// At most a day.
     #[schema(minimum = 1, maximum = 86400)]
+    #[serde(deserialize_with = "whole")]
     sit_length_seconds: i32,
     /// One that the user belongs to.
     partnership_id: Option<PartnershipId>,

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::Api;
-use super::extract::{Address, Body, Filter, Ids, parse};
+use super::extract::{Address, Body, Filter, Ids, parse, whole_or_null};
 use super::page::{Asked, Page};
 use crate::auth::Caller;
 use crate::auth::client_address::masked;
@@ -159,6 +159,7 @@ pub struct Beat {
     /// How often the person did something since the last heartbeat; 1 where it is active and does not
     /// say.
     #[schema(minimum = 0, maximum = 1_000_000)]
+    #[serde(default, deserialize_with = "whole_or_null")]
     activity_count: Option<i64>,
     /// Whether the person did something; `true` where it does not say.
     active: Option<bool>,

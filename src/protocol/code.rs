@@ -2,6 +2,20 @@
 
 use axum::http::StatusCode;
 
+/// Defines the codes, and the list of them all, so that none is forgotten where they are told.
+macro_rules! codes {
+    ($(#[$meta:meta])* pub enum $name:ident { $($variant:ident),+ $(,)? }) => {
+        $(#[$meta])*
+        pub enum $name { $($variant),+ }
+
+        impl $name {
+            /// Every one of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+        }
+    };
+}
+
+codes! {
 /// Why somebody is refused or sent away. The table of protocol.md, section 2, and the HTTP errors of
 /// section 5.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -45,6 +59,8 @@ pub enum Code {
     SimulatorExists,
     SimulatorStopped,
     SimulatorsNotConfigured,
+    RequestTimeout,
+}
 }
 
 struct Row {
@@ -105,6 +121,7 @@ impl Code {
                 ("simulators_not_configured", 0, 503, "This server launches no simulators.")
             }
             Self::UpgradeRequired => ("invalid_request", 0, 426, "Only WebSockets are served here."),
+            Self::RequestTimeout => ("invalid_request", 0, 408, "The request took too long. Try again."),
         };
         let http = match StatusCode::from_u16(http) {
             Ok(status) => status,

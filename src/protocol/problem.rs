@@ -1,9 +1,12 @@
 //! Refusals over HTTP: `application/problem+json` (RFC 9457).
 
+use std::collections::BTreeSet;
+
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::{Object, Type};
 
 use super::code::Code;
 use super::refusal::{FieldError, Refusal};
@@ -14,23 +17,37 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// A refusal as a client of the HTTP interface reads it.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "type": "about:blank", "title": "Not Found", "status": 404, "code": "session_not_found",
+    "detail": "Session not found or inactive"
+}))]
 pub struct Problem {
     /// Always `about:blank`: `code` says what it is.
+    #[schema(pattern = "^about:blank$")]
     r#type: &'static str,
     /// The meaning of the status.
     title: &'static str,
     /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
     /// The word for programs.
+    #[schema(schema_with = codes)]
     code: &'static str,
     /// The sentence for people.
     detail: String,
     /// Why a session is closed.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<CloseReason>,
     /// What was wrong with which field.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
+}
+
+/// The closed list of the words for programs.
+fn codes() -> Object {
+    let words: BTreeSet<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    Object::builder().schema_type(Type::String).enum_values(Some(words)).build()
 }
 
 /// Which refusal a response is, for whoever counts them.

@@ -49,7 +49,7 @@ impl Refusal {
     /// The session is closed.
     pub fn closed(reason: CloseReason) -> Self {
         let message = match reason {
-            CloseReason::Idle => "This session was closed because nobody was here for a while.",
+            CloseReason::Idle => "This session was closed because nobody, or nobody else, was here for a while.",
             CloseReason::Host => "This session was closed by its host.",
             CloseReason::Admin => "This session was closed by an operator.",
             CloseReason::Expired => "This session has reached its greatest age and was closed.",

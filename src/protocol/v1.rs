@@ -26,6 +26,7 @@ pub const LONGEST_SIT_SECONDS: i32 = 24 * 3600;
 /// A time as the contract has it: RFC 3339, UTC, milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, sqlx::Type, utoipa::ToSchema)]
 #[sqlx(transparent)]
+#[schema(example = "2026-11-21T09:30:00.123Z")]
 pub struct Timestamp(pub DateTime<Utc>);
 
 impl Serialize for Timestamp {
@@ -41,18 +42,25 @@ impl From<DateTime<Utc>> for Timestamp {
 }
 
 /// `Participant` of the contract.
-#[derive(Serialize, Debug)]
+#[derive(Serialize, Debug, utoipa::ToSchema)]
 #[expect(missing_docs, reason = "the fields are the contract's")]
 pub struct Participant<'a> {
     pub id: ParticipantId,
+    /// Null for guests.
+    #[schema(required)]
     pub user_id: Option<UserId>,
+    #[schema(max_length = 80)]
     pub name: &'a str,
     pub role: Role,
     pub status: Status,
+    /// Null until a Ping has come back.
+    #[schema(required)]
     pub quality: Option<Quality>,
     pub connections: u32,
     pub joined_at: Timestamp,
     pub last_seen_at: Timestamp,
+    /// What the person shows the others.
+    #[schema(value_type = Object)]
     pub state: &'a RawValue,
 }
 
@@ -75,18 +83,30 @@ impl<'a> Participant<'a> {
 }
 
 /// `Session` of the contract.
-#[derive(Clone, Serialize, Debug)]
+#[derive(Clone, Serialize, Debug, utoipa::ToSchema)]
+#[schema(example = json!({
+    "id": "0193a1b2-0000-7000-8000-000000000001", "title": "Emma, chapter one", "host_user_id": null,
+    "is_active": true, "max_participants": 20, "created_at": "2026-11-21T09:30:00.123Z",
+    "last_seen_at": "2026-11-21T09:42:00.000Z", "expires_at": "2026-11-21T10:42:00.000Z",
+    "closed_at": null, "close_reason": null,
+}))]
 #[expect(missing_docs, reason = "the fields are the contract's")]
 pub struct Session {
     pub id: SessionId,
+    #[schema(required, min_length = 1, max_length = 200)]
     pub title: Option<String>,
+    /// Null where a guest or the service opened it.
+    #[schema(required)]
     pub host_user_id: Option<UserId>,
     pub is_active: bool,
+    #[schema(minimum = 1, maximum = 100_000)]
     pub max_participants: i32,
     pub created_at: Timestamp,
     pub last_seen_at: Timestamp,
     pub expires_at: Timestamp,
+    #[schema(required)]
     pub closed_at: Option<Timestamp>,
+    #[schema(required)]
     pub close_reason: Option<CloseReason>,
 }
 

@@ -8,8 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::Router;
-use axum::routing::get;
 use governor::{Quota, RateLimiter};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -29,9 +27,9 @@ use crate::protocol::v1::Frames;
 use crate::room::{Ledger, Registry, Rules, Shared, Timings, schedule::Schedule, sits::Sits};
 use crate::simulator::Launcher;
 use crate::simulator::supervisor::Supervisor;
+use crate::socket::Sockets;
 use crate::socket::limits::Limits;
 use crate::socket::origin::Origins;
-use crate::socket::{self, Sockets};
 use crate::store::Store;
 use crate::task::flush::Flusher;
 use crate::task::sits::SitKeeper;
@@ -142,14 +140,14 @@ impl Server {
             guest_hosts: settings.guest_hosts(),
             max_participants: settings.limits.max_participants,
             session_rate: RateLimiter::keyed(Quota::per_minute(settings.limits.max_sessions_per_minute)),
-            sockets: Arc::clone(&sockets),
+            sockets,
         });
 
         let (tasks, stop_tasks) = (TaskTracker::new(), CancellationToken::new());
         keep_tasks_running(&tasks, &stop_tasks, &registry, &flusher, &sweeper, &sits, &api);
         let supervised = Arc::clone(&supervisor);
         task::keep_running(&tasks, &stop_tasks, "simulators", move || Arc::clone(&supervised).run());
-        let app = routes(Arc::clone(&api), sockets, metrics);
+        let app = api::finish(api::routes(api), metrics);
         let stop_accepting = CancellationToken::new();
         let accepting = tokio::spawn(listener::accept(listener, app, stop_accepting.clone()));
         Ok(Self {
@@ -263,11 +261,6 @@ async fn supervisor(settings: &Settings, store: &Store, metrics: &Arc<Metrics>) 
     let launcher = Launcher::of(&settings.simulators, store.node()).await?;
     let supervisor = Supervisor::new(launcher, store.clone(), Arc::clone(metrics), settings.simulators.clone()).await?;
     Ok(Arc::new(supervisor))
-}
-
-fn routes(api: Arc<Api>, sockets: Arc<Sockets>, metrics: Arc<Metrics>) -> Router {
-    let ws = Router::new().route("/v1/reading-sessions/{id}/ws", get(socket::upgrade::upgrade)).with_state(sockets);
-    api::finish(api::routes(api).merge(ws), metrics)
 }
 
 fn rules(settings: &Settings) -> Rules {

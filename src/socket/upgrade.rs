@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::Sockets;
@@ -35,12 +36,20 @@ use crate::user_session::Device;
 pub struct Peer(pub SocketAddr);
 
 /// The query of the WebSocket's address.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct WsQuery {
+    /// An invite token: opens the session to whoever is not yet in it.
     invite: Option<String>,
+    /// Display name; needed for a guest. A user's default is the JWT's `name`.
+    #[param(min_length = 1, max_length = 80)]
     name: Option<String>,
+    /// The resume token of an earlier `welcome`: come back as the same participant.
     resume: Option<String>,
+    /// For the user session that the connection belongs to.
     platform: Option<String>,
+    /// The id that the client made for its user session.
+    #[param(min_length = 1, max_length = 128)]
     client_session: Option<String>,
 }
 
@@ -48,10 +57,20 @@ pub struct WsQuery {
 const BEARER: &str = "lastseen.bearer.";
 const RESUME: &str = "lastseen.resume.";
 
-/// `GET /v1/reading-sessions/{id}/ws`
+/// The WebSocket of a person in a reading session, `lastseen.v1`. Refusals of admission are told after
+/// the upgrade, or as a problem to whoever sends `Accept: application/problem+json`.
 ///
 /// # Errors
 /// What is wrong with the request itself; and every refusal for a client that asks for problems.
+#[utoipa::path(
+    get, path = "/v1/reading-sessions/{id}/ws", tag = "reading sessions",
+    security((), ("bearer" = [])),
+    params(("id" = SessionId, Path, description = "The session"), WsQuery),
+    responses(
+        (status = SWITCHING_PROTOCOLS, description = "Frames from here on: docs/PROTOCOL.md"),
+        (status = UPGRADE_REQUIRED, description = "`invalid_request`: not a WebSocket handshake"),
+    ),
+)]
 pub async fn upgrade(
     State(sockets): State<Arc<Sockets>>,
     id: Result<Path<String>, PathRejection>,

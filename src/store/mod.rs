@@ -1,6 +1,7 @@
 //! The database: connections, roles and errors. The SQL is in one file per concern.
 
 pub mod admission;
+pub mod analytics;
 pub mod check_ins;
 pub mod embedded;
 pub mod heartbeats;
@@ -34,6 +35,9 @@ use crate::protocol::{Code, Refusal};
 /// within 2 s whatever the database does.
 pub const PATIENCE: Duration = Duration::from_millis(1500);
 
+/// How long an operator waits for an answer about the past.
+const REPORT_PATIENCE: Duration = Duration::from_secs(8);
+
 /// How long a flush or a sweep waits for one statement.
 const BATCH_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -43,6 +47,9 @@ pub enum StoreError {
     /// It cannot be asked just now: away, out of connections, too slow. Ask again later.
     #[error("the database cannot be asked just now: {0}")]
     Unavailable(String),
+    /// A row would belong to a user whom the database's own table of users does not hold (any more).
+    #[error("there is no such user")]
+    NoSuchUser,
     /// It understood and said no: a fault of this program's.
     #[error("the database refused a statement: {0}")]
     Refused(#[source] sqlx::Error),
@@ -51,6 +58,12 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
+        if let E::Database(refusal) = &error
+            && refusal.is_foreign_key_violation()
+            && refusal.constraint().is_some_and(names_a_user)
+        {
+            return Self::NoSuchUser;
+        }
         let passing = match &error {
             E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Protocol(_) => true,
             E::Database(refusal) => refusal.code().is_some_and(|state| is_passing(&state)),
@@ -67,12 +80,20 @@ impl From<StoreError> for Refusal {
                 tracing::warn!(%error, "refused a request");
                 Code::Unavailable.into()
             }
+            StoreError::NoSuchUser => {
+                Refusal::new(Code::Unauthenticated, "The user of this token does not exist (any more).")
+            }
             StoreError::Refused(_) => {
                 tracing::error!(error = ?error, "failed a request");
                 Code::Internal.into()
             }
         }
     }
+}
+
+/// Whether a constraint is one that `reference_auth_users()` makes.
+fn names_a_user(constraint: &str) -> bool {
+    ["_host_user_id_fkey", "_user_id_fkey", "_created_by_fkey"].iter().any(|end| constraint.ends_with(end))
 }
 
 /// Whether an SQLSTATE says that the same statement may work later: connection faults, deadlocks and
@@ -196,6 +217,11 @@ impl Store {
     /// Runs something that a request waits for.
     async fn ask<T>(&self, asking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
         patiently(PATIENCE, asking).await
+    }
+
+    /// Runs something about the past that an operator waits for.
+    async fn report<T>(&self, asking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+        patiently(REPORT_PATIENCE, asking).await
     }
 
     /// Runs something that a task waits for.

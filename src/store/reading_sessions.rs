@@ -309,6 +309,32 @@ impl Store {
         .await
     }
 
+    /// Closes the sessions that were opened longer ago than this and says which.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn close_aged_sessions(&self, older_than: Duration) -> Result<Vec<SessionId>, StoreError> {
+        self.batch(
+            sqlx::query_scalar("SELECT id FROM close_aged_sessions(make_interval(secs => $1))")
+                .bind(older_than.as_secs_f64())
+                .fetch_all(&self.batches),
+        )
+        .await
+    }
+
+    /// Closes the sessions in which there was at most one person for this long and says which.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn close_lonely_sessions(&self, alone_for: Duration) -> Result<Vec<SessionId>, StoreError> {
+        self.batch(
+            sqlx::query_scalar("SELECT id FROM close_lonely_sessions(make_interval(secs => $1))")
+                .bind(alone_for.as_secs_f64())
+                .fetch_all(&self.batches),
+        )
+        .await
+    }
+
     /// Deletes sessions that were closed longer ago than this, and says how many.
     ///
     /// # Errors

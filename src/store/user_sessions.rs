@@ -134,6 +134,11 @@ pub struct UserSession {
 
 /// Another live session of the same user, in short.
 #[derive(Clone, Debug, Serialize, FromRow, ToSchema)]
+#[schema(example = json!({
+    "session_id": "phone-1", "platform": "ios-external", "status": "idle",
+    "started_at": "2026-11-21T08:00:00.000Z", "last_activity_at": "2026-11-21T09:10:00.000Z",
+    "last_heartbeat_at": "2026-11-21T09:29:30.000Z"
+}))]
 #[expect(missing_docs, reason = "the fields are those of UserSession")]
 pub struct OtherSession {
     pub session_id: String,

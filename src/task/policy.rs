@@ -11,6 +11,10 @@ use crate::store::{Store, StoreError};
 pub enum Policy {
     /// Reading sessions that nobody was seen in are closed.
     Idle,
+    /// Reading sessions that are older than sessions may become are closed, where there is such an age.
+    Age,
+    /// Reading sessions that want for company are closed, where that is asked for.
+    Company,
     /// User sessions that nothing was heard of any more are ended.
     TimeOutUserSessions,
     /// Sits that nobody completed are marked as abandoned.
@@ -48,8 +52,10 @@ impl From<Vec<SessionId>> for Effect {
 
 impl Policy {
     /// All of them, in the order in which a sweep takes them: what ends something before what deletes.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Idle,
+        Self::Age,
+        Self::Company,
         Self::TimeOutUserSessions,
         Self::AbandonSits,
         Self::Simulators,
@@ -62,6 +68,8 @@ impl Policy {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Idle => "closed",
+            Self::Age => "aged",
+            Self::Company => "lonely",
             Self::TimeOutUserSessions => "user_sessions_timed_out",
             Self::AbandonSits => "sits_abandoned",
             Self::Simulators => "simulators_stopped",
@@ -71,19 +79,30 @@ impl Policy {
         }
     }
 
+    /// Whether there is anything for it to do: some are off unless somebody asks for them.
+    pub fn is_asked_for(self, rules: &SessionSettings) -> bool {
+        match self {
+            Self::Age => rules.max_session_age.is_some(),
+            Self::Company => rules.min_participants_after.is_some(),
+            _ => true,
+        }
+    }
+
     /// Whether it decides by when somebody was last seen: then what was seen has to be written first,
     /// and where that fails the policy waits for the next sweep.
     pub fn asks_who_was_seen(self) -> bool {
         match self {
-            Self::Idle | Self::TimeOutUserSessions | Self::Simulators => true,
-            Self::AbandonSits | Self::Purge | Self::PurgeUserSessions | Self::PurgeCheckIns => false,
+            Self::Idle | Self::Company | Self::TimeOutUserSessions | Self::Simulators => true,
+            Self::Age | Self::AbandonSits | Self::Purge | Self::PurgeUserSessions | Self::PurgeCheckIns => false,
         }
     }
 
     /// Why the reading sessions are closed that it closes.
     pub fn close_reason(self) -> CloseReason {
         match self {
+            Self::Age => CloseReason::Expired,
             Self::Idle
+            | Self::Company
             | Self::TimeOutUserSessions
             | Self::AbandonSits
             | Self::Simulators
@@ -100,6 +119,14 @@ impl Policy {
     pub async fn apply(self, store: &Store, rules: &SessionSettings) -> Result<Effect, StoreError> {
         Ok(match self {
             Self::Idle => store.close_idle_sessions().await?.into(),
+            Self::Age => match rules.max_session_age {
+                Some(age) => store.close_aged_sessions(age).await?.into(),
+                None => Effect::default(),
+            },
+            Self::Company => match rules.min_participants_after {
+                Some(alone_for) => store.close_lonely_sessions(alone_for).await?.into(),
+                None => Effect::default(),
+            },
             Self::TimeOutUserSessions => store.expire_user_sessions().await?.into(),
             Self::AbandonSits => store.abandon_overdue_sits(rules.sit_grace).await?.into(),
             Self::Simulators => store.stop_inactive_simulators(rules.simulator_idle).await?.into(),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use tokio::time::{Instant, sleep};
+use utoipa::openapi::{Array, Object, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::flush::Flusher;
 use super::policy::Policy;
@@ -52,6 +54,22 @@ impl Serialize for Swept {
         map.end()
     }
 }
+
+impl PartialSchema for Swept {
+    fn schema() -> RefOr<Schema> {
+        let count = || Object::builder().schema_type(Type::Integer).minimum(Some(0));
+        let word = Object::builder().schema_type(Type::String).enum_values(Some(Policy::ALL.map(Policy::as_str)));
+        let mut example = serde_json::json!(Self::default());
+        example[Policy::Idle.as_str()] = 1.into();
+        let counts = Policy::ALL.into_iter().fold(Object::builder(), |object, policy| {
+            object.property(policy.as_str(), count()).required(policy.as_str())
+        });
+        let failed = Array::builder().items(word).description(Some("What did not work and waits for the next sweep."));
+        counts.property("failed", failed).required("failed").examples([example]).into()
+    }
+}
+
+impl ToSchema for Swept {}
 
 /// Sweeps.
 #[derive(Debug)]
@@ -115,7 +133,7 @@ impl Sweeper {
         let mut swept = Swept::default();
         let flushed = self.flusher.flush().await;
         let mut last_error = None;
-        for policy in Policy::ALL {
+        for policy in Policy::ALL.into_iter().filter(|policy| policy.is_asked_for(&self.rules)) {
             if flushed.is_err() && policy.asks_who_was_seen() {
                 swept.failed.push(policy);
                 continue;

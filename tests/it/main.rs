@@ -3,8 +3,11 @@
 
 mod harness;
 
+mod analytics;
 mod architecture;
+mod auth_users;
 mod check_ins;
+mod closing_rules;
 mod commands;
 mod connections;
 mod database_away;
@@ -16,13 +19,16 @@ mod large_rooms;
 mod limits;
 mod liveness;
 mod malformed;
+mod openapi;
 mod operations;
 mod presence;
+mod quick_check;
 mod reading_sessions;
 mod refusals;
 mod room_sits;
 mod rounds;
 mod row_security;
+mod row_security_walk;
 mod simulators;
 #[cfg(feature = "kubernetes")]
 mod simulators_kubernetes;

@@ -3,11 +3,13 @@
 
 pub mod client;
 pub mod cluster;
+pub mod document;
 pub mod process;
 pub mod raw;
 pub mod rest;
 pub mod rows;
 pub mod server;
+pub mod things;
 
 use std::time::Duration;
 

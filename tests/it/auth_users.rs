@@ -1,0 +1,90 @@
+//! A database that has a table of users, as Supabase's have: what is a user's goes with the user.
+
+use serde_json::json;
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use crate::harness::cluster::TestDatabase;
+use crate::harness::rest::user;
+use crate::harness::rows::execute;
+use crate::harness::{Client, Join, TestServer, quiet};
+
+/// What such a database brings along, as far as it matters here.
+const AUTH: &str = "
+    CREATE SCHEMA auth;
+    CREATE TABLE auth.users (id uuid PRIMARY KEY, email text);
+    CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS
+        $$ SELECT (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid $$;";
+
+/// Every column that names a user, and what becomes of it when the user goes.
+const REFERENCES: &str = "
+    SELECT c.relname || '.' || a.attname || ' ' || coalesce(k.confdeltype::text, 'none')
+    FROM pg_class AS c
+    JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname IN ('user_id', 'host_user_id', 'created_by')
+    LEFT JOIN pg_constraint AS k ON k.conrelid = c.oid AND k.contype = 'f' AND k.conkey = ARRAY[a.attnum]
+        AND k.confrelid = to_regclass('auth.users') AND k.convalidated
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+    ORDER BY 1";
+
+async fn references(database: &TestDatabase) -> Vec<String> {
+    sqlx::query_scalar(REFERENCES).fetch_all(&database.pool).await.expect("references")
+}
+
+#[tokio::test]
+async fn what_is_a_users_goes_with_the_user_and_sessions_stay_for_the_others() {
+    let database = TestDatabase::empty().await;
+    sqlx::raw_sql(AUTH).execute(&database.pool).await.expect("a table of users");
+    let (hana, mel) = (Uuid::now_v7(), Uuid::now_v7());
+    for id in [hana, mel] {
+        execute(&database.pool, "INSERT INTO auth.users (id) VALUES ($1)", id).await;
+    }
+    let server = TestServer::on(database, &quiet(&[])).await;
+    for reference in references(&server.database).await {
+        let (column, at_end) = reference.split_once(' ').expect("two words");
+        let wanted = if column.ends_with(".user_id") { "c" } else { "n" };
+        assert_eq!(at_end, wanted, "{column}");
+    }
+
+    let (hana_token, mel_token) = (user(hana, "Hana"), user(mel, "Mel"));
+    let session = server.open_as(Some(&hana_token), json!({})).await;
+    let join = Join { invite: Some(session.invite.clone()), ..Join::token(&mel_token) };
+    let mut mel_client = Client::join(server.address(), session.id, &join).await;
+    server.post("/v1/check-ins", Some(&hana_token), json!({})).await.expect(201);
+    server.sweep().await;
+
+    execute(&server.database.pool, "DELETE FROM auth.users WHERE id = $1", hana).await;
+    for table in ["check_ins", "session_participants"] {
+        let query = format!("SELECT count(*) FROM {table} WHERE user_id = $1");
+        let rows: i64 = sqlx::query_scalar(AssertSqlSafe(query))
+            .bind(hana)
+            .fetch_one(&server.database.pool)
+            .await
+            .expect("a count");
+        assert_eq!(rows, 0, "{table}");
+    }
+    let host: Option<Uuid> = server.sql("SELECT host_user_id FROM reading_sessions WHERE id = $1", session.id).await;
+    assert_eq!(host, None);
+    mel_client.catch_up().await;
+    server.get(&format!("/v1/reading-sessions/{}", session.id), Some(&mel_token)).await.expect(200);
+
+    // A token that is good, of somebody who is gone.
+    server.post("/v1/reading-sessions", Some(&hana_token), json!({})).await.refused(401, "unauthenticated");
+    server.post("/v1/check-ins", Some(&hana_token), json!({})).await.refused(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_table_of_users_that_comes_later_can_be_referred_to_later() {
+    let database = TestDatabase::new().await;
+    assert!(references(&database).await.iter().all(|reference| reference.ends_with(" none")));
+    let reference = async || -> i32 {
+        sqlx::query_scalar("SELECT lastseen.reference_auth_users()").fetch_one(&database.pool).await.expect("a count")
+    };
+    assert_eq!(reference().await, 0, "there is nothing to refer to");
+    let users = AUTH.replace("CREATE SCHEMA auth;", "").replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION");
+    sqlx::raw_sql(AssertSqlSafe(users)).execute(&database.pool).await.expect("a table of users");
+    let columns = references(&database).await.len();
+    assert!(columns >= 8, "{columns}");
+    assert_eq!(usize::try_from(reference().await).expect("a count"), columns);
+    assert_eq!(reference().await, 0, "once");
+    assert!(references(&database).await.iter().all(|reference| !reference.ends_with(" none")));
+}

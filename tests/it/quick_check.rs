@@ -1,0 +1,164 @@
+//! The operator's check of a live database passes on a good one, and fails when any one thing is gone.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use sqlx::{AssertSqlSafe, PgConnection};
+use tokio::process::Command;
+
+use crate::harness::cluster::TestDatabase;
+
+const FILE: &str = "tests/sql/quick_check.sql";
+
+/// What PostgreSQL says where an assertion does not hold.
+const ASSERT_FAILURE: &str = "P0004";
+
+/// Everything that the migrations made, each with the statement that drops it: functions, views, types,
+/// tables, columns, indexes (or the constraint whose index it is), policies, triggers, row security.
+const DROPS: &str = "
+    WITH ours AS (
+        SELECT oid, relname, relkind FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'i') AND relname NOT LIKE '\\_sqlx%'
+    )
+    SELECT format('DROP FUNCTION %s CASCADE', oid::regprocedure) FROM pg_proc
+    WHERE pronamespace IN ('public'::regnamespace, 'lastseen'::regnamespace)
+    UNION ALL
+    SELECT format('DROP TYPE %s CASCADE', t.oid::regtype) FROM pg_type AS t
+    WHERE t.typnamespace = 'lastseen'::regnamespace AND t.typtype IN ('c', 'd', 'e')
+    UNION ALL
+    SELECT format('DROP %s %I CASCADE', CASE relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, relname)
+    FROM ours WHERE relkind IN ('r', 'v')
+    UNION ALL
+    SELECT format('ALTER TABLE %I DROP COLUMN %I CASCADE', relname, attname)
+    FROM ours JOIN pg_attribute ON attrelid = ours.oid WHERE relkind = 'r' AND attnum > 0 AND NOT attisdropped
+    UNION ALL
+    SELECT coalesce(
+        (SELECT format('ALTER TABLE %s DROP CONSTRAINT %I CASCADE', conrelid::regclass, conname)
+         FROM pg_constraint WHERE conindid = ours.oid AND contype IN ('p', 'u', 'x')),
+        format('DROP INDEX %I', relname))
+    FROM ours WHERE relkind = 'i'
+    UNION ALL
+    SELECT format('DROP POLICY %I ON %s', polname, polrelid::regclass) FROM pg_policy
+    UNION ALL
+    SELECT format('DROP TRIGGER %I ON %s', tgname, tgrelid::regclass) FROM pg_trigger WHERE NOT tgisinternal
+    UNION ALL
+    SELECT format('ALTER TABLE %s DISABLE TRIGGER %I', tgrelid::regclass, tgname) FROM pg_trigger WHERE NOT tgisinternal
+    UNION ALL
+    SELECT format('ALTER TABLE %I %s ROW LEVEL SECURITY', relname, what)
+    FROM ours, unnest(ARRAY['DISABLE', 'NO FORCE']) AS what WHERE relkind = 'r'";
+
+/// What is there and does not do what it should.
+const SABOTAGE: [&str; 9] = [
+    "ALTER POLICY people_see_their_own ON check_ins USING (true)",
+    "ALTER POLICY people_see_their_sessions ON reading_sessions USING (true)",
+    "ALTER POLICY users_see_their_simulators ON simulators USING (true)",
+    "GRANT SELECT ON session_invites TO authenticated",
+    "GRANT SELECT ON sits TO anon",
+    "CREATE OR REPLACE FUNCTION purge_closed_sessions(older_than interval DEFAULT '30 days') RETURNS bigint
+        LANGUAGE sql AS 'SELECT 0::bigint'",
+    "CREATE OR REPLACE FUNCTION is_participant(session uuid) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+    "ALTER FUNCTION lastseen.admit RESET ALL",
+    "REVOKE EXECUTE ON FUNCTION lastseen.close_sessions FROM lastseen_service",
+];
+
+fn file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE)
+}
+
+/// The file without what is psql's, and without its transaction, so that one goes around it.
+fn body() -> String {
+    let text = std::fs::read_to_string(file()).expect(FILE);
+    let lines: Vec<_> =
+        text.lines().filter(|line| !line.starts_with('\\') && !["begin;", "rollback;"].contains(line)).collect();
+    lines.join("\n")
+}
+
+/// psql, in the places where PostgreSQL's programs are.
+fn psql() -> Option<PathBuf> {
+    let mut places: Vec<PathBuf> = std::env::var_os("LASTSEEN_POSTGRES_BIN").map(PathBuf::from).into_iter().collect();
+    places.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    for versions in ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"] {
+        let found = std::fs::read_dir(versions).into_iter().flatten().flatten();
+        places.extend(found.map(|entry| entry.path().join("bin")));
+    }
+    places.into_iter().map(|place| place.join("psql")).find(|program| program.is_file())
+}
+
+/// Runs the file as an operator does; its output and whether it was well.
+async fn by_psql(program: &Path, database: &TestDatabase) -> (bool, String) {
+    // What stands behind the name of the database is for our own library.
+    let url = database.url().split('?').next().unwrap_or_default().to_owned();
+    let output = Command::new(program)
+        .args(["-X", "-f", FILE])
+        .arg(url)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .expect("psql runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (output.status.success(), text(output.stdout) + &text(output.stderr))
+}
+
+/// What the check says after this statement, of which nothing stays; `None` where all is well.
+async fn after(connection: &mut PgConnection, statement: &str, check: &str) -> Option<sqlx::Error> {
+    let run = async |connection: &mut PgConnection, text: &str| {
+        sqlx::raw_sql(AssertSqlSafe(text)).execute(connection).await.map(drop)
+    };
+    run(connection, "BEGIN; SET LOCAL client_min_messages = warning").await.expect("a transaction");
+    run(connection, statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    let told = run(connection, check).await.err();
+    run(connection, "ROLLBACK; RESET ALL").await.expect("the end");
+    told
+}
+
+#[tokio::test]
+async fn an_operator_is_told_in_one_line_that_all_is_well() {
+    let Some(psql) = psql() else {
+        println!("skipped: there is no psql here");
+        return;
+    };
+    let database = TestDatabase::new().await;
+    let (well, said) = by_psql(&psql, &database).await;
+    assert!(well, "{said}");
+    assert_eq!(said, "All tests completed successfully!\n");
+    let rows: i64 =
+        sqlx::query_scalar("SELECT (SELECT count(*) FROM reading_sessions) + (SELECT count(*) FROM user_sessions)")
+            .fetch_one(&database.pool)
+            .await
+            .expect("a count");
+    assert_eq!(rows, 0, "nothing stays");
+
+    sqlx::query("DROP INDEX reading_sessions_newest").execute(&database.pool).await.expect("it is gone");
+    let (well, said) = by_psql(&psql, &database).await;
+    assert!(!well && !said.contains("successfully"), "{said}");
+}
+
+#[tokio::test]
+async fn whatever_is_missing_is_found() {
+    let database = TestDatabase::new().await;
+    let check = body();
+    let mut connection = database.pool.acquire().await.expect("a connection");
+    let drops: Vec<String> = sqlx::query_scalar(DROPS).fetch_all(&mut *connection).await.expect("what there is");
+    assert!(drops.len() > 150, "the catalog is read: {}", drops.len());
+    let mut missed = Vec::new();
+    for drop in &drops {
+        match after(&mut connection, drop, &check).await {
+            Some(sqlx::Error::Database(error)) if error.code().as_deref() == Some(ASSERT_FAILURE) => {}
+            told => missed.push(format!("{drop}: {told:?}")),
+        }
+    }
+    assert!(missed.is_empty(), "{missed:#?}");
+    let told = after(&mut connection, "SELECT", &check).await;
+    assert!(told.is_none(), "{told:?}");
+}
+
+#[tokio::test]
+async fn whatever_does_not_work_is_found() {
+    let database = TestDatabase::new().await;
+    let check = body();
+    let mut connection = database.pool.acquire().await.expect("a connection");
+    for sabotage in SABOTAGE {
+        assert!(after(&mut connection, sabotage, &check).await.is_some(), "{sabotage}");
+    }
+}
