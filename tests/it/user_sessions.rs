@@ -395,6 +395,18 @@ async fn a_session_that_is_over_is_not_raised_by_anything() {
     assert_eq!(row(&server, "swept").await.status, "timeout");
 }
 
+/// JSONB writes them out digit by digit, and they have to be read again.
+#[tokio::test]
+async fn numbers_that_were_taken_are_told_again_however_large_or_small() {
+    let server = TestServer::start(&[]).await;
+    let people = People::new();
+    let numbers = json!({"n": [f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, 1.539_695_400_147_460_8e-249, i64::MIN, u64::MAX, 0.1]});
+    let body = json!({"session_id": "one", "platform": "web", "device_info": numbers});
+    assert_eq!(server.post("/v1/user-sessions", Some(&people.adas), body).await.expect(201)["device_info"], numbers);
+    let told = server.get("/v1/user-sessions/one", Some(&people.adas)).await.expect(200);
+    assert_eq!(told["device_info"], numbers);
+}
+
 #[tokio::test]
 async fn metadata_is_changed_by_merge_patches_none_of_which_is_lost() {
     let server = TestServer::start(&[]).await;
