@@ -8,12 +8,13 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 use tokio::time::Instant;
 
-use super::{Store, StoreError};
+use super::{PATIENCE, Store, StoreError};
 use crate::ids::{InviteId, ParticipantId, SessionId, UserId};
 use crate::room::{self, Entrant, Role, Who};
 
-/// How long after a lost answer it is taken for certain that none of it is still under way.
-const DOUBTS_SETTLE_AFTER: Duration = Duration::from_secs(3);
+/// How long after a question it is certain that none of it is still under way: it leaves within
+/// [`PATIENCE`], the database gives up after as long again, and word of it takes a moment.
+const DOUBTS_SETTLE_AFTER: Duration = PATIENCE.saturating_mul(3);
 
 /// What somebody shows at the door.
 #[derive(Clone, Copy, Debug)]

@@ -39,7 +39,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn counts_now(&self) -> Result<Vec<Count>, StoreError> {
-        self.report(sqlx::query_as("SELECT * FROM counts_now").fetch_all(&self.requests)).await
+        self.report(sqlx::query_as("SELECT * FROM counts_now").fetch_all(&self.reports)).await
     }
 
     /// Whether clocks can be set to a zone of this name.
@@ -50,7 +50,7 @@ impl Store {
         self.report(
             sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1)")
                 .bind(name)
-                .fetch_one(&self.requests),
+                .fetch_one(&self.reports),
         )
         .await
     }
@@ -60,7 +60,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn session_analytics(&self, days: i32) -> Result<Lengths, StoreError> {
-        self.report(sqlx::query_as("SELECT * FROM session_analytics($1)").bind(days).fetch_one(&self.requests)).await
+        self.report(sqlx::query_as("SELECT * FROM session_analytics($1)").bind(days).fetch_one(&self.reports)).await
     }
 
     /// How many were opened in each hour of the day.
@@ -72,7 +72,7 @@ impl Store {
             sqlx::query_scalar("SELECT sessions FROM peak_hours($1, $2) ORDER BY hour")
                 .bind(days)
                 .bind(time_zone)
-                .fetch_all(&self.requests),
+                .fetch_all(&self.reports),
         )
         .await
     }
@@ -83,10 +83,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn returning_users(&self, days: i32, time_zone: &str) -> Result<Returning, StoreError> {
         self.report(
-            sqlx::query_as("SELECT * FROM returning_users($1, $2)")
-                .bind(days)
-                .bind(time_zone)
-                .fetch_one(&self.requests),
+            sqlx::query_as("SELECT * FROM returning_users($1, $2)").bind(days).bind(time_zone).fetch_one(&self.reports),
         )
         .await
     }

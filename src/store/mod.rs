@@ -163,6 +163,8 @@ pub struct Store {
     requests: PgPool,
     /// Of its own, so that stuck requests cannot starve the flush.
     batches: PgPool,
+    /// For what takes longer than a request may wait; an operator looks at one after the other.
+    reports: PgPool,
     /// Admissions to be taken back with a flush.
     doubts: Arc<SegQueue<admission::Doubtful>>,
     /// Statements that nobody waits for; the end of the store does.
@@ -184,8 +186,9 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let options = options.application_name("lastseen");
         let requests = pool(connections, PATIENCE).connect_with(options.clone()).await?;
-        let batches = pool(2, BATCH_PATIENCE).connect_lazy_with(options);
-        Ok(Self { requests, batches, doubts: Arc::default(), errands: TaskTracker::new(), idle, node })
+        let batches = pool(2, BATCH_PATIENCE).connect_lazy_with(options.clone());
+        let reports = pool(1, REPORT_PATIENCE).connect_lazy_with(options);
+        Ok(Self { requests, batches, reports, doubts: Arc::default(), errands: TaskTracker::new(), idle, node })
     }
 
     /// The name of this server in the database.
@@ -211,6 +214,7 @@ impl Store {
         self.errands.close();
         self.errands.wait().await;
         self.batches.close().await;
+        self.reports.close().await;
         self.requests.close().await;
     }
 
@@ -258,8 +262,18 @@ fn pool(connections: u32, patience: Duration) -> PgPoolOptions {
         .max_connections(connections)
         .acquire_timeout(patience)
         .max_lifetime(Duration::from_mins(30))
-        .after_connect(|connection, _| {
-            Box::pin(async move { sqlx::query("SET ROLE lastseen_service").execute(connection).await.map(drop) })
+        .after_connect(move |connection, _| {
+            // The database gives up when we do: what nobody waits for any more must not be carried out
+            // later, behind the back of whoever took it for undone.
+            Box::pin(async move {
+                sqlx::query(
+                    "SELECT set_config('role', 'lastseen_service', false), set_config('statement_timeout', $1, false)",
+                )
+                .bind(patience.as_millis().to_string())
+                .execute(connection)
+                .await
+                .map(drop)
+            })
         })
 }
 

@@ -684,9 +684,21 @@ async fn a_database_that_does_not_answer_is_told_and_those_who_wait_leave_no_tra
     let answer = server.handshake(&open.id.to_string(), &newcomer).await;
     assert!(answer.headers.contains_key("retry-after"));
     answer.refused(503, "unavailable");
+    // Nobody waits for the answers any more, so the database gives up as well: carried out when the lock
+    // is free they would let people in who are gone, after that was taken back.
+    eventually("no statement that waits", async || {
+        let waiting: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        .fetch_one(&mut *transaction)
+        .await
+        .expect("a count");
+        (waiting == 0).then_some(())
+    })
+    .await;
     transaction.rollback().await.expect("the lock given back");
-    // What was asked for them goes through in the database only now. It is taken back: the one use of
-    // the invite, and the people who never came.
+    // Whatever was carried out all the same is taken back: the one use of the invite, and the people who
+    // never came.
     let ada = eventually("the join", async || Client::try_join(server.address(), open.id, &newcomer).await.ok()).await;
     eventually("nobody but those who are here", async || {
         let traces = traces(&server).await;
