@@ -10,7 +10,11 @@ const PEOPLE = 200;
 
 let server, browser;
 before(async () => {
-  [server, browser] = await Promise.all([startServer({ 'detail-limit': '250', 'max-participants': '300', 'diff-interval-large': '200ms' }), launch()]);
+  [server, browser] = await Promise.all([startServer({
+    'detail-limit': '250', 'max-participants': '300', 'diff-interval-large': '200ms',
+    // The first Ping tells of everybody's connection, which on a slow machine is in the middle of a test.
+    'ping-interval': '10m', 'dead-after': '20m',
+  }), launch()]);
 });
 after(async () => {
   await browser.close();
