@@ -47,15 +47,19 @@ fn boot() -> Option<String> {
 pub(super) async fn stop(id: SimulatorId, handle: Option<&Value>, patience: Duration) {
     // What is found is kept: children of it that hide their environment were in its group.
     let mut known = HashSet::new();
+    // One in the middle of its exec has no environment to be known by: only what was not there twice
+    // in a row is gone.
+    let mut was_gone = false;
     for (signal, patience) in [(Signal::SIGTERM, patience), (Signal::SIGKILL, KILL_TIMEOUT)] {
         let deadline = Instant::now() + patience;
         let mut told = HashSet::new();
         loop {
             known.retain(|process: &Process| is_there(*process));
             known.extend(family(id, handle));
-            if known.is_empty() {
+            if known.is_empty() && was_gone {
                 return;
             }
+            was_gone = known.is_empty();
             if Instant::now() >= deadline {
                 break;
             }
@@ -130,7 +134,16 @@ mod tests {
         if let Some(id) = id {
             command.env(ID_VARIABLE, id.to_string());
         }
-        command.arg("600").stdin(Stdio::null()).spawn().expect("sleep")
+        executed(command.arg("600").stdin(Stdio::null()).spawn().expect("sleep"))
+    }
+
+    /// A child that is past its exec: it is spawned a moment before its environment can be read.
+    fn executed(child: Child) -> Child {
+        let environment = format!("/proc/{}/environ", child.id());
+        while fs::read(&environment).expect("the environment of a child").is_empty() {
+            std::thread::yield_now();
+        }
+        child
     }
 
     fn pid(child: &Child) -> Pid {
@@ -185,6 +198,7 @@ mod tests {
             .stdin(Stdio::null())
             .spawn()
             .expect("sh");
+        let stubborn = executed(stubborn);
         stop(id, None, Duration::from_millis(300)).await;
         assert!(was_ended(stubborn));
     }
