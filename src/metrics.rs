@@ -1,5 +1,6 @@
 //! What the server counts, for Prometheus. The list for operators is in docs/OPERATIONS.md.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Formatter};
 use std::sync::atomic::AtomicU64;
 
@@ -48,6 +49,9 @@ pub struct Metrics {
     simulators: Family<Label, Gauge>,
     simulator_ends: Family<Label, Counter>,
 }
+
+/// Counts by word; what never was is not named.
+pub type Counts = BTreeMap<&'static str, u64>;
 
 impl Debug for Metrics {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -186,10 +190,29 @@ impl Metrics {
         self.simulator_ends.get_or_create_owned(&[("status", status)])
     }
 
+    /// All who left so far, by these reasons.
+    pub fn leaves_by(&self, reasons: impl Iterator<Item = &'static str>) -> Counts {
+        counts(&self.leaves, "reason", reasons)
+    }
+
+    /// All refusals so far, by these codes.
+    pub fn refusals_by(&self, codes: impl Iterator<Item = &'static str>) -> Counts {
+        counts(&self.refusals, "code", codes)
+    }
+
+    /// All WebSockets that ended so far, by these reasons.
+    pub fn connection_ends_by(&self, reasons: impl Iterator<Item = &'static str>) -> Counts {
+        counts(&self.connection_ends, "reason", reasons)
+    }
+
     /// All figures in the text format of Prometheus (OpenMetrics 1.0).
     pub fn encode(&self) -> String {
         let mut out = String::with_capacity(16 * 1024);
         text::encode(&mut out, &self.registry).expect("writing to a string cannot fail");
         out
     }
+}
+
+fn counts(family: &Family<Label, Counter>, label: &'static str, words: impl Iterator<Item = &'static str>) -> Counts {
+    words.filter_map(|word| family.get(&[(label, word)]).map(|counter| (word, counter.get()))).collect()
 }

@@ -42,7 +42,7 @@ impl Caller {
     /// `unauthenticated`, or `forbidden` for everybody else.
     pub fn service(&self) -> Result<(), Refusal> {
         match self {
-            Self::Service => Ok(()),
+            Self::Service { .. } => Ok(()),
             Self::Anonymous => Err(Code::Unauthenticated.into()),
             Self::User { .. } | Self::Guest(_) => {
                 Err(Refusal::new(Code::Forbidden, "Only the service role may do this."))
@@ -56,7 +56,7 @@ impl Caller {
     /// `unauthenticated`, or `forbidden` for guests.
     pub fn viewer(&self) -> Result<Viewer, Refusal> {
         match self {
-            Self::Service => Ok(Viewer::Service),
+            Self::Service { .. } => Ok(Viewer::Service),
             Self::User { id, .. } => Ok(Viewer::User(*id)),
             Self::Anonymous => Err(Code::Unauthenticated.into()),
             Self::Guest(_) => Err(Refusal::new(Code::Forbidden, "A guest may not do this: a user's JWT is needed.")),
@@ -71,7 +71,7 @@ impl Caller {
         match self {
             Self::User { id, name, .. } => Ok((*id, name.as_deref())),
             Self::Anonymous => Err(Code::Unauthenticated.into()),
-            Self::Guest(_) | Self::Service => {
+            Self::Guest(_) | Self::Service { .. } => {
                 Err(Refusal::new(Code::Forbidden, "This is a user's own: call with the JWT of the user."))
             }
         }
@@ -83,7 +83,7 @@ impl Api {
     pub async fn member(&self, caller: &Caller, session: SessionId) -> Result<Member, Refusal> {
         match caller {
             Caller::Anonymous => Err(Code::Unauthenticated.into()),
-            Caller::Service => self.read(Viewer::Service, session, None).await,
+            Caller::Service { .. } => self.read(Viewer::Service, session, None).await,
             Caller::User { id, .. } => {
                 let mut member = self.read(Viewer::User(*id), session, None).await?;
                 member.role = member.role.or(Some(Role::Participant));

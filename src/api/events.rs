@@ -102,6 +102,6 @@ async fn participant(api: &Api, caller: &Caller, session: SessionId) -> Result<O
     match caller {
         Caller::Guest(claims) => Ok(Some(ParticipantId(claims.participant))),
         Caller::User { id, .. } => Ok(api.store.participant_of(session, *id).await?),
-        Caller::Service | Caller::Anonymous => Ok(None),
+        Caller::Service { .. } | Caller::Anonymous => Ok(None),
     }
 }

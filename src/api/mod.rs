@@ -44,9 +44,9 @@ use crate::protocol::problem::Refused;
 use crate::protocol::{Code, Refusal};
 use crate::room::Registry;
 use crate::simulator::supervisor::Supervisor;
-use crate::socket::Sockets;
 use crate::socket::origin::Origins;
 use crate::socket::upgrade;
+use crate::socket::{Sockets, admin as live};
 use crate::store::Store;
 use crate::task::sweep::Sweeper;
 use crate::user_session::UserSessions;
@@ -123,12 +123,15 @@ pub fn routes(api: Arc<Api>) -> Router {
         .layer(middleware::from_fn(in_time))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(api.sockets.tracker.clone(), to_the_end));
-    let websocket = OpenApiRouter::new().routes(routes!(upgrade::upgrade)).with_state(Arc::clone(&api.sockets));
+    let websockets = OpenApiRouter::new()
+        .routes(routes!(upgrade::upgrade))
+        .routes(routes!(live::figures))
+        .with_state(Arc::clone(&api.sockets));
     let (others, interface) = OpenApiRouter::with_openapi(interface)
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
-        .merge(websocket)
+        .merge(websockets)
         .split_for_parts();
     others.merge(pages::routes()).merge(openapi::pages(interface)).merge(calls).with_state(api)
 }

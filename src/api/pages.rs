@@ -26,6 +26,7 @@ pub fn routes() -> Router<Arc<Api>> {
     let header = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
     Router::new()
         .route("/", get(async || file("index.html")))
+        .route("/admin", get(async || file("admin.html")))
         .route("/join/{token}", get(async || file("join.html")))
         .route("/static/{*path}", get(served))
         // The module imports its neighbours, so that it is sent to where they are.

@@ -1,5 +1,6 @@
 //! `/v1/reading-sessions`: open, list, read, change, close.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,10 +82,10 @@ pub async fn open(
     Address(address): Address,
     Body(body): Body<OpenSession>,
 ) -> Result<(StatusCode, Json<OpenedSession>), Refusal> {
-    let by_service = matches!(caller, Caller::Service);
+    let by_service = matches!(caller, Caller::Service { .. });
     let host = match caller {
         Caller::User { id, name, .. } => Some((id, name)),
-        Caller::Service => None,
+        Caller::Service { .. } => None,
         Caller::Anonymous | Caller::Guest(_) if api.guest_hosts => None,
         Caller::Anonymous | Caller::Guest(_) => {
             return Err(Refusal::new(Code::Unauthenticated, "A JWT is needed to open a session on this server."));
@@ -144,12 +145,12 @@ pub struct Listing {
 #[utoipa::path(
     get, path = "/v1/reading-sessions", tag = "reading sessions",
     params(Listing, page::Listing),
-    responses((status = OK, description = "A page of sessions", body = Page<Session>, example = json!({
+    responses((status = OK, description = "A page of sessions", body = Page<SessionNow>, example = json!({
         "items": [{
             "id": "0193a1b2-0000-7000-8000-000000000001", "title": "Emma, chapter one", "host_user_id": null,
             "is_active": true, "max_participants": 20, "created_at": "2026-11-21T09:30:00.123Z",
             "last_seen_at": "2026-11-21T09:30:00.123Z", "expires_at": "2026-11-21T10:30:00.123Z",
-            "closed_at": null, "close_reason": null,
+            "closed_at": null, "close_reason": null, "occupancy": 3,
         }],
         "next_cursor": null,
     }))),
@@ -158,14 +159,29 @@ pub async fn list(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Filter(listing): Filter<Listing>,
-) -> Result<Json<Page<Session>>, Refusal> {
+) -> Result<Json<Page<SessionNow>>, Refusal> {
     let viewer = caller.viewer()?;
     let active = parse("active", listing.active.as_deref(), "true or false")?;
     let asked = Asked::read(listing.limit.as_deref(), listing.cursor.as_deref())?;
     let sessions = api.store.sessions(viewer, active, asked.after, asked.rows()).await?;
+    // Of those that nobody is connected to here; most pages have none that are open.
+    let elsewhere = |session: &&ReadingSession| session.is_active && api.registry.find(session.id).is_none();
+    let elsewhere: Vec<_> = sessions.iter().filter(elsewhere).map(|session| session.id).collect();
+    let stored = match elsewhere.is_empty() {
+        true => HashMap::new(),
+        false => api.store.occupancies(viewer, &elsewhere).await?,
+    };
+    let occupancy = |id| match api.registry.find(id) {
+        Some(room) => room.occupancy(),
+        None => stored.get(&id).map_or(0, |count| usize::try_from(*count).unwrap_or_default()),
+    };
     let idle = api.store.idle();
     let place = |session: &ReadingSession| Cursor { at: session.created_at, id: session.id.0 };
-    Ok(Json(asked.page(sessions, place, |session| api.with_live_signs(session).shown(idle))))
+    let shown = |session: ReadingSession| SessionNow {
+        occupancy: occupancy(session.id),
+        session: api.with_live_signs(session).shown(idle),
+    };
+    Ok(Json(asked.page(sessions, place, shown)))
 }
 
 /// A session, and how many people are in it.

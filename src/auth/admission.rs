@@ -104,7 +104,7 @@ impl Doorkeeper {
         let identity = match &shown.resume {
             Some(token) => self.resumed(session, token, shown)?,
             None => match self.keys.caller(shown.bearer.as_deref()).await? {
-                Caller::Service if shown.invite.is_none() => return self.admit_observer(session).await,
+                Caller::Service { .. } if shown.invite.is_none() => return self.admit_observer(session).await,
                 caller => self.identify(caller, shown)?,
             },
         };
@@ -153,7 +153,7 @@ impl Doorkeeper {
             Caller::Anonymous if invite.is_none() => {
                 Err(Refusal::new(Code::Unauthenticated, "An invite, a resume token or a JWT is needed to join."))
             }
-            Caller::Anonymous | Caller::Service => Ok(stranger),
+            Caller::Anonymous | Caller::Service { .. } => Ok(stranger),
             Caller::Guest(_) => Err(Refusal::new(Code::Unauthenticated, "Show a resume token as 'resume'.")),
         }
     }

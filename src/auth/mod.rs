@@ -30,7 +30,10 @@ pub enum Caller {
         expires_at: i64,
     },
     /// The embedding application itself.
-    Service,
+    Service {
+        /// When the token expires, in seconds of Unix time.
+        expires_at: i64,
+    },
 }
 
 /// What tokens are checked with.
@@ -69,7 +72,7 @@ impl Keys {
             TokenError::Unavailable => Code::Unavailable.into(),
         })?;
         match (claims.role, claims.subject) {
-            (JwtRole::Service, _) => Ok(Caller::Service),
+            (JwtRole::Service, _) => Ok(Caller::Service { expires_at: claims.expires_at }),
             (JwtRole::Authenticated, Some(subject)) => {
                 Ok(Caller::User { id: UserId(subject), name: claims.name, expires_at: claims.expires_at })
             }

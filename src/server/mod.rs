@@ -30,6 +30,7 @@ use crate::simulator::supervisor::Supervisor;
 use crate::socket::Sockets;
 use crate::socket::limits::Limits;
 use crate::socket::origin::Origins;
+use crate::socket::stats::{Figures, Sources};
 use crate::store::Store;
 use crate::task::flush::Flusher;
 use crate::task::sits::SitKeeper;
@@ -57,6 +58,7 @@ pub struct Server {
     store: Store,
     flusher: Arc<Flusher>,
     sits: Arc<SitKeeper>,
+    figures: Arc<Figures>,
     supervisor: Arc<Supervisor>,
     database: Database,
     drain_timeout: Duration,
@@ -111,12 +113,21 @@ impl Server {
         ));
         let supervisor = supervisor(settings, &store, &metrics).await?;
         let connections = TaskTracker::new();
+        let limits = Arc::new(Limits::new(&settings.limits));
+        let figures = Arc::new(Figures::new(Sources {
+            node: store.node().to_owned(),
+            registry: Arc::clone(&registry),
+            limits: Arc::clone(&limits),
+            user_sessions: Arc::clone(&user_sessions),
+            flusher: Arc::clone(&flusher),
+            sweeper: Arc::clone(&sweeper),
+        }));
         let sockets = Arc::new(Sockets {
             doorkeeper: Arc::new(Doorkeeper::new(Arc::clone(&keys), store.clone(), Arc::clone(&registry))),
             frames: Frames::new(clock, settings),
             clock,
             metrics: Arc::clone(&metrics),
-            limits: Arc::new(Limits::new(&settings.limits)),
+            limits,
             origins: Origins::new(&settings.network),
             trusted_proxies: settings.network.trusted_proxies.clone(),
             timings: settings.into(),
@@ -124,6 +135,7 @@ impl Server {
             ledger: Arc::clone(&registry.shared().ledger),
             user_sessions: Arc::clone(&user_sessions),
             sits: Arc::clone(&sits),
+            figures: Arc::clone(&figures),
             tracker: connections.clone(),
         });
         let api = Arc::new(Api {
@@ -156,6 +168,7 @@ impl Server {
             store,
             flusher,
             sits,
+            figures,
             supervisor,
             database,
             drain_timeout: settings.limits.drain_timeout,
@@ -188,6 +201,7 @@ impl Server {
         tracing::info!(rooms = self.registry.census().rooms, "stopping");
         self.registry.refuse_newcomers();
         self.stop_accepting.cancel();
+        self.figures.drain();
         let drained = timeout(self.drain_timeout, async {
             self.registry.drain(DRAIN_BATCH, async || sleep(DRAIN_PAUSE).await).await;
             self.connections.close();

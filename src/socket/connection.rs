@@ -6,7 +6,6 @@ use futures_util::StreamExt;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::sleep_until;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -14,7 +13,7 @@ use super::Sockets;
 use super::device;
 use super::end::End;
 use super::limits::Permit;
-use super::line::{Line, WebSocket, farewell, write};
+use super::line::{Line, WebSocket, farewell, taken, write};
 use super::pace::{Pace, Verdict};
 use super::pulse::Pulse;
 use crate::auth::admission::Admission;
@@ -26,7 +25,7 @@ use crate::store::reading_sessions::ReadingSession;
 use crate::user_session::{Device, Tie, Wire};
 
 /// Frames that cannot be understood before the connection ends.
-const BAD_FRAMES: u8 = 5;
+pub(super) const BAD_FRAMES: u8 = 5;
 
 /// What a newcomer is told of itself, made before its admission is spent.
 #[derive(Debug)]
@@ -206,7 +205,7 @@ impl Connection {
         if let Some(tie) = &self.tie {
             tie.heard(now);
         }
-        match message {
+        match taken(message, self.sockets.timings.max_message_bytes)? {
             Message::Text(text) => self.hear_text(&text, now).await,
             // Answered by the library; what it queued must leave.
             Message::Ping(_) => {
@@ -219,19 +218,11 @@ impl Connection {
                 }
                 Ok(())
             }
-            Message::Binary(_) => Err(End::Broken(CloseCode::Unsupported)),
-            Message::Close(frame) => Err(match frame.map(|frame| frame.code) {
-                Some(CloseCode::Normal) => End::ClosedNormally,
-                _ => End::Closed,
-            }),
-            Message::Frame(_) => Ok(()),
+            Message::Binary(_) | Message::Close(_) | Message::Frame(_) => Ok(()),
         }
     }
 
     async fn hear_text(&mut self, text: &str, now: Moment) -> Result<(), End> {
-        if text.len() > self.sockets.timings.max_message_bytes {
-            return Err(End::Broken(CloseCode::Size));
-        }
         if !self.keeps_pace().await? {
             return Ok(());
         }

@@ -26,7 +26,16 @@ pub enum End {
     Broken(CloseCode),
 }
 
+/// Every word of [`End::word`] that is no code.
+const WORDS: [&str; 7] =
+    ["left", "closed", "lost", "message_too_large", "binary_message", "invalid_utf8", "protocol_error"];
+
 impl End {
+    /// Every [`End::word`].
+    pub fn words() -> impl Iterator<Item = &'static str> {
+        WORDS.into_iter().chain(Code::ALL.iter().map(|code| code.as_str()))
+    }
+
     /// Whether the client is expected back: it is gone, or was told to come again.
     pub fn comes_back(&self) -> bool {
         match self {

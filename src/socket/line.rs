@@ -96,6 +96,22 @@ pub async fn write(
     }
 }
 
+/// A message that a socket may take.
+///
+/// # Errors
+/// How the connection ends by it: the client closed, or sent what no socket here takes.
+pub fn taken(message: Message, max_message_bytes: usize) -> Result<Message, End> {
+    match message {
+        Message::Text(text) if text.len() > max_message_bytes => Err(End::Broken(CloseCode::Size)),
+        Message::Binary(_) => Err(End::Broken(CloseCode::Unsupported)),
+        Message::Close(frame) => Err(match frame.map(|frame| frame.code) {
+            Some(CloseCode::Normal) => End::ClosedNormally,
+            _ => End::Closed,
+        }),
+        message => Ok(message),
+    }
+}
+
 /// The last frames of a connection. Then our side of the TCP stream is shut and what still comes is
 /// read and thrown away until the client hangs up: closing with unread data would reset the stream,
 /// and the client would lose the close frame that it has not read yet.

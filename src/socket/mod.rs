@@ -1,6 +1,7 @@
 //! The WebSocket: the upgrade that lets somebody in, and the one loop that serves a connection. Beside
 //! it, the stream of events for those who only read along.
 
+pub mod admin;
 pub mod connection;
 pub mod device;
 pub mod end;
@@ -9,6 +10,7 @@ pub mod line;
 pub mod origin;
 mod pace;
 mod pulse;
+pub mod stats;
 pub mod stream;
 pub mod upgrade;
 pub mod watch;
@@ -30,6 +32,7 @@ use crate::task::sits::SitKeeper;
 use crate::user_session::UserSessions;
 use limits::Limits;
 use origin::Origins;
+use stats::Figures;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -47,6 +50,7 @@ pub struct Sockets {
     pub ledger: Arc<Ledger>,
     pub user_sessions: Arc<UserSessions>,
     pub sits: Arc<SitKeeper>,
+    pub figures: Arc<Figures>,
     /// Every connection holds a token of it from before its upgrade on, and calls over HTTP run in it;
     /// shutdown waits for them.
     pub tracker: TaskTracker,

@@ -78,29 +78,58 @@ pub async fn upgrade(
 ) -> Result<Response, Refusal> {
     // What is no text is no id either, and is refused as one that nobody has.
     let id = id.map(|Path(id)| id).unwrap_or_default();
-    let accept = handshake(&request)?;
+    let Knock { accept, address, held } = knock(&sockets, &request)?;
+    let shown = shown(&request, address);
+    let admitted = admit(&sockets, &id, shown).await;
+    let (response, upgrading) = answer(&mut request, &accept, &admitted)?;
+    tokio::spawn(async move {
+        if let Some(line) = upgraded(upgrading).await {
+            start(sockets, line, admitted, held).await;
+        }
+    });
+    Ok(response)
+}
+
+/// A handshake in good order, from somebody who may have one connection more.
+pub(super) struct Knock {
+    pub accept: String,
+    pub address: IpAddr,
+    pub held: Held,
+}
+
+/// What every WebSocket of the server asks before it looks at who comes.
+///
+/// # Errors
+/// What is wrong with the request itself, its origin, or the number of connections.
+pub(super) fn knock(sockets: &Sockets, request: &Request) -> Result<Knock, Refusal> {
+    let accept = handshake(request)?;
     if !sockets.origins.allow(request.headers()) {
         return Err(Code::OriginNotAllowed.into());
     }
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip()).ok_or(Code::Internal)?;
     let address = client_address(peer, request.headers(), &sockets.trusted_proxies);
     let held = Held { permit: sockets.limits.take(address)?, token: sockets.tracker.token() };
+    Ok(Knock { accept, address, held })
+}
 
-    let shown = shown(&request, address);
-    let admitted = admit(&sockets, &id, shown).await;
-    if let Err(refusal) = &admitted
+/// The answer to a handshake, and what becomes the line by it: also for somebody who is refused, since a
+/// browser can only be told after the upgrade.
+///
+/// # Errors
+/// The refusal, for those who can read it here.
+pub(super) fn answer<T>(
+    request: &mut Request,
+    accept: &str,
+    admitted: &Result<T, Refusal>,
+) -> Result<(Response, OnUpgrade), Refusal> {
+    if let Err(refusal) = admitted
         && (refusal.code == Code::Draining || wants_problem(request.headers()))
     {
         return Err(refusal.clone());
     }
-    let response = switching(&accept, offered(request.headers()).any(|protocol| protocol == SUBPROTOCOL));
-    let on_upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or(Code::Internal)?;
-    tokio::spawn(async move {
-        if let Some((stream, early)) = upgraded(on_upgrade).await {
-            start(sockets, Line::new(stream, early), admitted, held).await;
-        }
-    });
-    Ok(response)
+    let response = switching(accept, offered(request.headers()).any(|protocol| protocol == SUBPROTOCOL));
+    let upgrading = request.extensions_mut().remove::<OnUpgrade>().ok_or(Code::Internal)?;
+    Ok((response, upgrading))
 }
 
 async fn start(sockets: Arc<Sockets>, line: Line, admitted: Result<Admittance, Refusal>, held: Held) {
@@ -158,11 +187,10 @@ fn shown(request: &Request, address: IpAddr) -> Result<Shown, Refusal> {
     let Query(query) = Query::<WsQuery>::try_from_uri(request.uri())
         .map_err(|_| Refusal::invalid("query", "must hold each key at most once"))?;
     let device = device(query.platform.as_deref(), query.client_session.as_deref(), request.headers(), address)?;
-    let by_protocol =
-        |prefix| offered(request.headers()).find_map(|protocol| protocol.strip_prefix(prefix)).map(str::to_owned);
+    let resume = || by_protocol(request.headers(), RESUME).map(str::to_owned);
     let credentials = Credentials {
-        resume: query.resume.or_else(|| by_protocol(RESUME)),
-        bearer: bearer(request.headers()).map(str::to_owned).or_else(|| by_protocol(BEARER)),
+        resume: query.resume.or_else(resume),
+        bearer: shown_bearer(request.headers()).map(str::to_owned),
         invite: query.invite,
         name: query.name.as_deref().map(name::display_name).transpose()?,
     };
@@ -173,6 +201,16 @@ fn shown(request: &Request, address: IpAddr) -> Result<Shown, Refusal> {
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The Bearer token of a handshake: of the header, else of a subprotocol.
+pub(super) fn shown_bearer(headers: &HeaderMap) -> Option<&str> {
+    bearer(headers).or_else(|| by_protocol(headers, BEARER))
+}
+
+/// What follows this prefix among the subprotocols.
+fn by_protocol<'a>(headers: &'a HeaderMap, prefix: &str) -> Option<&'a str> {
+    offered(headers).find_map(|protocol| protocol.strip_prefix(prefix))
 }
 
 /// The subprotocols that the client offers.
@@ -233,7 +271,7 @@ fn switching(accept: &str, speaks_v1: bool) -> Response {
 }
 
 /// The bare TCP stream, taken back from hyper, and what the client sent ahead of our answer.
-async fn upgraded(on_upgrade: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
+pub(super) async fn upgraded(on_upgrade: OnUpgrade) -> Option<Line> {
     let parts = on_upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
-    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
+    Some(Line::new(parts.io.into_inner(), parts.read_buf.to_vec()))
 }

@@ -1,5 +1,6 @@
 //! Participants: who is in a session by the database, and who is put out of it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -112,6 +113,31 @@ impl Store {
             .await?;
             transaction.commit().await?;
             Ok(people)
+        })
+        .await
+    }
+
+    /// How many people are present in each of these sessions, as far as `viewer` may see them; a session
+    /// with nobody in it is not named.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn occupancies(
+        &self,
+        viewer: Viewer,
+        sessions: &[SessionId],
+    ) -> Result<HashMap<SessionId, i64>, StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let counts: Vec<(SessionId, i64)> = sqlx::query_as(
+                "SELECT session_id, count(*) FROM session_participants
+                 WHERE session_id = ANY ($1) AND is_active GROUP BY session_id",
+            )
+            .bind(sessions)
+            .fetch_all(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            Ok(counts.into_iter().collect())
         })
         .await
     }

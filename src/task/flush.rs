@@ -34,6 +34,14 @@ impl Flusher {
         Self { registry, user_sessions, store, interval, turn: Mutex::new(Instant::now()) }
     }
 
+    /// How long ago the last flush began that wrote everything; while one is under way, as it was told last.
+    pub fn age(&self) -> Duration {
+        match self.turn.try_lock() {
+            Ok(last_success) => last_success.elapsed(),
+            Err(_) => Duration::from_secs_f64(self.registry.shared().metrics.flush_age_seconds.get()),
+        }
+    }
+
     /// Flushes for ever. Where it fails it waits longer each time, by a random part, so that servers
     /// that lost the same database do not come back to it together.
     pub async fn run(&self) {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use tokio::time::{Instant, sleep};
 use utoipa::openapi::{Array, Object, RefOr, Schema, Type};
@@ -79,6 +81,7 @@ pub struct Sweeper {
     flusher: Arc<Flusher>,
     interval: Duration,
     rules: SessionSettings,
+    last: Mutex<Option<(DateTime<Utc>, Swept)>>,
 }
 
 impl Sweeper {
@@ -95,7 +98,12 @@ impl Sweeper {
             let metrics = &registry.shared().metrics;
             let _ = (metrics.swept(policy.as_str()), metrics.sweep_failures(policy.as_str()));
         }
-        Self { registry, store, flusher, interval, rules }
+        Self { registry, store, flusher, interval, rules, last: Mutex::new(None) }
+    }
+
+    /// What the last sweep of this server did, and when; `None` where there was none.
+    pub fn last(&self) -> Option<(DateTime<Utc>, Swept)> {
+        self.last.lock().clone()
     }
 
     /// Sweeps for ever.
@@ -117,6 +125,7 @@ impl Sweeper {
         let metrics = &self.registry.shared().metrics;
         let started = Instant::now();
         let (swept, last_error) = self.apply_all().await;
+        *self.last.lock() = Some((Utc::now(), swept.clone()));
         metrics.sweeps.inc();
         metrics.sweep_seconds.observe(started.elapsed().as_secs_f64());
         if !swept.is_idle() {

@@ -3,6 +3,7 @@
 
 mod harness;
 
+mod admin_socket;
 mod analytics;
 mod architecture;
 mod auth_users;

@@ -456,7 +456,7 @@ async fn a_list_is_paged_from_the_newest_and_stays_the_same_while_new_ones_are_m
         let items = page["items"].as_array().expect("a list");
         assert_eq!(items.len(), expected);
         for item in items {
-            assert_eq!(keys(item), session_and(&[]));
+            assert_eq!(keys(item), session_and(&["occupancy"]));
             seen.push(id(&item["id"]));
         }
         // On top of the list, and so on none of the later pages.
