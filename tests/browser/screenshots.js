@@ -1,13 +1,15 @@
 // Pictures of each page and state, in both themes and two sizes, for docs/images. `script/screenshots` runs it.
 //
-//   node screenshots.js FOLDER [ORIGIN]     of a server of its own, or of one that runs with guest-hosts
+//   node screenshots.js FOLDER [ORIGIN [PART]]     of a server of its own (also where ORIGIN is empty), or of one
+//                                                  that runs with guest-hosts; PART is the name of a function below
 
 import { mkdirSync } from 'node:fs';
 
 import { comeIn, connection, crowd, launch, newPerson, sees, seesStatus } from './harness/browser.js';
 import { openSession, startServer } from './harness/server.js';
+import { token } from './harness/token.js';
 
-const [folder = 'shots', origin] = process.argv.slice(2);
+const [folder = 'shots', origin, only] = process.argv.slice(2);
 const own = origin ? null : await startServer({ 'idle-after': '2s', grace: '60s', 'beat-interval': '1s', 'max-participants': 300 });
 const server = own ?? { origin };
 const browser = await launch();
@@ -143,8 +145,38 @@ async function lostConnection() {
   await page.context().close();
 }
 
+/** The dashboard while people come and go. A server of somebody else's has a secret of its own, and no picture of it. */
+async function dashboard() {
+  if (origin) return;
+  const titles = ['Middlemarch, book two', 'Emma, chapter one', 'To the Lighthouse', 'Mrs Dalloway'];
+  const sessions = [];
+  for (const title of titles) sessions.push(await openSession(server, { title }));
+  for (const [size, options] of [['desk', DESK], ['phone', PHONE]]) {
+    const page = await isolated(options);
+    await page.goto(`${server.origin}/admin`);
+    await shoot(page, `admin-door-${size}`);
+    await page.getByLabel('Service token').fill(token({ role: 'service_role' }));
+    await page.getByRole('button', { name: 'Look' }).click();
+    await page.locator('#dashboard').waitFor();
+    const others = [];
+    for (const [n, session] of sessions.entries()) {
+      const other = await isolated();
+      await crowd(other, server.origin, session.guestPath, NAMES.slice(0, 2 + n));
+      others.push(other);
+      await page.waitForTimeout(2500);
+    }
+    await others[1].evaluate(() => window.crowd.forEach((room) => room.leave()));
+    await page.waitForTimeout(8000);
+    await page.getByRole('button', { name: 'Load again' }).click();
+    await page.getByRole('button', { name: titles[2], exact: true }).first().click();
+    await page.locator('.folk').waitFor();
+    await shoot(page, `admin-${size}`, { fullPage: true });
+    for (const each of [page, ...others]) await each.context().close();
+  }
+}
+
 try {
-  for (const part of [firstPages, rooms, endings, lostConnection, largeRoom]) await part();
+  for (const part of [firstPages, rooms, endings, lostConnection, largeRoom, dashboard].filter(({ name }) => !only || name === only)) await part();
 } finally {
   await browser.close();
   await own?.end();

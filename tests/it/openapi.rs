@@ -14,7 +14,7 @@ use crate::harness::rest::service;
 use crate::harness::things::Things;
 
 /// What browsers load, which is no call: the one thing that is not in the document.
-const PAGES: [&str; 4] = ["/", "/join/{token}", "/static/{*path}", "/lastseen.js"];
+const PAGES: [&str; 5] = ["/", "/admin", "/join/{token}", "/static/{*path}", "/lastseen.js"];
 
 #[tokio::test]
 async fn every_call_answers_its_example_as_the_document_says() {

@@ -1,0 +1,60 @@
+// The socket that tells the server's figures once a second, and comes back when it is lost.
+
+const LONGEST_MS = 30_000;
+const FINAL = new Set([1002, 1003, 1007, 1009]);
+
+/**
+ * Follows the figures. `onStats` hears each frame, `onStatus` how the connection is ('connecting', 'connected',
+ * 'reconnecting', and 'closed' with the refusal where it is not to come back). Gives what ends it.
+ */
+export function follow(token, { onStats, onStatus }) {
+  const url = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/v1/admin/ws`;
+  let socket, timer, refusal;
+  let tries = 0;
+  let over = false;
+
+  function connect() {
+    clearTimeout(timer);
+    refusal = undefined;
+    // A page cannot set headers here, and an address is written down in too many places.
+    const current = socket = new WebSocket(url, ['lastseen.v1', `lastseen.bearer.${token}`]);
+    current.onmessage = ({ data }) => {
+      const frame = JSON.parse(data);
+      if (frame.type === 'error') refusal = frame;
+      if (frame.type !== 'stats') return;
+      tries = 0;
+      onStatus('connected');
+      onStats(frame);
+    };
+    current.onclose = ({ code }) => { if (!over && current === socket) lost(code); };
+  }
+
+  function lost(code) {
+    if (code >= 4500 || FINAL.has(code) || refusal?.code === 'token_expired') {
+      end();
+      return onStatus('closed', refusal ?? { message: 'The connection was refused.' });
+    }
+    onStatus('reconnecting', refusal);
+    const most = Math.min(LONGEST_MS, 2000 * 2 ** tries++);
+    timer = setTimeout(connect, refusal?.retry_after_ms ?? 500 + Math.random() * most);
+  }
+
+  function end() {
+    over = true;
+    clearTimeout(timer);
+    removeEventListener('online', again);
+    socket?.close();
+  }
+  const again = () => { if (socket.readyState > 1) connect(); };
+
+  addEventListener('online', again);
+  onStatus('connecting');
+  try {
+    connect();
+  } catch {
+    // A browser takes no such subprotocol: what was pasted has signs in it that no token has.
+    over = true;
+    onStatus('closed', { message: 'This is not a token: a JWT has letters, digits, points, - and _ only.' });
+  }
+  return end;
+}
