@@ -53,7 +53,7 @@ function chart({ title, series }, history) {
       cursor: { show: false },
       scales: { y: { range: (_, __, most) => [0, Math.max(1, (most ?? 0) * 1.1)] } },
       axes: [
-        { ...axis, space: 70, values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', ...(times[1] - times[0] < 60 && { second: '2-digit' }) })) },
+        { ...axis, size: 28, space: 70, values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', ...(times[1] - times[0] < 60 && { second: '2-digit' }) })) },
         { ...axis, size: 46, space: 28, values: (_, ticks) => ticks.map(short) },
       ],
       series: [{}, ...names.map((name, n) => ({ stroke: color(COLORS[n]), width: 2, dash: DASHES[n], points: { show: false } }))],

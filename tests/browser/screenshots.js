@@ -170,6 +170,7 @@ async function dashboard() {
     await page.getByRole('button', { name: 'Load again' }).click();
     await page.getByRole('button', { name: titles[2], exact: true }).first().click();
     await page.locator('.folk').waitFor();
+    await page.evaluate(() => scrollTo(0, 0));
     await shoot(page, `admin-${size}`, { fullPage: true });
     for (const each of [page, ...others]) await each.context().close();
   }
