@@ -18,7 +18,7 @@ use super::page::{self, Asked, Page};
 use super::{Api, openapi};
 use crate::auth::Caller;
 use crate::ids::SessionId;
-use crate::protocol::v1::{Session, Timestamp};
+use crate::protocol::v1::{self, Session, Timestamp};
 use crate::protocol::{Code, Refusal, name};
 use crate::room::Role;
 use crate::store::reading_sessions::{NewSession, ReadingSession, SessionChange};
@@ -264,10 +264,12 @@ pub async fn change(
     let Some(session) = api.store.change_session(id, &change).await? else {
         return Err(closed(&api, &member.session, id).await);
     };
+    let shown = api.with_live_signs(session).shown(api.store.idle());
     if let Some(room) = api.registry.find(id) {
-        room.revise(session.title.clone(), usize::try_from(session.max_participants).unwrap_or_default());
+        let places = usize::try_from(shown.max_participants).unwrap_or_default();
+        room.revise(shown.title.clone(), places, v1::session(&shown));
     }
-    Ok(Json(api.with_live_signs(session).shown(api.store.idle())))
+    Ok(Json(shown))
 }
 
 /// Closes a session: everybody in it is told, and its invites are dead. For its hosts and the service.

@@ -259,6 +259,11 @@ impl Frames {
     }
 }
 
+/// `session`.
+pub fn session(session: &Session) -> Text {
+    format!(r#"{{"type":"session","session":{}}}"#, json(session)).into()
+}
+
 /// `sit`.
 pub fn sit(news: SitNews) -> Text {
     match news {

@@ -33,6 +33,8 @@ pub enum Event {
     Refresh,
     /// The session will be closed at that moment unless somebody does something.
     Expiring(Moment),
+    /// A host gave the session another title or size: the frame that tells it.
+    Session(Arc<Text>),
     /// The room's sit began, or is over.
     Sit(Arc<SitNews>),
     /// A participant was removed: its connections end.

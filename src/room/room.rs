@@ -21,7 +21,7 @@ use self::notice::Notice;
 pub use self::place::Place;
 pub use self::sitting::Starting;
 use self::step::Pending;
-use super::event::{Event, Snapshot};
+use super::event::{Event, Snapshot, Text};
 use super::ledger::{Ledger, Mark};
 use super::participant::{CloseReason, LeaveReason, Participant, Quality, State};
 use super::registry::Census;
@@ -57,6 +57,8 @@ pub struct Room {
 #[derive(Debug)]
 struct Inner {
     session: Session,
+    /// What was told last of a change of the session, for who missed it.
+    revised: Option<Arc<Text>>,
     life: Life,
     roster: Roster,
     /// Places promised to people whose admission is under way.
@@ -103,6 +105,7 @@ impl Room {
             past_activity,
             notice,
             completed_sit: None,
+            revised: None,
             session,
         };
         let id = inner.session.id;
@@ -267,7 +270,12 @@ impl Room {
             Notice::Given(expires_at) => Some(expires_at),
             Notice::Unused | Notice::Due(_) => None,
         };
-        Ok(CaughtUp { snapshot: self.snapshot_of(&mut inner), expires_at, sit: self.sit_news(&inner) })
+        Ok(CaughtUp {
+            snapshot: self.snapshot_of(&mut inner),
+            session: inner.revised.clone(),
+            expires_at,
+            sit: self.sit_news(&inner),
+        })
     }
 
     /// One person as the others see it.
@@ -294,11 +302,14 @@ impl Room {
         Some((seen, active))
     }
 
-    /// The stored session was changed by its host.
-    pub fn revise(&self, title: Option<String>, max_participants: usize) {
+    /// The stored session was changed by its host; everybody is told by this frame.
+    pub fn revise(&self, title: Option<String>, max_participants: usize, told: Text) {
         let mut inner = self.lock();
         inner.session.title = title;
         inner.session.max_participants = max_participants;
+        let told = Arc::new(told);
+        inner.revised = Some(Arc::clone(&told));
+        self.send(Event::Session(told));
     }
 
     /// Removes somebody; its connections, and its readers where it was not here, are told and end.

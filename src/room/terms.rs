@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::event::Snapshot;
+use super::event::{Snapshot, Text};
 use super::ledger::Ledger;
 use super::participant::CloseReason;
 use super::roster::Timings;
@@ -94,6 +94,8 @@ pub enum JoinError {
 pub struct CaughtUp {
     /// Who is here.
     pub snapshot: Arc<Snapshot>,
+    /// What was told last of a change of the session, where there was one.
+    pub session: Option<Arc<Text>>,
     /// When the session expires, where that was announced.
     pub expires_at: Option<Moment>,
     /// The room's sit: the one that runs, else the one that was over last.

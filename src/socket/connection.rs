@@ -350,6 +350,7 @@ impl Connection {
                 Some(self.state(&snapshot))
             }
             Event::Expiring(at) => Some(self.sockets.frames.expiring(at)),
+            Event::Session(frame) => Some(frame.as_ref().clone()),
             Event::Sit(news) => Some(v1::sit(*news)),
             Event::Removed(id) if self.seat.participant() == Some(id) => return Err(Gone::Removed.into()),
             Event::Removed(_) => None,
@@ -360,10 +361,11 @@ impl Connection {
 
     /// What a connection is sent instead of all that it missed.
     fn catch_up(&mut self) -> Result<impl Iterator<Item = Text> + use<>, End> {
-        let CaughtUp { snapshot, expires_at, sit } = self.seat.catch_up()?;
+        let CaughtUp { snapshot, session, expires_at, sit } = self.seat.catch_up()?;
         self.told = snapshot.seq;
         let expiring = expires_at.map(|at| self.sockets.frames.expiring(at));
-        Ok([self.state(&snapshot)].into_iter().chain(expiring).chain(sit.map(v1::sit)))
+        let session = session.map(|frame| frame.as_ref().clone());
+        Ok([self.state(&snapshot)].into_iter().chain(session).chain(expiring).chain(sit.map(v1::sit)))
     }
 
     async fn send_state(&mut self) -> Result<(), End> {

@@ -172,6 +172,7 @@ impl Following {
                 vec![state(&self.sockets, &snapshot)]
             }
             Event::Expiring(at) => vec![sent("expiring", None, &self.sockets.frames.expiring(at))],
+            Event::Session(frame) => vec![sent("session", None, &frame)],
             Event::Sit(news) => vec![sit_event(*news)],
             Event::Removed(id) if self.reader.participant == Some(id) => return Err(Gone::Removed.into()),
             Event::Removed(_) => vec![],
@@ -181,10 +182,12 @@ impl Following {
     }
 
     fn catch_up(&mut self) -> Result<Vec<Sent>, End> {
-        let CaughtUp { snapshot, expires_at, sit } = self.watch.catch_up()?;
+        let CaughtUp { snapshot, session, expires_at, sit } = self.watch.catch_up()?;
         self.told = snapshot.seq;
         let expiring = expires_at.map(|at| sent("expiring", None, &self.sockets.frames.expiring(at)));
-        Ok([state(&self.sockets, &snapshot)].into_iter().chain(expiring).chain(sit.map(sit_event)).collect())
+        let session = session.map(|frame| sent("session", None, &frame));
+        let first = [state(&self.sockets, &snapshot)].into_iter();
+        Ok(first.chain(session).chain(expiring).chain(sit.map(sit_event)).collect())
     }
 
     /// A deadline has come: that of the credential, or the next sign that the stream is alive.

@@ -84,6 +84,8 @@ export interface Events {
   status(status: Status, cause?: Closing): void;
   /** The session will close unless somebody does something: `room.setActive()`. */
   expiring(notice: { expires_at: string; minutes: number }): void;
+  /** The session has another title or size; `room.session` has it already. */
+  session(frame: { session: Session }): void;
   /** A sit of the room is under way, or has come to its end. */
   sit(sit: Sit | { id: string; completed: true }): void;
   /** The last event of a room: the person left, or the server said that there is no coming back. */

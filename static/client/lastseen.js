@@ -168,16 +168,17 @@ export function join(target, more) {
     refusal = type === 'error' ? frame : null;
     const change = fold(view, frame);
     if (frame.server_time) serverAhead = Date.parse(frame.server_time) - now();
+    session = frame.session ?? session;
     if (type === 'welcome') welcomed(frame);
     if (change) changed(change);
     if (type === 'sit' && (!frame.completed || sit?.id === frame.id)) sit = frame.completed ? null : frame;
     if (type === 'expiring') session = { ...session, expires_at: frame.expires_at };
     if (refusal && wantedRef && frame.ref === wantedRef && !frame.retry) wanted = null;
-    if (/^(sit|expiring|error)$/.test(type)) emit(type, frame);
+    if (/^(session|sit|expiring|error)$/.test(type)) emit(type, frame);
   }
 
   function welcomed(frame) {
-    ({ session, beat_ms: beatMs, dead_after_ms: deadMs } = frame);
+    ({ beat_ms: beatMs, dead_after_ms: deadMs } = frame);
     tries = 0;
     syncing = false;
     sit = null; // one that is under way is told next

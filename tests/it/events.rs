@@ -155,6 +155,9 @@ async fn whoever_reads_along_hears_what_an_observer_hears_and_is_not_there() {
     assert_eq!(id(&diff.data["joins"][0]["id"]), gus.id());
     gus.send(json!({"type": "update", "state": {"page": 7}})).await;
     assert_eq!(reader.event("diff").await.data["updates"][0]["state"], json!({"page": 7}));
+    let path = format!("/v1/reading-sessions/{}", session.id);
+    server.patch(&path, Some(&service()), json!({"title": "Persuasion"})).await.expect(200);
+    assert_eq!(reader.event("session").await.data["session"]["title"], "Persuasion");
     host.send(json!({"type": "sit", "action": "start", "sit_length_seconds": 1})).await;
     let sit = reader.event("sit").await;
     assert_eq!(keys(&sit.data), ["type", "id", "started_at", "ends_at"].into());

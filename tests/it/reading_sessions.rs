@@ -268,6 +268,23 @@ async fn a_host_invite_lets_a_guest_in_as_the_host() {
 }
 
 #[tokio::test]
+async fn everybody_who_is_connected_hears_of_a_change_of_the_session() {
+    let server = TestServer::start(&[]).await;
+    let session = server.open().await;
+    let mut people = [server.guest(&session, "Ada").await, server.observer(&session).await];
+    let body = json!({"title": "Emma", "max_participants": 7});
+    let changed = server.patch(&path(session.id, ""), Some(&service()), body).await.expect(200);
+    for person in &mut people {
+        assert_eq!(person.frame("session").await, json!({"type": "session", "session": changed}));
+    }
+    server.patch(&path(session.id, ""), Some(&service()), json!({"title": null})).await.expect(200);
+    for person in &mut people {
+        let told = person.frame("session").await;
+        assert_eq!((&told["session"]["title"], &told["session"]["max_participants"]), (&Value::Null, &json!(7)));
+    }
+}
+
+#[tokio::test]
 async fn where_guests_may_not_host_a_jwt_is_needed_to_open_a_session() {
     let server = TestServer::start(&["--guest-hosts=false"]).await;
     let answer = server.post("/v1/reading-sessions", None, json!({})).await;

@@ -172,6 +172,16 @@ test('expiring is told, and the session knows', async () => {
   room.leave();
 });
 
+test('a session of another name is told, and the room has it', async () => {
+  const { room, socket, events } = await connected();
+  const session = { ...room.session, title: 'Persuasion' };
+  events.length = 0;
+  socket.tell({ type: 'session', session });
+  assert.deepEqual(events, [['session', { type: 'session', session }]]);
+  assert.equal(room.session.title, 'Persuasion');
+  room.leave();
+});
+
 test('frames of kinds that are not known yet are let by', async () => {
   const { room, socket, events } = await connected();
   events.length = 0;

@@ -205,7 +205,7 @@ export async function enter(options = {}, { storage = new FakeStorage(), random 
     ...(options.invite || options.session || options.url ? {} : { session: SESSION, invite: 'inv', name: 'Ada' }),
     ...options,
   });
-  for (const event of ['change', 'join', 'update', 'leave', 'status', 'expiring', 'sit', 'closed', 'error']) {
+  for (const event of ['change', 'join', 'update', 'leave', 'status', 'session', 'expiring', 'sit', 'closed', 'error']) {
     world.room.on(event, (...details) => world.events.push([event, ...details]));
   }
   await clock.pass(0);

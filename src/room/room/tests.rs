@@ -260,7 +260,7 @@ impl Client {
             Event::Removed(id) if self.seat.participant() == Some(*id) => self.ended = Some(Gone::Removed),
             Event::Closed(reason) => self.ended = Some(Gone::Closed(*reason)),
             Event::Draining => self.ended = Some(Gone::Draining),
-            Event::Removed(_) | Event::Expiring(_) | Event::Sit(_) => {}
+            Event::Removed(_) | Event::Session(_) | Event::Expiring(_) | Event::Sit(_) => {}
         }
     }
 
@@ -761,14 +761,30 @@ fn concurrent_admissions_never_exceed_the_places() {
 async fn fewer_places_send_nobody_away_and_more_let_people_in() {
     let world = World::new().holding(2);
     let (room, mut crowd) = (world.room(), crowd(&world, 2));
-    room.revise(Some("Smaller".to_owned()), 1);
+    room.revise(Some("Smaller".to_owned()), 1, Text::default());
     assert_eq!(room.occupancy(), 2);
     crowd.pop().expect("two came").seat.leave();
     assert_eq!(room.reserve(Who::Stranger).err(), Some(JoinError::Full));
-    room.revise(Some("Larger".to_owned()), 2);
+    room.revise(Some("Larger".to_owned()), 2, Text::from("larger"));
     assert!(matches!(room.reserve(Who::Stranger), Ok(Some(_))));
     let (session, _) = room.recall(Who::Participant(crowd[0].id())).expect("is here");
     assert_eq!(session.title.as_deref(), Some("Larger"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_the_session_is_told_to_all_and_to_who_fell_behind() {
+    let world = World::new();
+    let (room, mut crowd) = (world.room(), crowd(&world, 2));
+    let told = |event| if let Event::Session(frame) = event { Some(frame.as_str().to_owned()) } else { None };
+    assert_eq!(crowd[0].seat.catch_up().expect("is here").session, None);
+    for title in ["Emma", "Persuasion"] {
+        room.revise(Some(title.to_owned()), 20, Text::from(title));
+    }
+    for client in &mut crowd {
+        assert_eq!(client.hear().into_iter().filter_map(told).collect::<Vec<_>>(), ["Emma", "Persuasion"]);
+    }
+    let missed = crowd[0].seat.catch_up().expect("is here").session;
+    assert_eq!(missed.map(|frame| frame.as_str().to_owned()).as_deref(), Some("Persuasion"));
 }
 
 #[tokio::test(start_paused = true)]
