@@ -159,6 +159,11 @@ impl Server {
         keep_tasks_running(&tasks, &stop_tasks, &registry, &flusher, &sweeper, &sits, &api);
         let supervised = Arc::clone(&supervisor);
         task::keep_running(&tasks, &stop_tasks, "simulators", move || Arc::clone(&supervised).run());
+        let told = Arc::clone(&figures);
+        task::keep_running(&tasks, &stop_tasks, "figures", move || {
+            let told = Arc::clone(&told);
+            async move { told.run().await }
+        });
         let app = api::finish(api::routes(api), metrics);
         let stop_accepting = CancellationToken::new();
         let accepting = tokio::spawn(listener::accept(listener, app, stop_accepting.clone()));

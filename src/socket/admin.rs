@@ -23,7 +23,7 @@ use crate::protocol::v1::{self, ClientFrame};
 use crate::protocol::{Code, Refusal};
 use crate::room::{Gone, Text};
 
-/// The figures of this server, once a second, over a WebSocket.
+/// The figures of this server over a WebSocket: those of the last hour, then once a second.
 ///
 /// # Errors
 /// What is wrong with the request itself; and every refusal for a client that asks for problems.
@@ -31,7 +31,7 @@ use crate::room::{Gone, Text};
     get, path = "/v1/admin/ws", tag = "operators",
     security((), ("bearer" = [])),
     responses(
-        (status = SWITCHING_PROTOCOLS, description = "Frames `stats` from here on: docs/PROTOCOL.md"),
+        (status = SWITCHING_PROTOCOLS, description = "A frame `history`, then frames `stats`: docs/PROTOCOL.md"),
         (status = UPGRADE_REQUIRED, description = "`invalid_request`: not a WebSocket handshake"),
     ),
 )]
@@ -66,15 +66,19 @@ async fn admit(sockets: &Sockets, bearer: Option<&str>) -> Result<Moment, Refusa
 
 async fn serve(sockets: Arc<Sockets>, line: Line, until: Moment, _held: Held) {
     let started = sockets.clock.now();
+    let (history, frames) = sockets.figures.watch();
     let mut watcher = Watcher {
         socket: line.open().await,
-        frames: sockets.figures.watch(),
+        frames,
         pulse: Pulse::new(&sockets.timings, Some(until), started),
         pace: Pace::new(),
         bad_frames: 0,
         sockets: Arc::clone(&sockets),
     };
-    let end = watcher.run().await;
+    let end = match watcher.send([Message::Text(history)]).await {
+        Ok(()) => watcher.run().await,
+        Err(end) => end,
+    };
     sockets.metrics.connection_ends(end.word()).inc();
     let seconds = sockets.clock.now().since(started).as_secs_f64();
     tracing::info!(reason = end.word(), seconds, "a watcher of the figures ended");

@@ -1,5 +1,6 @@
-//! The figures of this server, once a second, for all who watch them.
+//! The figures of this server: once a second for all who watch them, and what they were in the last hour.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,6 @@ use chrono::Utc;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,12 @@ use crate::user_session::UserSessions;
 /// How often they are told.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// One of so many is kept.
+const KEEP_EVERY: u32 = 10;
+
+/// So many are kept: those of an hour.
+const KEPT: usize = 360;
+
 /// Where the figures come from.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the types say it")]
@@ -37,13 +43,13 @@ pub struct Sources {
     pub sweeper: Arc<Sweeper>,
 }
 
-/// Tells the figures. Looked up once for all who watch, and not at all while nobody does.
+/// Tells the figures, looked up once for all who watch; while nobody does, only those that are kept.
 #[derive(Debug)]
 pub struct Figures {
     sources: Sources,
     started: Timestamp,
     told: watch::Sender<Text>,
-    telling: Mutex<Option<JoinHandle<()>>>,
+    past: Mutex<Past>,
     draining: CancellationToken,
 }
 
@@ -54,20 +60,17 @@ impl Figures {
             sources,
             started: Utc::now().into(),
             told: watch::Sender::new(Text::default()),
-            telling: Mutex::new(None),
+            past: Mutex::default(),
             draining: CancellationToken::new(),
         }
     }
 
-    /// The frames from now on. One who is slow misses some and gets the newest.
-    pub fn watch(self: &Arc<Self>) -> watch::Receiver<Text> {
-        // Under the lock, or the task could end for want of watchers while we come.
-        let mut telling = self.telling.lock();
-        let watching = self.told.subscribe();
-        if telling.as_ref().is_none_or(JoinHandle::is_finished) {
-            *telling = Some(tokio::spawn(Arc::clone(self).tell()));
-        }
-        watching
+    /// What was until now, as a frame of its own, and the frames from now on. One who is slow misses some and
+    /// gets the newest.
+    pub fn watch(&self) -> (Text, watch::Receiver<Text>) {
+        let now = self.frame();
+        let history = self.past.lock().with(&now);
+        (history, self.told.subscribe())
     }
 
     /// Those who watch are asked to come back later: the server stops.
@@ -85,24 +88,26 @@ impl Figures {
         self.sources.registry.is_draining()
     }
 
-    async fn tell(self: Arc<Self>) {
-        let mut seconds = interval(INTERVAL);
-        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = seconds.tick() => {}
-                () = self.drained() => return,
+    /// Tells and keeps them, for ever.
+    pub async fn run(&self) {
+        let mut ticks = interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for tick in (0..KEEP_EVERY).cycle() {
+            ticks.tick().await;
+            let kept = tick == 0;
+            if !kept && self.told.receiver_count() == 0 {
+                continue;
             }
-            {
-                let mut telling = self.telling.lock();
-                if self.told.receiver_count() == 0 {
-                    *telling = None;
-                    return;
-                }
+            let frame = self.frame();
+            if kept {
+                self.past.lock().keep(frame.clone());
             }
-            let frame = serde_json::to_string(&self.now()).expect("figures are JSON");
-            self.told.send_replace(frame.into());
+            self.told.send_replace(frame);
         }
+    }
+
+    fn frame(&self) -> Text {
+        serde_json::to_string(&self.now()).expect("figures are JSON").into()
     }
 
     fn now(&self) -> Stats<'_> {
@@ -142,6 +147,26 @@ impl Figures {
             sweep: sweeper.last().map(|(at, did)| Sweep { at: at.into(), did }),
             memory_bytes: memory(),
         }
+    }
+}
+
+/// The frames that were kept, oldest first. As text, since nothing is done with them but telling them.
+#[derive(Debug, Default)]
+struct Past(VecDeque<Text>);
+
+impl Past {
+    fn keep(&mut self, frame: Text) {
+        if self.0.len() == KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(frame);
+    }
+
+    /// The frame `history`: these, and the one of now.
+    fn with(&self, now: &Text) -> Text {
+        let frames: Vec<&str> = self.0.iter().chain([now]).map(Text::as_str).collect();
+        let interval_ms = (INTERVAL * KEEP_EVERY).as_millis();
+        format!(r#"{{"type":"history","interval_ms":{interval_ms},"frames":[{}]}}"#, frames.join(",")).into()
     }
 }
 
@@ -207,6 +232,18 @@ fn resident(status: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_hour_is_kept_and_no_more() {
+        let mut past = Past::default();
+        for n in 0..KEPT + 5 {
+            past.keep(n.to_string().into());
+        }
+        let told: serde_json::Value = serde_json::from_str(&past.with(&Text::from("-1"))).expect("JSON");
+        let frames = told["frames"].as_array().expect("a list");
+        assert_eq!(told["interval_ms"].as_u64().map(|ms| ms * KEPT as u64), Some(3_600_000));
+        assert_eq!((frames.len(), &frames[0], &frames[KEPT]), (KEPT + 1, &5.into(), &(-1).into()));
+    }
 
     #[test]
     fn memory_is_read_where_the_system_says_it() {

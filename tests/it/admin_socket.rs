@@ -48,10 +48,22 @@ impl Watcher {
         .expect("something comes")
     }
 
+    /// What comes first: the figures of the last hour.
+    async fn history(&mut self) -> Vec<Value> {
+        let mut frame = self.step().await.expect("a frame");
+        assert_eq!((&frame["type"], &frame["interval_ms"]), (&json!("history"), &json!(10_000)));
+        serde_json::from_value(frame["frames"].take()).expect("a list")
+    }
+
+    /// The next figures.
     async fn stats(&mut self) -> Value {
-        let frame = self.step().await.expect("a frame");
-        assert_eq!(frame["type"], "stats");
-        frame
+        loop {
+            let frame = self.step().await.expect("a frame");
+            if frame["type"] != "history" {
+                assert_eq!(frame["type"], "stats");
+                return frame;
+            }
+        }
     }
 
     /// Reads until the figures are so.
@@ -169,6 +181,20 @@ async fn who_comes_when_nobody_watched_is_told_what_is_now() {
     let now = Watcher::new(&server, &service()).await.stats().await;
     assert!(now["time"].as_str() > before["time"].as_str());
     assert_eq!(now["joins"], 1);
+}
+
+#[tokio::test]
+async fn who_comes_after_it_happened_is_told_what_was() {
+    let server = TestServer::start(&[]).await;
+    let history = async || Watcher::new(&server, &service()).await.history().await;
+    // One is kept at once, and the last is of now.
+    eventually("the first that is kept", async || (history().await.len() > 1).then_some(())).await;
+    let _ada = server.guest(&server.open().await, "Ada").await;
+    let frames = history().await;
+    let (first, now) = (&frames[0], &frames[frames.len() - 1]);
+    assert_eq!((&first["type"], &first["joins"], &first["rooms"]), (&json!("stats"), &json!(0), &json!(0)));
+    assert_eq!((&now["type"], &now["joins"], &now["rooms"]), (&json!("stats"), &json!(1), &json!(1)));
+    assert!(first["time"].as_str() < now["time"].as_str());
 }
 
 #[tokio::test]
