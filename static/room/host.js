@@ -7,8 +7,8 @@ import { say } from './notices.js';
 
 const HOUR = 3600;
 
-/** `people` is the list, `onTitle` and `onLink` are told what is new. */
-export function hostTools(room, { people, onTitle, onLink }) {
+/** `people` is the list, `onLink` is told of a link that was just made. */
+export function hostTools(room, { people, onLink }) {
   const path = (rest = '') => `/v1/reading-sessions/${room.session.id}${rest}`;
   const isHost = () => room.participants.get(room.you)?.role === 'host';
   let open = false;
@@ -29,12 +29,11 @@ export function hostTools(room, { people, onTitle, onLink }) {
   $('rename').onsubmit = async (event) => {
     event.preventDefault();
     const session = await call('', { method: 'PATCH', body: { title: $('new-title').value.trim() || null } });
-    if (!session) return;
-    onTitle(session.title);
-    say('The session has its new name.');
-    // Nobody is told by the server: the others look it up when this changes.
-    room.update({ ...room.participants.get(room.you)?.state, renamed: Date.now() });
+    if (session) say('The session has its new name.');
   };
+  room.on('session', ({ session }) => {
+    if (document.activeElement !== $('new-title')) $('new-title').value = session.title ?? '';
+  });
 
   // Links
 

@@ -5,14 +5,19 @@ import { personRow } from './person.js';
 
 const EASE_MS = 260;
 const EASE_AT_MOST = 12; // more than these at a time just appear and go
+const FIND_FROM = 20; // where there are more, one may look for a name
 
 const place = ({ joined_at, id }) => joined_at + id;
 
-/** `list` is the <ul>; `room` tells who is "you" and what time it is. */
-export function peopleList(list, { room, onRemove }) {
+/** What letters are, whatever marks they bear and whatever case they are in. */
+const plain = (text) => text.normalize('NFKD').replace(/\p{M}/gu, '').toLocaleLowerCase();
+
+/** `list` is the <ul>, `field` the one to look for a name in; `room` tells who is "you" and what time it is. */
+export function peopleList(list, { room, field, found, onRemove }) {
   const rows = new Map(); // participant id -> row
   const order = []; // the same rows, as they are shown
   let managing = false;
+  let wanted = '';
   let timer;
 
   /** Where this place is, or would be. */
@@ -28,9 +33,10 @@ export function peopleList(list, { room, onRemove }) {
   }
 
   function put(participant, eased) {
-    const entry = rows.get(participant.id) 
+    const entry = rows.get(participant.id)
       ?? Object.assign(personRow({ isYou: (id) => id === room.you, onRemove }), { key: null });
     entry.update(participant, room.now());
+    narrow(entry);
     const key = place(participant);
     if (entry.key === key) return;
     if (entry.key) order.splice(indexOf(entry.key), 1); // came in anew within one step
@@ -61,9 +67,29 @@ export function peopleList(list, { room, onRemove }) {
   /** Who works through the list with the keyboard goes on with the next person. */
   function keepFocus(gone, index) {
     if (!gone.contains(document.activeElement)) return;
-    const next = order[index] ?? order[index - 1];
+    const next = order.slice(index).find(isShown) ?? order.slice(0, index).findLast(isShown);
     (next?.row.querySelector('button') ?? list).focus();
   }
+
+  const isShown = ({ row }) => !row.hidden;
+
+  /** Shows a row if its name is among those that are looked for. */
+  function narrow({ row, person }) {
+    const hidden = wanted !== '' && !plain(person.name).includes(wanted);
+    if (row.hidden !== hidden) row.hidden = hidden;
+  }
+
+  /** Offers to look for a name where there are many, and says how many were found. */
+  function offerToFind() {
+    field.hidden = order.length <= FIND_FROM && wanted === '';
+    setText(found, wanted && `${order.filter(isShown).length} of ${order.length} found`);
+  }
+
+  field.oninput = () => {
+    wanted = plain(field.value.trim());
+    order.forEach(narrow);
+    offerToFind();
+  };
 
   /** What only time changes, while there is somebody for whom it does. */
   function tick() {
@@ -78,6 +104,7 @@ export function peopleList(list, { room, onRemove }) {
       const eased = cause === 'diff' && joins.length + leaves.length <= EASE_AT_MOST && mayMove();
       for (const { participant } of leaves) drop(participant.id, eased);
       for (const participant of [...joins, ...updates]) put(participant, eased);
+      offerToFind();
       tick();
     },
     manage(on) {
@@ -89,6 +116,8 @@ export function peopleList(list, { room, onRemove }) {
       rows.clear();
       order.length = 0;
       list.replaceChildren();
+      field.value = wanted = '';
+      offerToFind();
     },
   };
 }

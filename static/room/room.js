@@ -2,7 +2,7 @@
 
 import { join, remembered } from '../client/lastseen.js';
 import { $, el, setText, showOnly } from '../lib/dom.js';
-import { ask } from '../lib/http.js';
+import '../lib/header.js';
 import { showInviteLink } from '../lib/invite-link.js';
 import { inBrowser, inTab, NAME, shareKey, TOKEN } from '../lib/kept.js';
 import { hideConnection, showConnection } from './connection.js';
@@ -61,8 +61,8 @@ function enter(name) {
   showOnly('waiting', VIEWS);
   const here = join(link, { name: name ?? undefined, token: inTab.get(TOKEN) ?? undefined });
   room = here;
-  const people = peopleList($('people'), { room, onRemove: (person) => host.remove(person) });
-  const host = hostTools(room, { people, onTitle: renamed, onLink: made });
+  const people = peopleList($('people'), { room, field: $('find'), found: $('found'), onRemove: (person) => host.remove(person) });
+  const host = hostTools(room, { people, onLink: made });
   sitRing(room);
   expiringNotice(room);
   room.on('status', showConnection);
@@ -73,7 +73,7 @@ function enter(name) {
     announce(change, room.you);
     setTabTitle();
   });
-  room.on('update', lookForTitle);
+  room.on('session', showTitle);
   room.on('closed', (cause) => {
     people.clear();
     closed(cause);
@@ -81,9 +81,13 @@ function enter(name) {
   showConnection('connecting');
 }
 
-function entered(host) {
+function showTitle() {
   setTitle(room.session.title);
   setTabTitle();
+}
+
+function entered(host) {
+  showTitle();
   if (!$('room').hidden) return;
   window.scrollTo(0, 0);
   for (const panel of [$('invite'), $('host')]) panel.open = wide.matches;
@@ -111,20 +115,6 @@ function made({ url }) {
   showLink(url);
   setText($('invite-said'), 'The link is made.');
   $('invite').open = true;
-}
-
-function renamed(next) {
-  setTitle(next);
-  setTabTitle();
-}
-
-/** A host's state says when it last gave the session another name. */
-const lastRenamed = new Map();
-async function lookForTitle({ id, role, state }) {
-  if (role !== 'host' || id === room.you || !state.renamed || lastRenamed.get(id) === state.renamed) return;
-  lastRenamed.set(id, state.renamed);
-  const session = await ask(`/v1/reading-sessions/${room.session.id}`, { token: room.bearer }).catch(() => null);
-  if (session) renamed(session.title);
 }
 
 $('leave').addEventListener('click', () => room.leave());

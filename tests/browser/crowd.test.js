@@ -58,6 +58,27 @@ test('two hundred people: all listed in order, and changed one by one', async (t
   t.diagnostic(`long tasks while one left and one changed: ${long.map(Math.round).join(', ') || 'none'}`);
 });
 
+test('somebody is found among many, by letters without their marks', async (t) => {
+  const session = await openSession(server);
+  const ada = await comeIn(await newPerson(t, browser), server.origin + session.hostPath, 'Ada');
+  const find = ada.getByRole('searchbox', { name: 'Find somebody' });
+  assert.equal(await find.isVisible(), false, 'not among few');
+  const others = await newPerson(t, browser);
+  await crowd(others, server.origin, session.guestPath, [...names(0, 30), 'Björn Ångström']);
+  await find.fill('bjorn ang');
+  await ada.getByRole('status').getByText('1 of 32 found').waitFor();
+  const shown = ada.locator('#people .person:visible');
+  assert.deepEqual(await shown.locator('bdi').allTextContents(), ['Björn Ångström']);
+  // Whoever comes and is not looked for is not shown, but counted.
+  await crowd(await newPerson(t, browser), server.origin, session.guestPath, ['Late']);
+  await ada.getByRole('status').getByText('1 of 33 found').waitFor();
+  assert.equal(await shown.count(), 1);
+  await find.fill('');
+  await sees(ada, 'Late');
+  await others.evaluate(() => window.crowd.slice(0, 20).forEach((room) => room.leave()));
+  await find.waitFor({ state: 'hidden' });
+});
+
 test('coming and going does not move what is being read', async (t) => {
   const session = await openSession(server);
   const others = await newPerson(t, browser);

@@ -29,6 +29,7 @@ test('a session gets another name, and everybody sees it', async (t) => {
   await ada.getByLabel('Name of the session').fill('Silas Marner <b>');
   await ada.getByRole('button', { name: 'Save' }).click();
   for (const page of [ada, bob]) await page.getByRole('heading', { name: 'Silas Marner <b>' }).waitFor();
+  assert.deepEqual(await ada.locator('#new-title').inputValue(), 'Silas Marner <b>');
   assert.match(await bob.title(), /Silas Marner <b>/);
 });
 
