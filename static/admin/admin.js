@@ -1,6 +1,7 @@
 // The dashboard: the door, and what is behind it.
 
 import { $, setText, showOnly, timeOfDay } from '../lib/dom.js';
+import '../lib/header.js';
 import { ask } from '../lib/http.js';
 import { inTab } from '../lib/kept.js';
 import { charts } from './charts.js';
@@ -8,6 +9,7 @@ import { hideConnection, showConnection } from './connection.js';
 import { figures } from './figures.js';
 import { history } from './history.js';
 import { follow } from './live.js';
+import { reasons } from './reasons.js';
 import { sessionTable } from './sessions.js';
 import { nowTiles } from './tiles.js';
 
@@ -18,15 +20,26 @@ let token = inTab.get(TOKEN);
 let stop = () => {};
 let past, drawn;
 
+/** What is now, and how it came to be. */
+function show(stats, row) {
+  setText($('node'), stats.node);
+  showNow(stats, row);
+  reasons(past.refused(), stats.refusals);
+  drawn.draw(row);
+  setText($('since'), `since ${timeOfDay(past.since * 1000)}`);
+}
+
 const call = (path, options) => ask(path, { token, ...options });
 const showNow = nowTiles();
-const table = sessionTable(call);
+const table = sessionTable(call, () => token);
 const numbers = figures(call);
 
 function door(problem = '') {
   stop();
   numbers.stop();
   table.clear();
+  drawn?.end();
+  drawn = undefined;
   past = undefined;
   token = null;
   inTab.set(TOKEN, null);
@@ -45,14 +58,11 @@ function look() {
       if (status === 'closed') return door(refusal.message);
       if (past || status === 'reconnecting') showConnection(status, refusal);
     },
-    onStats(stats) {
+    onHistory(frames) {
       if (!past) entered();
-      setText($('node'), stats.node);
-      const row = past.add(stats);
-      showNow(stats, row);
-      drawn.draw(row);
-      setText($('since'), `since ${timeOfDay(past.since * 1000)}, as long as this page is open`);
+      show(frames.at(-1), past.begin(frames));
     },
+    onStats: (stats) => show(stats, past.add(stats)),
   });
 }
 

@@ -20,7 +20,7 @@ const HEIGHT = 150;
 
 const dark = matchMedia('(prefers-color-scheme: dark)');
 
-/** Fills the element with charts of this history. `draw` shows what is new in it. */
+/** Fills the element with charts of this history. `draw` shows what is new in it, until `end`. */
 export function charts(into, history) {
   const all = CHARTS.map((about) => chart(about, history));
   into.replaceChildren(...all.map(({ figure }) => figure));
@@ -29,8 +29,16 @@ export function charts(into, history) {
     for (const { target } of seen) all.find(({ plot }) => plot === target)?.fit();
   });
   for (const { plot } of all) watch.observe(plot);
-  dark.addEventListener('change', () => { for (const each of all) each.make(); });
-  return { draw(row) { for (const each of all) each.draw(row); } };
+  const repaint = () => { for (const each of all) each.make(); };
+  dark.addEventListener('change', repaint);
+  return {
+    draw(row) { for (const each of all) each.draw(row); },
+    end() {
+      dark.removeEventListener('change', repaint);
+      watch.disconnect();
+      for (const each of all) each.end();
+    },
+  };
 }
 
 function chart({ title, series }, history) {
@@ -64,6 +72,7 @@ function chart({ title, series }, history) {
     figure,
     plot,
     make,
+    end: () => drawn.destroy(),
     fit() { if (plot.clientWidth && plot.clientWidth !== drawn.width) drawn.setSize({ width: plot.clientWidth, height: HEIGHT }); },
     draw(row) {
       names.forEach((name, n) => setText(values[n], short(row[name])));

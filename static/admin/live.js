@@ -4,10 +4,11 @@ const LONGEST_MS = 30_000;
 const FINAL = new Set([1002, 1003, 1007, 1009]);
 
 /**
- * Follows the figures. `onStats` hears each frame, `onStatus` how the connection is ('connecting', 'connected',
+ * Follows the figures. `onHistory` hears those of the last hour, up to now, at the beginning of each connection,
+ * `onStats` each one from then on, `onStatus` how the connection is ('connecting', 'connected',
  * 'reconnecting', and 'closed' with the refusal where it is not to come back). Gives what ends it.
  */
-export function follow(token, { onStats, onStatus }) {
+export function follow(token, { onHistory, onStats, onStatus }) {
   const url = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/v1/admin/ws`;
   let socket, timer, refusal;
   let tries = 0;
@@ -21,10 +22,11 @@ export function follow(token, { onStats, onStatus }) {
     current.onmessage = ({ data }) => {
       const frame = JSON.parse(data);
       if (frame.type === 'error') refusal = frame;
-      if (frame.type !== 'stats') return;
+      if (frame.type === 'stats') onStats(frame);
+      if (frame.type !== 'history') return;
       tries = 0;
       onStatus('connected');
-      onStats(frame);
+      onHistory(frame.frames);
     };
     current.onclose = ({ code }) => { if (!over && current === socket) lost(code); };
   }

@@ -24,7 +24,7 @@ export function nowTiles() {
   return (stats, row) => {
     const { active, idle, reconnecting } = stats.participants;
     show('Connections', short(stats.connections), `and ${short(stats.streams)} streams`);
-    show('Rooms', short(stats.rooms), `${short(stats.observers)} observers`);
+    show('Rooms', short(stats.rooms), `${short(stats.observers)} observing`);
     show('People', short(active + idle + reconnecting), `${short(active)} active, ${short(idle)} idle, ${short(reconnecting)} reconnecting`);
     show('User sessions', short(stats.user_sessions), 'connected');
     show('Beats a second', short(row.beats), `${short(stats.beats)} in all`);

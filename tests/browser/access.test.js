@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
 
-import { comeIn, crowd, inRoom, launch, newPerson, REFUSED, row, sees, seesNoMore } from './harness/browser.js';
+import { comeIn, crowd, inRoom, launch, newPerson, REFUSED, row, sees, seesNoMore, tabTo } from './harness/browser.js';
 import { openSession, startServer } from './harness/server.js';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -78,27 +78,13 @@ test('axe finds nothing serious on a phone, and nothing is wider than it', (t) =
 test('the keyboard alone: open, come in, invite, remove, close', async (t) => {
   const page = await newPerson(t, browser);
   const press = (...keys) => keys.reduce((before, key) => before.then(() => page.keyboard.press(key)), Promise.resolve());
-  /** Tab until the thing with this name has the focus, and make sure that the focus can be seen. */
-  const tabTo = async (name) => {
-    for (let n = 0; n < 60; n++) {
-      await press('Tab');
-      const { label, outline } = await page.evaluate(() => {
-        const it = document.activeElement;
-        return { label: it.getAttribute('aria-label') ?? it.labels?.[0]?.textContent ?? it.textContent, outline: getComputedStyle(it).outlineStyle };
-      });
-      if (!label.trim().startsWith(name)) continue;
-      assert.notEqual(outline, 'none', `the focus on ${name} is seen`);
-      return;
-    }
-    assert.fail(`no way to ${name} with Tab`);
-  };
   await page.goto(server.origin);
-  await tabTo('What are you reading?');
+  await tabTo(page, 'What are you reading?');
   await page.keyboard.type('By keyboard');
   await press('Enter');
   await page.locator('#opened').waitFor();
   const link = await page.getByRole('textbox', { name: 'Invite link' }).inputValue();
-  await tabTo('Go in as host');
+  await tabTo(page, 'Go in as host');
   await press('Enter');
   await page.getByLabel('Your name').waitFor();
   await page.waitForFunction(() => document.activeElement.id === 'name');
@@ -109,19 +95,19 @@ test('the keyboard alone: open, come in, invite, remove, close', async (t) => {
   const bob = await comeIn(await newPerson(t, browser), link, 'Bob');
   const cid = await comeIn(await newPerson(t, browser), link, 'Cid');
   await Promise.all([sees(page, 'Bob'), sees(page, 'Cid')]);
-  await tabTo('Remove people');
+  await tabTo(page, 'Remove people');
   await press('Enter');
   await page.locator('#count').focus();
-  await tabTo('Remove \u2068Bob');
+  await tabTo(page, 'Remove \u2068Bob');
   await press('Enter', 'Enter');
   await bob.getByRole('heading', { name: 'You were removed' }).waitFor();
   await seesNoMore(page, 'Bob');
   // Who works through the list goes on with the next person.
   await page.waitForFunction(() => document.activeElement.getAttribute('aria-label')?.includes('Cid'));
-  await tabTo('Close the session');
+  await tabTo(page, 'Close the session');
   await press('Enter', 'Enter');
   for (const who of [page, cid]) await who.getByRole('heading', { name: 'The session was closed' }).waitFor();
-  await tabTo('Open a session of your own');
+  await tabTo(page, 'Open a session of your own');
 });
 
 test('a screen reader is told who comes and goes, and how the connection is', async (t) => {

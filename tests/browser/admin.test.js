@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
 
-import { comeIn, crowd, launch, newPerson, REFUSED, sees } from './harness/browser.js';
+import { comeIn, crowd, launch, newPerson, REFUSED, sees, seesStatus, tabTo } from './harness/browser.js';
 import { ask, openSession, startServer } from './harness/server.js';
 import { token } from './harness/token.js';
 
@@ -95,6 +95,114 @@ test('figures move as people come and go, and charts are drawn', async (t) => {
   await page.getByText('The last sweep, at').waitFor();
   await page.locator('.systems > div', { hasText: 'Reading sessions' }).getByText('open', { exact: true }).waitFor();
   assert.equal(await page.locator('#hours li').count(), 24);
+});
+
+test('who looks after it happened sees what was, and why people were refused', async (t) => {
+  const own = await startServer();
+  t.after(() => own.end());
+  const others = await newPerson(t, browser);
+  const began = Date.now();
+  const session = await openSession(own, { title: 'Emma' });
+  await crowd(others, own.origin, session.guestPath, ['Ada', 'Bob']);
+  for (const path of ['/nowhere', '/v1/nothing', '/join/']) await fetch(own.origin + path);
+  const page = await signIn(t, { where: own });
+  await page.locator('#reasons > div', { hasText: 'not found' }).getByText('3', { exact: true }).waitFor();
+  // The first that was kept is of the server's start.
+  const since = await page.evaluate(() => document.getElementById('since').textContent);
+  assert.match(since, /^since \d\d:\d\d$/);
+  const first = new Promise((done) => page.on('websocket', (socket) => socket.on('framereceived', ({ payload }) => done(JSON.parse(payload)))));
+  await page.reload();
+  await page.getByLabel('Service token').fill(SERVICE);
+  await page.getByRole('button', { name: 'Look' }).click();
+  const { type, frames } = await first;
+  assert.equal(type, 'history');
+  assert.ok(Date.parse(frames[0].time) < began);
+  assert.deepEqual([frames[0].joins, frames.at(-1).joins], [0, 2]);
+});
+
+test('the people of an opened session come, change and go before one\'s eyes', async (t) => {
+  const session = await openSession(server, { title: 'Live' });
+  const ada = await comeIn(await newPerson(t, browser), server.origin + session.hostPath, 'Ada');
+  const page = await signIn(t);
+  await page.getByRole('button', { name: 'Live', exact: true }).click();
+  const people = page.getByRole('list', { name: /^People in/ });
+  const of = (name) => people.getByRole('listitem').filter({ hasText: name });
+  await of('Ada').getByText(/^host · active · since/).waitFor();
+  const bob = await comeIn(await newPerson(t, browser), server.origin + session.guestPath, 'Bob');
+  await of('Bob').getByText(/^guest · active/).waitFor();
+  await line(page, 'Live').getByText(/^2 of/).waitFor();
+  // An operator who looks is no company.
+  await seesStatus(ada, 'Bob', 'active');
+  assert.equal(await ada.locator('#people .person').count(), 2);
+  const kept = await of('Ada').elementHandle();
+  await bob.getByRole('button', { name: 'Leave' }).click();
+  await of('Bob').waitFor({ state: 'detached' });
+  assert.equal(await kept.evaluate((it) => it.isConnected), true);
+  await ask(server, 'POST', `/v1/reading-sessions/${session.id}/close`, { token: SERVICE });
+  await line(page, 'Live').getByText(/^closed/).waitFor();
+  assert.equal(await people.isVisible(), false);
+});
+
+test('what the table says is renewed while it is looked at', async (t) => {
+  const session = await openSession(server, { title: 'Renewed' });
+  const page = await signIn(t);
+  await line(page, 'Renewed').getByText(/^0 of/).waitFor();
+  await crowd(await newPerson(t, browser), server.origin, session.guestPath, ['Ada', 'Bob', 'Cid']);
+  await line(page, 'Renewed').getByText(/^3 of/).waitFor();
+});
+
+test('the keyboard alone: look, sort, open, remove, close, sign out', async (t) => {
+  const session = await openSession(server, { title: 'By keyboard' });
+  const bob = await comeIn(await newPerson(t, browser), server.origin + session.guestPath, 'Bob');
+  await comeIn(await newPerson(t, browser), server.origin + session.guestPath, 'Cid');
+  const page = await newPerson(t, browser);
+  const focused = (name) => page.waitForFunction((wanted) => (document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent).includes(wanted), name);
+  await page.goto(`${server.origin}/admin`);
+  await page.waitForFunction(() => document.activeElement.id === 'token');
+  await page.keyboard.type(SERVICE);
+  await page.keyboard.press('Enter');
+  await focused('Now');
+  await tabTo(page, 'Search sessions');
+  await page.keyboard.type('By keyboard');
+  await line(page, 'By keyboard').waitFor();
+  await tabTo(page, 'Last seen');
+  await page.keyboard.press('Enter');
+  await page.locator('th[aria-sort="ascending"]', { hasText: 'Last seen' }).waitFor();
+  await tabTo(page, 'By keyboard');
+  await page.keyboard.press('Enter');
+  await page.getByRole('list', { name: /^People in/ }).getByText('Cid').waitFor();
+  await tabTo(page, 'Remove \u2068Bob');
+  await page.keyboard.press('Enter');
+  await page.keyboard.press('Enter');
+  await bob.getByRole('heading', { name: 'You were removed' }).waitFor();
+  // Who works through the list goes on with the next person, and then with the session.
+  await focused('Cid');
+  await page.keyboard.press('Shift+Tab');
+  await focused('Close');
+  await page.keyboard.press('Enter');
+  await page.keyboard.press('Enter');
+  await line(page, 'By keyboard').getByText('(admin)').waitFor();
+  await focused('By keyboard');
+  await tabTo(page, 'How many days');
+  await page.keyboard.press('ArrowDown');
+  await page.getByText('opened in 30 days').waitFor();
+  await tabTo(page, 'Sign out');
+  await page.keyboard.press('Enter');
+  await page.waitForFunction(() => document.activeElement.id === 'token');
+});
+
+test('whoever signs in again has charts of one kind, and no other socket', async (t) => {
+  const page = await signIn(t);
+  const sockets = [];
+  page.on('websocket', (socket) => sockets.push(socket));
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByLabel('Service token').fill(SERVICE);
+  await page.getByRole('button', { name: 'Look' }).click();
+  await page.locator('#dashboard').waitFor();
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await tile(page, 'Connections', /^\d+$/);
+  assert.equal(await page.locator('.chart canvas').count(), 8);
+  assert.equal(sockets.length, 1);
 });
 
 test('a server that is started again is found again', async (t) => {

@@ -71,6 +71,21 @@ export const seesStatus = (page, name, status) => row(page, name).and(page.locat
 /** The state of the connection, as the page shows it. */
 export const connection = (page, status) => page.locator(`#connection[data-status="${status}"]`).waitFor();
 
+/** Tab until the thing whose name begins so has the focus, and make sure that the focus can be seen. */
+export async function tabTo(page, name) {
+  for (let n = 0; n < 80; n++) {
+    await page.keyboard.press('Tab');
+    const { label, outline } = await page.evaluate(() => {
+      const it = document.activeElement;
+      return { label: it.getAttribute('aria-label') ?? it.labels?.[0]?.textContent ?? it.textContent, outline: getComputedStyle(it).outlineStyle };
+    });
+    if (!label.trim().startsWith(name)) continue;
+    assert.notEqual(outline, 'none', `the focus on ${name} is seen`);
+    return;
+  }
+  assert.fail(`no way to ${name} with Tab`);
+}
+
 /** Everything the live region says from now on. */
 export async function listen(page) {
   await page.evaluate(() => {
