@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 import { fold, presence } from '../../static/client/presence.js';
@@ -233,4 +234,23 @@ test('random rooms: after gaps, overlaps, repeats and floods the view is the roo
     assert.equal(view.occupancy, model.people.size, `seed ${seed}`);
   }
   assert.ok(gaps > 200 && floods > 200, `${gaps} gaps, ${floods} rounds over the limit: the test would prove nothing`);
+});
+
+test('what was recorded of a real room folds into who the server said was there', () => {
+  // Made by tests/browser/record.js: people come, change, idle, are lost, come back and go, and are once too many to list.
+  const { frames, end } = JSON.parse(readFileSync(new URL('recorded.json', import.meta.url)));
+  const kinds = new Set(frames.map(({ type }) => type));
+  for (const kind of ['welcome', 'diff', 'occupancy', 'state', 'beat']) assert.ok(kinds.has(kind), kind);
+  const view = presence();
+  for (const frame of frames) {
+    const change = fold(view, frame);
+    assert.equal(change === null, frame.type === 'beat');
+    if (change) assert.deepEqual([change.gap, view.seq, view.occupancy], [false, frame.seq, frame.occupancy]);
+    if (frame.type === 'occupancy') assert.deepEqual(ids(view), [view.you]);
+  }
+  // When somebody was last seen is told only with something else.
+  const told = ({ last_seen_at, ...person }) => person;
+  const byId = (people) => Object.fromEntries([...people].map((person) => [person.id, told(person)]));
+  assert.deepEqual(byId(view.participants.values()), byId(end.items));
+  assert.deepEqual([view.seq, view.occupancy], [end.seq, end.occupancy]);
 });

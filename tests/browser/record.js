@@ -1,0 +1,56 @@
+// Records what one connection hears of a room, and who is in it at the end: tests/js/recorded.json, which the folding of
+// frames is fed with. Made again, after a change of the protocol, by: script/test --browser record.js
+
+import { writeFileSync } from 'node:fs';
+
+import { crowd, launch, newPerson } from './harness/browser.js';
+import { startProxy } from './harness/proxy.js';
+import { ask, openSession, startServer } from './harness/server.js';
+import { token } from './harness/token.js';
+
+const into = new URL('../js/recorded.json', import.meta.url);
+const server = await startServer({ 'detail-limit': '6', grace: '1s', 'idle-after': '1s' });
+const browser = await launch();
+const network = await startProxy(server);
+
+try {
+  const session = await openSession(server, { title: 'Recorded' });
+  const frames = [];
+  const ear = await newPerson(null, browser);
+  ear.on('websocket', (socket) => socket.on('framereceived', ({ payload }) => frames.push(JSON.parse(payload))));
+  await crowd(ear, server.origin, session.hostPath, ['Ear']);
+
+  /** Until the ear has heard it. */
+  const heard = async (what) => {
+    const from = frames.length;
+    while (!frames.slice(from).some(what)) await new Promise((done) => setTimeout(done, 20));
+  };
+  const together = (what, act) => Promise.all([heard(what), act()]);
+  const others = await newPerson(null, browser);
+  const inCrowd = (act) => () => others.evaluate(act);
+
+  await together(({ joins }) => joins?.some(({ name }) => name === 'Cid'), () => crowd(others, network.origin, session.guestPath, ['Ada', 'Bob', 'Cid']));
+  await together(({ updates }) => updates?.some(({ state }) => state.page === 7), inCrowd(() => window.crowd[0].update({ page: 7 })));
+  await together(({ updates }) => updates?.some(({ status }) => status === 'idle'), async () => {});
+  await together(({ updates }) => updates?.some(({ status }) => status === 'active'), inCrowd(() => window.crowd[1].setActive()));
+  await together(({ leaves }) => leaves?.some(({ reason }) => reason === 'left'), inCrowd(() => window.crowd[2].leave()));
+  await together(({ updates }) => updates?.some(({ status }) => status === 'reconnecting'), async () => network.cut());
+  await heard(({ leaves }) => leaves?.some(({ reason }) => reason === 'timeout'));
+  network.mend();
+
+  const many = await newPerson(null, browser);
+  await together(({ type }) => type === 'occupancy', () => crowd(many, server.origin, session.guestPath, Array.from({ length: 7 }, (_, n) => `Reader ${n}`)));
+  await together(({ type }) => type === 'state', () => many.evaluate(() => window.crowd.slice(0, 4).forEach((room) => room.leave())));
+  await others.evaluate(() => window.crowd.forEach((room) => room.leave()));
+  await together(({ joins }) => joins?.some(({ name }) => name === 'Dora'), async () => crowd(await newPerson(null, browser), server.origin, session.guestPath, ['Dora']));
+
+  let end;
+  do end = await ask(server, 'GET', `/v1/reading-sessions/${session.id}/participants`, { token: token({ role: 'service_role' }) });
+  while (end.seq !== frames.findLast(({ seq }) => seq)?.seq);
+  const kept = frames.map((frame) => (frame.type === 'welcome' ? { ...frame, resume: 'lsr_' } : frame));
+  writeFileSync(into, `{"frames":[\n${kept.map((frame) => JSON.stringify(frame)).join(',\n')}\n],"end":${JSON.stringify(end)}}\n`);
+} finally {
+  network.end();
+  await browser.close();
+  await server.end();
+}
