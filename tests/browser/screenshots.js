@@ -6,7 +6,7 @@
 import { mkdirSync } from 'node:fs';
 
 import { comeIn, connection, crowd, launch, newPerson, sees, seesStatus } from './harness/browser.js';
-import { openSession, startServer } from './harness/server.js';
+import { ask, openSession, startServer } from './harness/server.js';
 import { token } from './harness/token.js';
 
 const [folder = 'shots', origin, only] = process.argv.slice(2);
@@ -145,35 +145,57 @@ async function lostConnection() {
   await page.context().close();
 }
 
+/** Things of the other systems, so that there is something to be counted. */
+async function otherSystems() {
+  const platforms = ['web', 'web', 'web', 'ios-external', 'ios-external', 'macos-internal'];
+  for (const [n, platform] of platforms.entries()) {
+    const one = { token: token({ sub: `6f1c2d3e-0000-4000-8000-00000000000${n}`, name: NAMES[n] }) };
+    await ask(server, 'POST', '/v1/user-sessions', { ...one, body: { session_id: `device-${n}`, platform } });
+    if (n % 2 === 0) await ask(server, 'POST', '/v1/check-ins', one);
+    if (n % 3 === 0) await ask(server, 'POST', '/v1/sits', { ...one, body: { sit_length_seconds: 600 } });
+  }
+  await ask(server, 'POST', '/v1/user-sessions/device-5/end', { token: token({ sub: '6f1c2d3e-0000-4000-8000-000000000005' }), body: { end_reason: 'logout' } });
+}
+
 /** The dashboard while people come and go. A server of somebody else's has a secret of its own, and no picture of it. */
 async function dashboard() {
   if (origin) return;
+  await otherSystems();
+  const service = token({ role: 'service_role' });
   const titles = ['Middlemarch, book two', 'Emma, chapter one', 'To the Lighthouse', 'Mrs Dalloway'];
   const sessions = [];
   for (const title of titles) sessions.push(await openSession(server, { title }));
-  for (const [size, options] of [['desk', DESK], ['phone', PHONE]]) {
+  const others = [];
+  for (const [n, session] of sessions.entries()) {
+    const other = await isolated();
+    await crowd(other, server.origin, session.guestPath, NAMES.slice(0, 3 + n));
+    others.push(other);
+    await other.waitForTimeout(8000);
+  }
+  await others[1].evaluate(() => window.crowd.slice(1).forEach((room) => room.leave()));
+  await others[2].evaluate(() => window.crowd.slice(2).forEach((room) => room.setActive()));
+  for (const path of ['lsi_a', 'lsi_b', 'lsi_c']) await ask(server, 'GET', `/v1/invites/${path}`).catch(() => {});
+  await ask(server, 'GET', '/v1/admin/stats').catch(() => {});
+  await ask(server, 'POST', '/v1/admin/sweep', { token: service });
+  for (const [size, options] of [['desk', { viewport: { width: 1240, height: 1180 } }], ['phone', PHONE]]) {
     const page = await isolated(options);
     await page.goto(`${server.origin}/admin`);
     await shoot(page, `admin-door-${size}`);
-    await page.getByLabel('Service token').fill(token({ role: 'service_role' }));
+    await page.getByLabel('Service token').fill(service);
     await page.getByRole('button', { name: 'Look' }).click();
     await page.locator('#dashboard').waitFor();
-    const others = [];
-    for (const [n, session] of sessions.entries()) {
-      const other = await isolated();
-      await crowd(other, server.origin, session.guestPath, NAMES.slice(0, 2 + n));
-      others.push(other);
-      await page.waitForTimeout(2500);
-    }
-    await others[1].evaluate(() => window.crowd.forEach((room) => room.leave()));
     await page.waitForTimeout(8000);
-    await page.getByRole('button', { name: 'Load again' }).click();
     await page.getByRole('button', { name: titles[2], exact: true }).first().click();
     await page.locator('.folk').waitFor();
     await page.evaluate(() => scrollTo(0, 0));
-    await shoot(page, `admin-${size}`, { fullPage: true });
-    for (const each of [page, ...others]) await each.context().close();
+    await shoot(page, `admin-${size}`);
+    await page.locator('#sessions-title').evaluate((it) => it.scrollIntoView());
+    await shoot(page, `admin-sessions-${size}`);
+    await page.locator('#systems-title').evaluate((it) => it.scrollIntoView());
+    await shoot(page, `admin-days-${size}`);
+    await page.context().close();
   }
+  for (const other of others) await other.context().close();
 }
 
 try {
