@@ -142,7 +142,8 @@ impl Ledger {
         }
     }
 
-    /// Everything that waits to be written, in chunks of at most `chunk_rows`, sorted by participant.
+    /// Everything that waits to be written, in chunks of at most `chunk_rows`, sorted by participant:
+    /// those who left or show a new state apart from those who were only heard, who are written for less.
     ///
     /// Two marks of one participant (gone and come back as a newcomer between two flushes) become
     /// the newer one.
@@ -160,10 +161,13 @@ impl Ledger {
         });
         rows.dedup_by_key(|row| row.mark.participant);
 
-        let mut chunks = Vec::with_capacity(rows.len().div_ceil(chunk_rows));
-        while !rows.is_empty() {
-            let rest = rows.split_off(rows.len().min(chunk_rows));
-            chunks.push(Chunk { ledger: Arc::clone(self), rows: std::mem::replace(&mut rows, rest) });
+        let (changes, beats): (Vec<_>, Vec<_>) = rows.into_iter().partition(Row::is_change);
+        let mut chunks = Vec::new();
+        for mut rows in [changes, beats] {
+            while !rows.is_empty() {
+                let rest = rows.split_off(rows.len().min(chunk_rows));
+                chunks.push(Chunk { ledger: Arc::clone(self), rows: std::mem::replace(&mut rows, rest) });
+            }
         }
         chunks
     }
@@ -195,6 +199,11 @@ impl Row {
             (unwritten.left, unwritten.state.take())
         };
         Self { seen: mark.seen(), active: mark.active(), left, state, mark }
+    }
+
+    /// Whether there is more to write than that it was heard.
+    pub fn is_change(&self) -> bool {
+        self.left.is_some() || self.state.is_some()
     }
 
     /// Whose row this is.
@@ -322,6 +331,23 @@ mod tests {
         let ids: Vec<_> = chunks.iter().flat_map(Chunk::rows).map(Row::participant).collect();
         assert!(ids.is_sorted());
         assert_eq!(ids.len(), marks.len());
+        chunks.into_iter().for_each(Chunk::written);
+    }
+
+    #[test]
+    fn who_left_or_shows_a_new_state_is_in_chunks_of_their_own() {
+        let ledger = Arc::new(Ledger::default());
+        let marks: Vec<_> = (0..4).map(|_| mark(1)).collect();
+        for mark in &marks {
+            ledger.seen(mark, Moment::from_millis(2));
+        }
+        ledger.left(&marks[2], LeaveReason::Left);
+        ledger.state(&marks[1], state(1));
+        let chunks = ledger.take(10);
+        let ids = |chunk: &Chunk| chunk.rows().iter().map(Row::participant).collect::<Vec<_>>();
+        assert_eq!(ids(&chunks[0]), [marks[1].participant, marks[2].participant]);
+        assert_eq!(ids(&chunks[1]), [marks[0].participant, marks[3].participant]);
+        assert_eq!(chunks.len(), 2);
         chunks.into_iter().for_each(Chunk::written);
     }
 

@@ -1,6 +1,6 @@
 //! The flush: what was seen goes to the database, one statement for up to 10,000 participants.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use sqlx::FromRow;
@@ -32,22 +32,21 @@ pub struct Stale {
 /// `moved` is counted so that it is complete before the first participant is touched. The parameters
 /// stand in sub-selects so that the planner does not know how many there are: it then looks each
 /// participant up by its id, in the order of the (sorted) ids, instead of reading the whole table.
-const WRITE: &str = "
-with beats as materialized (
-  select b.id, b.session_id, b.left_as, b.state::jsonb as state,
+/// Who is refused, and why, is only looked at where not everybody was written.
+macro_rules! write {
+    (beats: $beats:literal, set: $set:literal, where: $where:literal) => {
+        concat!(
+            "
+with rooms as materialized (
+  select b.id, s.last_seen_at, s.last_activity_at, s.is_active is true as is_open,
          now() - b.seen_age * interval '1 millisecond' as seen_at,
          now() - b.active_age * interval '1 millisecond' as active_at
-  from unnest((select $1::uuid[]), (select $2::uuid[]), (select $3::int[]), (select $4::int[]),
-              (select $5::text[]), (select $6::text[]))
-    as b (id, session_id, seen_age, active_age, left_as, state)
-), rooms as materialized (
-  select b.session_id, b.seen_at, b.active_at, s.last_seen_at, s.last_activity_at, s.is_active is true as is_open
-  from (select session_id, max(seen_at) as seen_at, max(active_at) as active_at from beats group by session_id) as b
-  left join reading_sessions as s on s.id = b.session_id
+  from unnest((select $5::uuid[]), (select $6::int[]), (select $7::int[])) as b (id, seen_age, active_age)
+  left join reading_sessions as s on s.id = b.id
 ), due as materialized (
   select s.id, r.seen_at, r.active_at
   from rooms as r
-  join reading_sessions as s on s.id = r.session_id
+  join reading_sessions as s on s.id = r.id
   where r.is_open and s.is_active
     and (r.last_seen_at < r.seen_at - make_interval(secs => $8) or r.last_activity_at < r.active_at - make_interval(secs => $8))
   order by s.id
@@ -64,21 +63,19 @@ with beats as materialized (
   update session_participants as p
   set last_seen_at = greatest(p.last_seen_at, b.seen_at),
       last_activity_at = greatest(p.last_activity_at, b.active_at),
-      state = coalesce(b.state, p.state),
-      is_active = b.left_as is null or (p.is_active and p.node is distinct from $7),
-      left_at = case when b.left_as is null then null
-                     when p.is_active and p.node = $7 then b.seen_at
-                     else p.left_at end,
-      leave_reason = case when b.left_as is null then null
-                          when p.is_active and p.node = $7 then b.left_as
-                          else p.leave_reason end
-  from beats as b
+      ", $set, "
+  from (
+    select b.*,
+           now() - b.seen_age * interval '1 millisecond' as seen_at,
+           now() - b.active_age * interval '1 millisecond' as active_at
+    from ", $beats, "
+    offset 0
+  ) as b
   where (select count(*) from moved) >= 0
-    and p.id = b.id and p.session_id = b.session_id
-    and b.session_id not in (select r.session_id from rooms as r where not r.is_open)
+    and p.id = b.id
+    and p.session_id not in (select r.id from rooms as r where not r.is_open)
     and (p.leave_reason is null or p.leave_reason in ('left', 'timeout'))
-    and (p.last_seen_at < b.seen_at or p.last_activity_at < b.active_at or p.state <> b.state
-         or case when b.left_as is null then not p.is_active else p.is_active and p.node = $7 end)
+    and (p.last_seen_at < b.seen_at or p.last_activity_at < b.active_at or ", $where, ")
   returning p.id
 )
 select refused.id, refused.session_id, refused.why, refused.close_reason
@@ -88,12 +85,68 @@ from (
               when p.leave_reason = 'removed' then 'removed'
               when p.leave_reason = 'closed' or s.is_active is not true then 'closed'
          end as why
-  from beats as b
+  from unnest((select $1::uuid[]), (select $2::uuid[])) as b (id, session_id)
   left join session_participants as p on p.id = b.id and p.session_id = b.session_id
   left join reading_sessions as s on s.id = b.session_id
-  where b.id not in (select w.id from written as w)
+  where (select count(*) from written) < (select cardinality($1))
+    and b.id not in (select w.id from written as w)
 ) as refused
-where refused.why is not null";
+where refused.why is not null"
+        )
+    };
+}
+
+/// People of whom there is nothing to say but that they are here: nearly everybody, in a statement
+/// that computes two columns and no more.
+const WRITE_BEATS: &str = write!(
+    beats: "unnest((select $1::uuid[]), (select $3::int[]), (select $4::int[])) as b (id, seen_age, active_age)",
+    set: "is_active = true, left_at = null, leave_reason = null",
+    where: "not p.is_active"
+);
+
+/// People who are gone or show a new state.
+const WRITE_CHANGES: &str = write!(
+    beats: "(
+      select a.id, a.seen_age, a.active_age, a.left_as, a.state::jsonb as state
+      from unnest((select $1::uuid[]), (select $3::int[]), (select $4::int[]), (select $9::text[]), (select $10::text[]))
+        as a (id, seen_age, active_age, left_as, state)
+    ) as b",
+    set: "state = coalesce(b.state, p.state),
+      is_active = b.left_as is null or (p.is_active and p.node is distinct from $11),
+      left_at = case when b.left_as is null then null
+                     when p.is_active and p.node = $11 then b.seen_at
+                     else p.left_at end,
+      leave_reason = case when b.left_as is null then null
+                          when p.is_active and p.node = $11 then b.left_as
+                          else p.leave_reason end",
+    where: "p.state <> b.state
+         or case when b.left_as is null then not p.is_active else p.is_active and p.node = $11 end"
+);
+
+/// The sessions of some rows, in the order of their ids, each with the youngest of its people's ages.
+#[derive(Default)]
+struct Rooms {
+    ids: Vec<SessionId>,
+    seen_ages: Vec<i32>,
+    active_ages: Vec<i32>,
+}
+
+impl Rooms {
+    fn of(sessions: &[SessionId], seen_ages: &[i32], active_ages: &[i32]) -> Self {
+        let mut youngest = BTreeMap::new();
+        for ((session, seen), active) in sessions.iter().zip(seen_ages).zip(active_ages) {
+            let ages = youngest.entry(*session).or_insert((*seen, *active));
+            *ages = (ages.0.min(*seen), ages.1.min(*active));
+        }
+        let mut rooms = Self::default();
+        for (id, (seen, active)) in youngest {
+            rooms.ids.push(id);
+            rooms.seen_ages.push(seen);
+            rooms.active_ages.push(active);
+        }
+        rooms
+    }
+}
 
 impl Store {
     /// Writes when participants were seen, that some are gone, and new states. Time never runs
@@ -107,21 +160,25 @@ impl Store {
         let sessions: Vec<_> = rows.iter().map(Row::session).collect();
         let seen_ages: Vec<_> = rows.iter().map(|row| age(row.seen)).collect();
         let active_ages: Vec<_> = rows.iter().map(|row| age(row.active)).collect();
-        let left: Vec<_> = rows.iter().map(|row| row.left.map(|reason| reason.as_str())).collect();
-        let states: Vec<_> = rows.iter().map(|row| row.state.as_ref().map(|state| state.get())).collect();
-        self.batch(
-            sqlx::query_as(WRITE)
-                .bind(ids)
-                .bind(sessions)
-                .bind(seen_ages)
-                .bind(active_ages)
-                .bind(left)
-                .bind(states)
-                .bind(&self.node)
-                .bind(self.session_step().as_secs_f64())
-                .fetch_all(&self.batches),
-        )
-        .await
+        let rooms = Rooms::of(&sessions, &seen_ages, &active_ages);
+        let changes = rows.iter().any(Row::is_change);
+        let statement = sqlx::query_as(if changes { WRITE_CHANGES } else { WRITE_BEATS })
+            .bind(ids)
+            .bind(sessions)
+            .bind(seen_ages)
+            .bind(active_ages)
+            .bind(rooms.ids)
+            .bind(rooms.seen_ages)
+            .bind(rooms.active_ages)
+            .bind(self.session_step().as_secs_f64());
+        let statement = if changes {
+            let left: Vec<_> = rows.iter().map(|row| row.left.map(|reason| reason.as_str())).collect();
+            let states: Vec<_> = rows.iter().map(|row| row.state.as_ref().map(|state| state.get())).collect();
+            statement.bind(left).bind(states).bind(&self.node)
+        } else {
+            statement
+        };
+        self.batch(statement.fetch_all(&self.batches)).await
     }
 
     /// How far a session's own stamps may lag behind its participants before they are moved.

@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::ids::InviteId;
+use crate::room::ledger::Chunk;
 use crate::room::{CloseReason, Ledger, Registry};
 use crate::store::admission::Doubtful;
 use crate::store::presence::{CHUNK_ROWS, Stale};
@@ -81,19 +82,9 @@ impl Flusher {
     async fn write_all(&self) -> Result<usize, StoreError> {
         let shared = self.registry.shared();
         let (ledger, metrics) = (&shared.ledger, &shared.metrics);
-        let mut written = 0;
-        // A chunk that is dropped, by an error or by the end of this task, goes back to the ledger.
-        for chunk in ledger.take(CHUNK_ROWS) {
-            let stale = self.store.write_presence(chunk.rows(), shared.clock.now()).await;
-            if stale.is_err() {
-                metrics.flush_failures.inc();
-            }
-            let stale = stale?;
-            written += chunk.rows().len();
-            metrics.flush_rows.inc_by(chunk.rows().len() as u64);
-            chunk.written();
-            stale.into_iter().for_each(|stale| self.drop_from_memory(&stale));
-        }
+        let chunks = Mutex::new(ledger.take(CHUNK_ROWS).into_iter());
+        let (some, others) = tokio::join!(self.write_presence(&chunks), self.write_presence(&chunks));
+        let written = some? + others?;
         self.write_user_sessions().await?;
         let mut uses = Uses { ledger, counts: ledger.take_invite_uses() };
         if !uses.counts.is_empty() {
@@ -106,6 +97,26 @@ impl Flusher {
         // Rooms that drain recall nobody: what is in doubt then is for the next start to settle.
         if !self.registry.is_draining() {
             self.store.settle_doubts(|doubtful| self.is_here(doubtful)).await?;
+        }
+        Ok(written)
+    }
+
+    /// Writes chunks until there is none left, beside another that does the same: no participant is in
+    /// two of them, and each takes its locks in the order of ids. Says how many participants that were.
+    async fn write_presence(&self, chunks: &Mutex<impl Iterator<Item = Chunk>>) -> Result<usize, StoreError> {
+        let shared = self.registry.shared();
+        let mut written = 0;
+        // A chunk that is dropped, by an error or by the end of this task, goes back to the ledger.
+        while let Some(chunk) = { chunks.lock().await.next() } {
+            let stale = self.store.write_presence(chunk.rows(), shared.clock.now()).await;
+            if stale.is_err() {
+                shared.metrics.flush_failures.inc();
+            }
+            let stale = stale?;
+            written += chunk.rows().len();
+            shared.metrics.flush_rows.inc_by(chunk.rows().len() as u64);
+            chunk.written();
+            stale.into_iter().for_each(|stale| self.drop_from_memory(&stale));
         }
         Ok(written)
     }

@@ -12,11 +12,12 @@ use lastseen::metrics::Metrics;
 use lastseen::room::ledger::Mark;
 use lastseen::room::schedule::Schedule;
 use lastseen::room::sits::Sits;
-use lastseen::room::{Ledger, Registry, Rules, Shared, Timings};
+use lastseen::room::{LeaveReason, Ledger, Registry, Rules, Shared, State, Timings};
 use lastseen::store::{IdleRule, Store};
 use lastseen::task::flush::Flusher;
 use lastseen::user_session::{self, UserSessions};
 use serde_json::json;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::harness::cluster::TestDatabase;
@@ -304,60 +305,87 @@ async fn the_leave_of_another_server_does_not_touch_somebody_who_moved_to_this_o
     assert_eq!(gone.leave_reason.as_deref(), Some("left"));
 }
 
+/// Rooms of a hundred in the database, and what flushes their people, without a server.
+struct Crowd {
+    database: TestDatabase,
+    flusher: Flusher,
+    ledger: Arc<Ledger>,
+    clock: Clock,
+    marks: Vec<Arc<Mark>>,
+    sessions: Vec<Uuid>,
+}
+
+impl Crowd {
+    async fn of(rooms: usize) -> Self {
+        let database = TestDatabase::new().await;
+        let people: Vec<(Uuid, Uuid)> = sqlx::query_as(
+            "WITH sessions AS (
+                INSERT INTO reading_sessions (last_seen_at) SELECT now() FROM generate_series(1, $1) RETURNING id)
+             INSERT INTO session_participants (session_id, name, is_active, node, last_seen_at, last_activity_at)
+             SELECT s.id, 'Somebody', true, 'test', now() - interval '10 minutes', now() - interval '10 minutes'
+             FROM sessions s, generate_series(1, 100) RETURNING id, session_id",
+        )
+        .bind(i32::try_from(rooms).expect("it fits"))
+        .fetch_all(&database.pool)
+        .await
+        .expect("people");
+        assert_eq!(people.len(), 100 * rooms);
+        let mut sessions: Vec<_> = people.iter().map(|(_, session)| *session).collect();
+        sessions.sort_unstable();
+        sessions.dedup();
+        assert_eq!(sessions.len(), rooms);
+        // So that what is counted is the flush's doing alone.
+        sqlx::query("VACUUM ANALYZE session_participants").execute(&database.pool).await.expect("a vacuum");
+
+        let idle = IdleRule { timeout: Duration::from_secs(3600), counts: IdleCounts::Seen };
+        let store = Store::open(database.options.clone(), 2, idle, "test".to_owned()).await.expect("a store");
+        let clock = Clock::new();
+        let shared = Shared {
+            rules: Rules {
+                timings: Timings { grace: Duration::from_secs(15), idle_after: Duration::from_secs(300) },
+                diff_interval: Duration::from_millis(100),
+                diff_interval_large: Duration::from_secs(1),
+                detail_limit: 500,
+                idle_counts: IdleCounts::Seen,
+                idle_timeout: idle.timeout,
+                expiring_notice: Duration::from_secs(300),
+            },
+            clock,
+            ledger: Arc::new(Ledger::default()),
+            schedule: Schedule::default(),
+            sits: Sits::default(),
+            metrics: Arc::new(Metrics::default()),
+        };
+        let registry = Arc::new(Registry::new(Arc::new(shared)));
+        let ledger = Arc::clone(&registry.shared().ledger);
+        let rules = user_session::Rules { timeout: idle.timeout, idle_after: Duration::from_secs(300) };
+        let user_sessions = Arc::new(UserSessions::new(clock, rules));
+        let flusher = Flusher::new(registry, user_sessions, store, Duration::from_secs(5));
+        let now = clock.now();
+        let mark = |&(id, session)| Mark::new(ParticipantId(id), SessionId(session), now, now);
+        let marks = people.iter().map(mark).collect();
+        Self { database, flusher, ledger, clock, marks, sessions }
+    }
+
+    fn beat(&self) {
+        self.marks.iter().for_each(|mark| self.ledger.active(mark, self.clock.now()));
+    }
+}
+
 /// The people and the rounds of the large flush.
 const PEOPLE: usize = 25_000;
 const ROUNDS: usize = 6;
 
 #[tokio::test]
 async fn a_flush_of_many_rows_writes_each_once_in_place_and_in_chunks() {
-    let database = TestDatabase::new().await;
-    let people: Vec<(Uuid, Uuid)> = sqlx::query_as(
-        "WITH sessions AS (
-            INSERT INTO reading_sessions (last_seen_at) SELECT now() FROM generate_series(1, 250) RETURNING id)
-         INSERT INTO session_participants (session_id, name, is_active, node, last_seen_at, last_activity_at)
-         SELECT s.id, 'Somebody', true, 'test', now() - interval '10 minutes', now() - interval '10 minutes'
-         FROM sessions s, generate_series(1, 100) RETURNING id, session_id",
-    )
-    .fetch_all(&database.pool)
-    .await
-    .expect("people");
-    assert_eq!(people.len(), PEOPLE);
-    // So that what is counted is the flush's doing alone.
-    sqlx::query("VACUUM ANALYZE session_participants").execute(&database.pool).await.expect("a vacuum");
-
-    let idle = IdleRule { timeout: Duration::from_secs(3600), counts: IdleCounts::Seen };
-    let store = Store::open(database.options.clone(), 2, idle, "test".to_owned()).await.expect("a store");
-    let clock = Clock::new();
-    let shared = Shared {
-        rules: Rules {
-            timings: Timings { grace: Duration::from_secs(15), idle_after: Duration::from_secs(300) },
-            diff_interval: Duration::from_millis(100),
-            diff_interval_large: Duration::from_secs(1),
-            detail_limit: 500,
-            idle_counts: IdleCounts::Seen,
-            idle_timeout: idle.timeout,
-            expiring_notice: Duration::from_secs(300),
-        },
-        clock,
-        ledger: Arc::new(Ledger::default()),
-        schedule: Schedule::default(),
-        sits: Sits::default(),
-        metrics: Arc::new(Metrics::default()),
-    };
-    let registry = Arc::new(Registry::new(Arc::new(shared)));
-    let ledger = Arc::clone(&registry.shared().ledger);
-    let rules = user_session::Rules { timeout: idle.timeout, idle_after: Duration::from_secs(300) };
-    let user_sessions = Arc::new(UserSessions::new(clock, rules));
-    let flusher = Flusher::new(Arc::clone(&registry), user_sessions, store, Duration::from_secs(5));
-    let now = clock.now();
-    let marks: Vec<_> =
-        people.iter().map(|&(id, session)| Mark::new(ParticipantId(id), SessionId(session), now, now)).collect();
+    let crowd = Crowd::of(PEOPLE / 100).await;
+    let Crowd { database, flusher, ledger, .. } = &crowd;
 
     for round in 0..ROUNDS {
         let before = rows::now(&database.pool).await - TimeDelta::milliseconds(50);
         // Several beats of one person between two flushes are one row.
         for _ in 0..3 {
-            marks.iter().for_each(|mark| ledger.active(mark, clock.now()));
+            crowd.beat();
         }
         assert_eq!(ledger.backlog(), PEOPLE);
         assert_eq!(flusher.flush().await.expect("a flush"), PEOPLE);
@@ -388,4 +416,59 @@ async fn a_flush_of_many_rows_writes_each_once_in_place_and_in_chunks() {
     .await;
     assert_eq!(updates, written, "each row is written once a flush");
     assert!(hot * 100 >= updates * 95, "{hot} of {updates} updates were made in place");
+}
+
+#[tokio::test]
+async fn beats_leaves_and_states_of_one_flush_are_each_written() {
+    let crowd = Crowd::of(1).await;
+    let state = |page: u8| State::from(RawValue::from_string(format!("{{\"page\":{page}}}")).expect("JSON"));
+    crowd.beat();
+    for (place, mark) in crowd.marks.iter().enumerate() {
+        match place % 3 {
+            0 => crowd.ledger.left(mark, LeaveReason::Left),
+            1 => crowd.ledger.state(mark, state(7)),
+            _ => {}
+        }
+    }
+    assert_eq!(crowd.flusher.flush().await.expect("a flush"), 100);
+    for (place, mark) in crowd.marks.iter().enumerate() {
+        let row = person(&crowd.database.pool, mark.participant().0).await;
+        let left = place % 3 == 0;
+        assert_eq!((row.is_active, row.leave_reason.as_deref()), (!left, left.then_some("left")), "{row:?}");
+        assert_eq!(row.left_at, left.then_some(row.last_seen_at));
+        assert_eq!(row.state, if place % 3 == 1 { json!({"page": 7}) } else { json!({}) });
+        assert!(row.last_seen_at > row.joined_at - TimeDelta::minutes(1), "{row:?}");
+    }
+}
+
+#[tokio::test]
+async fn flushes_and_closings_of_many_sessions_wait_for_each_other_in_one_order() {
+    let crowd = Crowd::of(200).await;
+    let present = async || -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM session_participants WHERE is_active")
+            .fetch_one(&crowd.database.pool)
+            .await
+            .expect("a count")
+    };
+    let flushing = async {
+        while present().await > 0 {
+            crowd.beat();
+            crowd.flusher.flush().await.expect("a flush that waits for locks and gets them");
+        }
+    };
+    let closing = async {
+        for sessions in crowd.sessions.chunks(20) {
+            // In no order: the function finds its own.
+            let sessions: Vec<_> = sessions.iter().rev().collect();
+            sqlx::query("SELECT FROM lastseen.close_sessions($1, 'admin')")
+                .bind(sessions)
+                .execute(&crowd.database.pool)
+                .await
+                .expect("a closing that waits for locks and gets them");
+        }
+    };
+    tokio::join!(flushing, closing);
+    crowd.beat();
+    crowd.flusher.flush().await.expect("a flush of people who are put out");
+    assert_eq!(present().await, 0, "a flush brought somebody back");
 }
