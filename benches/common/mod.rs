@@ -1,0 +1,72 @@
+//! What the benchmarks without sockets share: default settings, and people and rooms made by them.
+
+use std::sync::Arc;
+
+use chrono::Utc;
+use clap::Parser;
+use lastseen::clock::Clock;
+use lastseen::config::Settings;
+use lastseen::ids::{ParticipantId, SessionId};
+use lastseen::metrics::Metrics;
+use lastseen::room::schedule::Schedule;
+use lastseen::room::sits::Sits;
+use lastseen::room::{Entrant, Ledger, Role, Rules, Session, Shared, Timings};
+use serde_json::value::RawValue;
+
+/// What `lastseen serve` does unless it is told otherwise.
+pub fn settings() -> Settings {
+    #[derive(Parser)]
+    struct Serve {
+        #[command(flatten)]
+        settings: Settings,
+    }
+    Serve::parse_from(["serve"]).settings
+}
+
+/// What rooms by these settings share.
+pub fn shared(settings: &Settings) -> Shared {
+    let presence = &settings.presence;
+    Shared {
+        rules: Rules {
+            timings: Timings { grace: presence.grace, idle_after: presence.idle_after },
+            diff_interval: presence.diff_interval,
+            diff_interval_large: presence.diff_interval_large,
+            detail_limit: presence.detail_limit,
+            idle_counts: settings.sessions.idle_counts,
+            idle_timeout: settings.sessions.idle_timeout,
+            expiring_notice: presence.expiring_notice,
+        },
+        clock: Clock::new(),
+        ledger: Arc::new(Ledger::default()),
+        schedule: Schedule::default(),
+        sits: Sits::default(),
+        metrics: Arc::new(Metrics::default()),
+    }
+}
+
+/// A session that was just opened.
+pub fn session(id: SessionId) -> Session {
+    let now = Utc::now();
+    Session {
+        id,
+        title: None,
+        host_user_id: None,
+        max_participants: 100_000,
+        created_at: now,
+        last_seen_at: now,
+        last_activity_at: now,
+    }
+}
+
+/// A guest who is let in.
+pub fn entrant(id: ParticipantId) -> Entrant {
+    Entrant {
+        id,
+        user_id: None,
+        name: "Reader".into(),
+        role: Role::Guest,
+        state: RawValue::from_string("{}".to_owned()).expect("it is JSON").into(),
+        joined_at: Utc::now(),
+        generation: 0,
+    }
+}

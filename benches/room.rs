@@ -1,0 +1,138 @@
+//! What the inside costs, without sockets and database: `cargo bench --bench room [-- ledger]`.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use lastseen::clock::{Clock, Moment};
+use lastseen::ids::{ConnectionId, ParticipantId, SessionId};
+use lastseen::protocol::v1::{self, Frames};
+use lastseen::room::ledger::Mark;
+use lastseen::room::roster::Roster;
+use lastseen::room::{Event, Joined, Ledger, Quality, Registry, Room, Timings};
+use lastseen::store::presence::CHUNK_ROWS;
+
+const TIMINGS: Timings = Timings { grace: Duration::from_secs(15), idle_after: Duration::from_secs(300) };
+
+fn main() {
+    divan::main();
+}
+
+/// A roster of so many people with a connection each, all of them active now.
+fn roster(people: usize) -> (Roster, Vec<(ParticipantId, ConnectionId)>, Moment) {
+    let (mut roster, session, now) = (Roster::new(TIMINGS), SessionId::new(), Clock::new().now());
+    let connections: Vec<_> = (0..people).map(|_| (ParticipantId::new(), ConnectionId::new())).collect();
+    for (id, connection) in &connections {
+        roster.join(common::entrant(*id), *connection, || Mark::new(*id, session, now, now));
+    }
+    (roster, connections, now)
+}
+
+/// Somebody comes and goes, among so many.
+#[divan::bench(args = [10, 1_000, 10_000])]
+fn roster_join_and_leave(bencher: Bencher, people: usize) {
+    let (mut roster, _, now) = roster(people);
+    let (session, id, connection) = (SessionId::new(), ParticipantId::new(), ConnectionId::new());
+    bencher.with_inputs(|| common::entrant(id)).bench_local_values(|entrant| {
+        let joined = roster.join(entrant, connection, || Mark::new(id, session, now, now));
+        (joined, roster.leave(id, connection))
+    });
+}
+
+/// Somebody loses the connection and is back by another one.
+#[divan::bench(args = [10, 1_000, 10_000])]
+fn roster_lose_and_return(bencher: Bencher, people: usize) {
+    let (mut roster, connections, now) = roster(people);
+    let (id, mut connection) = connections[people / 2];
+    bencher.with_inputs(|| common::entrant(id)).bench_local_values(|entrant| {
+        let lost = roster.lose(id, connection, now);
+        connection = ConnectionId::new();
+        (lost, roster.join(entrant, connection, || unreachable!("is here")))
+    });
+}
+
+/// Somebody's quality goes up and down.
+#[divan::bench(args = [10, 1_000, 10_000])]
+fn roster_set_quality(bencher: Bencher, people: usize) {
+    let (mut roster, connections, _) = roster(people);
+    let (id, connection) = connections[people / 2];
+    bencher.bench_local(|| {
+        (roster.set_quality(id, connection, Quality::Poor), roster.set_quality(id, connection, Quality::Good))
+    });
+}
+
+/// The idle time of everybody ends at once.
+#[divan::bench(args = [10, 1_000, 10_000])]
+fn roster_everybody_becomes_idle(bencher: Bencher, people: usize) {
+    bencher
+        .counter(ItemsCount::new(people))
+        .with_inputs(|| roster(people))
+        .bench_local_refs(|(roster, _, now)| roster.expire(*now + TIMINGS.idle_after));
+}
+
+/// A room with so many seats, the clock of its server, and what encodes for it.
+struct Full {
+    room: Arc<Room>,
+    seats: Vec<Joined>,
+    clock: Clock,
+    frames: Frames,
+}
+
+impl Full {
+    fn of(seats: usize) -> Self {
+        let mut settings = common::settings();
+        settings.presence.detail_limit = 2 * seats;
+        let shared = Arc::new(common::shared(&settings));
+        let clock = shared.clock;
+        let room = Registry::new(shared).open(common::session(SessionId::new()));
+        let join = || room.join(common::entrant(ParticipantId::new()), None).expect("a place");
+        let mut seats: Vec<_> = (0..seats).map(|_| join()).collect();
+        room.tick(clock.now() + Duration::from_secs(10));
+        for joined in &mut seats {
+            joined.events.try_recv().expect("the joins");
+        }
+        Self { room, seats, clock, frames: Frames::new(clock, &settings) }
+    }
+}
+
+/// One person changes: one step, encoded once, received by so many seats.
+#[divan::bench(args = [1, 100, 1_000, 10_000])]
+fn encode_once_and_fan_out(bencher: Bencher, seats: usize) {
+    let Full { room, mut seats, clock, frames } = Full::of(seats);
+    let state = common::entrant(ParticipantId::new()).state;
+    bencher.counter(ItemsCount::new(seats.len())).bench_local(|| {
+        seats[0].seat.set_state(Arc::clone(&state));
+        room.tick(clock.now() + Duration::from_secs(10));
+        for joined in &mut seats {
+            let Ok(Event::Changed(changed)) = joined.events.try_recv() else { panic!("a step") };
+            black_box(changed.text.get(|| frames.changed(&changed)));
+        }
+    });
+}
+
+/// A beat without its socket: decode, note, answer.
+#[divan::bench]
+fn beat(bencher: Bencher) {
+    let Full { seats, clock, frames, .. } = Full::of(10);
+    let text = r#"{"type":"beat","ref":123456,"active":true}"#;
+    bencher.bench_local(|| {
+        let frame = v1::decode(black_box(text));
+        seats[0].seat.active(clock.now());
+        (frame.is_ok(), frames.beat(Some(123_456)))
+    });
+}
+
+/// So many marks are noted, taken in chunks, and go back since nobody wrote them.
+#[divan::bench(args = [10_000, 1_000_000], sample_count = 10, sample_size = 1)]
+fn ledger_take_and_restore(bencher: Bencher, marks: usize) {
+    let (ledger, now) = (Arc::new(Ledger::default()), Clock::new().now());
+    let session = SessionId::new();
+    let marks: Vec<_> = (0..marks).map(|_| Mark::new(ParticipantId::new(), session, now, now)).collect();
+    bencher.counter(ItemsCount::new(marks.len())).bench_local(|| {
+        marks.iter().for_each(|mark| ledger.active(mark, now));
+        ledger.take(CHUNK_ROWS).len()
+    });
+}
