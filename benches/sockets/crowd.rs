@@ -1,0 +1,212 @@
+//! A crowd: the clients of one server, all on this thread.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::subject::{Said, Subject};
+use crate::wire::{Heard, Wire};
+
+/// How long anything may take before the bench gives up.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Sockets that are on their way in at once, unless a row says otherwise.
+pub const DOORS: usize = 32;
+
+/// The code of a server that cannot take somebody just now.
+const TRY_AGAIN: u16 = 1013;
+
+/// Somebody with a socket, or without one just now.
+pub struct Person {
+    pub room: usize,
+    wire: Option<Wire>,
+    /// Whether its socket was welcomed.
+    pub inside: bool,
+}
+
+/// What happened to somebody.
+pub enum News<'a> {
+    /// The server said something.
+    Said(Said, &'a [u8]),
+    /// The socket has ended, with this code.
+    Ended(u16),
+}
+
+/// People in the rooms of a server.
+pub struct Crowd<'a, S: Subject + ?Sized> {
+    pub subject: &'a S,
+    pub people: Vec<Person>,
+    pub rooms: Vec<String>,
+    /// Messages that the server sent since the start.
+    pub frames: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How often somebody was told to come back later.
+    pub sent_away: usize,
+    poll: Poll,
+    events: Events,
+    buffer: Vec<u8>,
+}
+
+impl<'a, S: Subject + ?Sized> Crowd<'a, S> {
+    /// Makes rooms and people, who have no sockets yet.
+    pub fn new(subject: &'a S, people: usize, per_room: usize) -> anyhow::Result<Self> {
+        let rooms = subject.rooms(people.div_ceil(per_room), per_room)?;
+        Ok(Self {
+            subject,
+            people: (0..people).map(|person| Person { room: person / per_room, wire: None, inside: false }).collect(),
+            rooms,
+            frames: 0,
+            bytes: 0,
+            sent_away: 0,
+            poll: Poll::new()?,
+            events: Events::with_capacity(1024),
+            buffer: vec![0; 64 * 1024],
+        })
+    }
+
+    /// The same with everybody inside, and quiet.
+    pub fn settled(subject: &'a S, people: usize, per_room: usize, quiet: Duration) -> anyhow::Result<Self> {
+        let mut crowd = Self::new(subject, people, per_room)?;
+        crowd.join_all(DOORS, |_, _| {})?;
+        crowd.idle(quiet)?;
+        Ok(crowd)
+    }
+
+    /// Opens a socket for somebody.
+    pub fn open(&mut self, person: usize) -> anyhow::Result<()> {
+        let path = self.subject.path(&self.rooms[self.people[person].room], person);
+        self.open_at(person, &path)
+    }
+
+    /// The same at a path of one's own.
+    pub fn open_at(&mut self, person: usize, path: &str) -> anyhow::Result<()> {
+        let mut wire = Wire::open(self.subject.address(), person, path)?;
+        self.poll.registry().register(&mut wire.stream, Token(person), Interest::READABLE | Interest::WRITABLE)?;
+        self.people[person].wire = Some(wire);
+        Ok(())
+    }
+
+    /// Sends something for somebody, who has a socket.
+    pub fn send(&mut self, person: usize, text: &str) -> anyhow::Result<()> {
+        self.people[person].wire.as_mut().context("somebody without a socket cannot send")?.send(text);
+        Ok(())
+    }
+
+    /// Ends somebody's TCP connection without a word.
+    pub fn cut(&mut self, person: usize) {
+        self.people[person].wire = None;
+        self.people[person].inside = false;
+    }
+
+    /// Waits for what comes, at most so long, and tells it.
+    pub fn turn(&mut self, wait: Duration, mut tell: impl FnMut(usize, News)) -> anyhow::Result<()> {
+        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        match self.poll.poll(&mut events, Some(wait)) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            polled => polled?,
+        }
+        for event in &events {
+            self.serve(event, &mut tell);
+        }
+        self.events = events;
+        Ok(())
+    }
+
+    fn serve(&mut self, event: &Event, tell: &mut impl FnMut(usize, News)) {
+        let Token(index) = event.token();
+        let person = &mut self.people[index];
+        let Some(wire) = &mut person.wire else { return };
+        if event.is_writable() {
+            wire.flush();
+        }
+        let (mut inside, mut ended) = (person.inside, false);
+        let room = &self.rooms[person.room];
+        wire.read(&mut self.buffer, |wire, heard| match heard {
+            Heard::Text(text) => {
+                self.frames += 1;
+                self.bytes += text.len() as u64;
+                let (said, reply) = self.subject.hear(text, room, index);
+                if let Some(reply) = reply {
+                    wire.send(&reply);
+                }
+                inside |= said == Said::Welcome;
+                tell(index, News::Said(said, text));
+            }
+            Heard::Ended(code) => {
+                ended = true;
+                tell(index, News::Ended(code));
+            }
+        });
+        person.inside = inside && !ended;
+        if ended {
+            person.wire = None;
+        }
+    }
+
+    /// Lets everybody in who has no socket, so many at a time, and gives how long that took. Who is
+    /// told to come back later does so when all others had their turn.
+    pub fn join_all(&mut self, doors: usize, mut tell: impl FnMut(usize, News)) -> anyhow::Result<Duration> {
+        let started = Instant::now();
+        let mut waiting = VecDeque::from_iter((0..self.people.len()).filter(|&person| !self.people[person].inside));
+        let (mut coming, mut lost) = (0, None);
+        while coming > 0 || !waiting.is_empty() {
+            while coming < doors
+                && let Some(person) = waiting.pop_front()
+            {
+                self.open(person)?;
+                coming += 1;
+            }
+            let mut sent_away = 0;
+            self.turn(Duration::from_secs(1), |person, news| {
+                match news {
+                    News::Said(Said::Welcome, _) => coming -= 1,
+                    News::Ended(TRY_AGAIN) => {
+                        waiting.push_back(person);
+                        coming -= 1;
+                        sent_away += 1;
+                    }
+                    News::Ended(code) => lost = Some(code),
+                    News::Said(..) => {}
+                }
+                tell(person, news);
+            })?;
+            self.sent_away += sent_away;
+            if let Some(code) = lost {
+                bail!("a socket ended with {code} while people joined");
+            }
+            ensure!(started.elapsed() < PATIENCE, "{coming} sockets were not welcomed within {PATIENCE:?}");
+        }
+        Ok(started.elapsed())
+    }
+
+    /// Takes turns until the row has what it wants; an end of a socket is a failure.
+    pub fn until(
+        &mut self,
+        what: &str,
+        mut tell: impl FnMut(usize, Said, &[u8]),
+        mut enough: impl FnMut() -> bool,
+    ) -> anyhow::Result<()> {
+        let (started, mut lost) = (Instant::now(), None);
+        while !enough() {
+            self.turn(Duration::from_millis(100), |person, news| match news {
+                News::Said(said, text) => tell(person, said, text),
+                News::Ended(code) => lost = Some(code),
+            })?;
+            if let Some(code) = lost {
+                bail!("a socket ended with {code} while waiting for {what}");
+            }
+            ensure!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        }
+        Ok(())
+    }
+
+    /// Only answers what has to be answered, for so long.
+    pub fn idle(&mut self, time: Duration) -> anyhow::Result<()> {
+        let end = Instant::now() + time;
+        self.until("quiet", |_, _, _| {}, || Instant::now() >= end)
+    }
+}

@@ -1,0 +1,171 @@
+//! One raw WebSocket of a client, as cheap as it can be: what the crowd costs, the server does not get.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::Context;
+use mio::net::TcpStream;
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// What comes over a wire.
+#[derive(Debug)]
+pub enum Heard<'a> {
+    /// A message of text.
+    Text(&'a [u8]),
+    /// The other side is gone, with its close code or without one.
+    Ended(u16),
+}
+
+const TEXT: u8 = 1;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
+/// The code of an end that nobody announced.
+const ABNORMAL: u16 = 1006;
+
+/// A TCP stream that speaks WebSocket, before and after its handshake.
+#[derive(Debug)]
+pub struct Wire {
+    pub stream: TcpStream,
+    upgraded: bool,
+    /// What came and is no whole frame yet.
+    partial: Vec<u8>,
+    /// What the other side would not take yet.
+    unsent: Vec<u8>,
+}
+
+impl Wire {
+    /// Connects from one of several addresses, since one has fewer ports than a bench has sockets, and
+    /// asks for `path`.
+    pub fn open(to: SocketAddr, place: usize, path: &str) -> anyhow::Result<Self> {
+        let from = Ipv4Addr::new(127, 0, 0, 2 + (place % 8) as u8);
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
+        // On loopback this waits for nobody but the kernel.
+        socket.connect(&to.into()).with_context(|| format!("connecting from {from}"))?;
+        socket.set_tcp_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        let mut wire = Self {
+            stream: TcpStream::from_std(socket.into()),
+            upgraded: false,
+            partial: Vec::new(),
+            unsent: Vec::new(),
+        };
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {to}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        wire.write(request.as_bytes());
+        Ok(wire)
+    }
+
+    /// Sends a message of text.
+    pub fn send(&mut self, text: &str) {
+        self.frame(TEXT, text.as_bytes());
+    }
+
+    /// Frames of a client are masked. A mask of zeros is one too, and leaves the text as it is.
+    fn frame(&mut self, opcode: u8, payload: &[u8]) {
+        let mut frame = Vec::with_capacity(payload.len() + 14);
+        frame.push(0x80 | opcode);
+        match payload.len() {
+            length @ 0..126 => frame.push(0x80 | length as u8),
+            length => {
+                frame.push(0x80 | 126);
+                frame.extend(u16::try_from(length).expect("a short message").to_be_bytes());
+            }
+        }
+        frame.extend([0; 4]);
+        frame.extend(payload);
+        self.write(&frame);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.unsent.extend(bytes);
+        self.flush();
+    }
+
+    /// Sends what waits; an error shows up where the stream is read.
+    pub fn flush(&mut self) {
+        while !self.unsent.is_empty() {
+            match self.stream.write(&self.unsent) {
+                Ok(written) => drop(self.unsent.drain(..written)),
+                Err(_) => return,
+            }
+        }
+        self.unsent = Vec::new();
+    }
+
+    /// Reads all that is there, and tells each message.
+    pub fn read(&mut self, buffer: &mut [u8], mut tell: impl FnMut(&mut Self, Heard)) {
+        loop {
+            match self.stream.read(buffer) {
+                Ok(0) => return tell(self, Heard::Ended(ABNORMAL)),
+                Ok(length) => {
+                    if self.took(&buffer[..length], &mut tell) {
+                        return;
+                    }
+                    // The kernel says again when more comes.
+                    if length < buffer.len() {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return tell(self, Heard::Ended(ABNORMAL)),
+            }
+        }
+    }
+
+    /// Tells whole frames and keeps the rest; whether that was the end.
+    fn took(&mut self, bytes: &[u8], tell: &mut impl FnMut(&mut Self, Heard)) -> bool {
+        let joined;
+        let mut rest = if self.partial.is_empty() {
+            bytes
+        } else {
+            self.partial.extend(bytes);
+            joined = std::mem::take(&mut self.partial);
+            &joined
+        };
+        if !self.upgraded {
+            let Some(end) = memchr::memmem::find(rest, b"\r\n\r\n") else {
+                self.partial = rest.to_vec();
+                return false;
+            };
+            if !rest.starts_with(b"HTTP/1.1 101") {
+                eprintln!("refused: {}", String::from_utf8_lossy(rest));
+                tell(self, Heard::Ended(ABNORMAL));
+                return true;
+            }
+            self.upgraded = true;
+            rest = &rest[end + 4..];
+        }
+        while let Some((opcode, payload, length)) = frame_of(rest) {
+            match opcode {
+                TEXT => tell(self, Heard::Text(payload)),
+                PING => self.frame(PONG, payload),
+                CLOSE => {
+                    let code = payload.first_chunk().map_or(ABNORMAL, |code| u16::from_be_bytes(*code));
+                    tell(self, Heard::Ended(code));
+                    return true;
+                }
+                _ => {}
+            }
+            rest = &rest[length..];
+        }
+        self.partial = rest.to_vec();
+        false
+    }
+}
+
+/// The first frame: opcode, payload, and how long it is with its head. Servers do not mask, and none
+/// that is measured here sends fragments.
+fn frame_of(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
+    let (head, length) = match *bytes.get(1)? {
+        126 => (4, usize::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?))),
+        127 => (10, u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?) as usize),
+        length => (2, usize::from(length)),
+    };
+    Some((bytes[0] & 0x0f, bytes.get(head..head + length)?, head + length))
+}
