@@ -36,8 +36,8 @@ pub enum News<'a> {
 }
 
 /// People in the rooms of a server.
-pub struct Crowd<'a, S: Subject + ?Sized> {
-    pub subject: &'a S,
+pub struct Crowd<'a> {
+    pub subject: &'a dyn Subject,
     pub people: Vec<Person>,
     pub rooms: Vec<String>,
     /// Messages that the server sent since the start.
@@ -51,9 +51,9 @@ pub struct Crowd<'a, S: Subject + ?Sized> {
     buffer: Vec<u8>,
 }
 
-impl<'a, S: Subject + ?Sized> Crowd<'a, S> {
+impl<'a> Crowd<'a> {
     /// Makes rooms and people, who have no sockets yet.
-    pub fn new(subject: &'a S, people: usize, per_room: usize) -> anyhow::Result<Self> {
+    pub fn new(subject: &'a dyn Subject, people: usize, per_room: usize) -> anyhow::Result<Self> {
         let rooms = subject.rooms(people.div_ceil(per_room), per_room)?;
         Ok(Self {
             subject,
@@ -69,7 +69,7 @@ impl<'a, S: Subject + ?Sized> Crowd<'a, S> {
     }
 
     /// The same with everybody inside, and quiet.
-    pub fn settled(subject: &'a S, people: usize, per_room: usize, quiet: Duration) -> anyhow::Result<Self> {
+    pub fn settled(subject: &'a dyn Subject, people: usize, per_room: usize, quiet: Duration) -> anyhow::Result<Self> {
         let mut crowd = Self::new(subject, people, per_room)?;
         crowd.join_all(DOORS, |_, _| {})?;
         crowd.idle(quiet)?;

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use futures_util::future::try_join_all;
@@ -29,6 +30,19 @@ pub struct Lastseen {
     _data: tempfile::TempDir,
 }
 
+/// A client that gives up its idle connections well before the server does, after 5 s.
+fn client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder().no_proxy().pool_idle_timeout(Duration::from_secs(1)).build()
+}
+
+/// How somebody fared who only asked over HTTP.
+#[derive(Default)]
+pub struct Bystander {
+    pub calls: usize,
+    pub failures: usize,
+    pub longest: Duration,
+}
+
 impl Lastseen {
     /// Starts it with more settings than those that the client needs: all sockets come from one machine.
     pub fn start(program: &Path, settings: &[&str]) -> anyhow::Result<Self> {
@@ -50,16 +64,48 @@ impl Lastseen {
             process,
             address,
             service: jwt::issue(SECRET.as_bytes(), None, None, JwtRole::Service, None, Duration::from_secs(3600)),
-            http: reqwest::Client::builder().no_proxy().build()?,
+            http: client()?,
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
             _data: data,
         })
     }
 
     /// Asks as the service.
-    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+    async fn get(&self, path: &str) -> anyhow::Result<Value> {
         let request = self.http.get(format!("http://{}{path}", self.address)).bearer_auth(&self.service);
         Ok(request.send().await?.error_for_status()?.json().await?)
+    }
+
+    /// How many of these rooms do not hold exactly so many people, all of them active.
+    pub fn rooms_without(&self, rooms: &[String], people: usize) -> anyhow::Result<usize> {
+        self.runtime.block_on(async {
+            let mut wrong = 0;
+            for room in rooms {
+                let session = room.split_once("/ws?").context("the address of a room")?.0;
+                let answer = self.get(&format!("{session}/participants")).await?;
+                let items = answer["items"].as_array().context("items")?;
+                let active = items.iter().filter(|person| person["status"] == "active").count();
+                wrong += usize::from(items.len() != people || active != people);
+            }
+            Ok(wrong)
+        })
+    }
+
+    /// Asks for something that is in the database, again and again until it is over.
+    pub fn bystander(&self, pause: Duration, over: &AtomicBool) -> anyhow::Result<Bystander> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let http = client()?;
+        let url = format!("http://{}/v1/reading-sessions?limit=1", self.address);
+        let mut seen = Bystander::default();
+        while !over.load(Ordering::Relaxed) {
+            let started = Instant::now();
+            let answer = runtime.block_on(http.get(&url).bearer_auth(&self.service).send());
+            seen.calls += 1;
+            seen.failures += usize::from(!answer.is_ok_and(|answer| answer.status().is_success()));
+            seen.longest = seen.longest.max(started.elapsed());
+            std::thread::sleep(pause);
+        }
+        Ok(seen)
     }
 
     async fn open_room(&self, people: usize) -> anyhow::Result<String> {
@@ -73,10 +119,6 @@ impl Lastseen {
 }
 
 impl Subject for Lastseen {
-    fn name(&self) -> &'static str {
-        "lastseen"
-    }
-
     fn address(&self) -> SocketAddr {
         self.address
     }
@@ -111,7 +153,7 @@ impl Subject for Lastseen {
     }
 
     fn beat(&self, reference: usize) -> String {
-        format!(r#"{{"type":"beat","ref":{reference},"active":{}}}"#, reference % 2 == 0)
+        format!(r#"{{"type":"beat","ref":{reference},"active":{}}}"#, reference.is_multiple_of(2))
     }
 
     fn update(&self, number: usize) -> String {

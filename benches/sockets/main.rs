@@ -1,15 +1,17 @@
-//! What lastseen costs with real sockets:
-//! `cargo build --release && cargo run --release --example sockets -- [--json] [--runs N] [row…]`.
+//! What lastseen costs with real sockets, and what others cost; `script/bench` runs it.
 //!
 //! Each figure is of the release server on an embedded database, in a process of its own, whose memory
 //! and CPU are read from `/proc`, while this process holds the other ends of the sockets. Linux only.
 
 mod crowd;
 mod lastseen;
+mod page;
+mod peers;
 mod process;
 mod report;
 mod rows;
 mod subject;
+mod targets;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -18,24 +20,10 @@ use anyhow::Context;
 use clap::Parser;
 
 use self::lastseen::Lastseen;
+use self::peers::{Library, Peer};
 use self::report::Figure;
 use self::rows::Measured;
-
-/// One room as large as the fan-out wants it, told as soon as anything happens, without Pings meanwhile.
-const FAN_OUT: [&str; 10] = [
-    "--detail-limit",
-    "2000",
-    "--diff-interval",
-    "1ms",
-    "--diff-interval-large",
-    "1ms",
-    "--ping-interval",
-    "10m",
-    "--dead-after",
-    "20m",
-];
-
-const ROWS: [&str; 5] = ["memory-10k", "memory-18k", "beats", "fanout-1", "fanout-16"];
+use self::subject::Subject;
 
 /// Measures lastseen with real sockets.
 #[derive(Parser)]
@@ -44,41 +32,89 @@ struct Options {
     #[arg(long)]
     json: bool,
     /// Runs of each row
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_name = "N")]
     runs: usize,
     /// The server to measure [default: the lastseen that was built beside this program]
     #[arg(long, value_name = "FILE")]
     server: Option<PathBuf>,
+    /// Where the servers of peers are, to measure them in turn
+    #[arg(long, value_name = "FOLDER")]
+    peers: Option<PathBuf>,
+    /// Measures nothing, and writes the page of what was measured before
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
     /// What to measure; everything unless said
-    #[arg(value_parser = ROWS)]
+    #[arg(value_parser = rows::NAMES)]
     rows: Vec<String>,
 }
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
+    if let Some(figures) = options.page {
+        print!("{}", page::write(&figures)?);
+        return Ok(());
+    }
     let server = match options.server {
         Some(server) => server,
         None => std::env::current_exe()?.parent().and_then(Path::parent).context("a build")?.join("lastseen"),
     };
-    let wanted = if options.rows.is_empty() { ROWS.map(str::to_owned).to_vec() } else { options.rows };
-    for row in wanted {
+    let wanted = if options.rows.is_empty() { rows::NAMES.map(str::to_owned).to_vec() } else { options.rows };
+    let mut failures = 0;
+    for row in &wanted {
         for _ in 0..options.runs {
-            let Measured { value, unit, detail } = measure(&row, &server)?;
-            let figure =
-                Figure { row: row.clone(), subject: "lastseen".to_owned(), value, unit: unit.to_owned(), detail };
-            figure.print(options.json)?;
+            let mut tell = |subject, measured: anyhow::Result<Measured>| {
+                // One that fails does not cost the figures of the others.
+                if let Err(error) = measured.and_then(|measured| print(row, subject, measured, options.json)) {
+                    eprintln!("{subject} {row} failed: {error:#}");
+                    failures += 1;
+                }
+            };
+            tell("lastseen", measure_lastseen(row, &server));
+            let Some(servers) = &options.peers else { continue };
+            for library in [Library::Ws, Library::SocketIo] {
+                if let Some(measured) = measure_peer(row, library, servers) {
+                    tell(library.name(), measured);
+                }
+            }
         }
     }
+    anyhow::ensure!(failures == 0, "{failures} runs failed");
     Ok(())
 }
 
-fn measure(row: &str, server: &Path) -> anyhow::Result<Measured> {
+fn print(row: &str, subject: &str, measured: Measured, json: bool) -> anyhow::Result<()> {
+    let Measured { value, unit, detail } = measured;
+    let (row, subject, unit) = (row.to_owned(), subject.to_owned(), unit.to_owned());
+    Figure { row, subject, value, unit, detail }.print(json)
+}
+
+fn measure_lastseen(row: &str, program: &Path) -> anyhow::Result<Measured> {
+    let server = Lastseen::start(program, rows::settings(row))?;
     match row {
-        "memory-10k" => rows::memory::measure(&Lastseen::start(server, &[])?, 10_000),
-        "memory-18k" => rows::memory::measure(&Lastseen::start(server, &[])?, 18_000),
-        "beats" => rows::beats::measure(&Lastseen::start(server, &[])?),
-        "fanout-1" => rows::fanout::measure(&Lastseen::start(server, &FAN_OUT)?, 1, 1_000),
-        "fanout-16" => rows::fanout::measure(&Lastseen::start(server, &FAN_OUT)?, 16, 8_000),
-        other => anyhow::bail!("no such row: {other}"),
+        "storm" => rows::storm::measure(&server),
+        row => measure(row, &server).context("a row of the table")?,
     }
+}
+
+fn measure_peer(row: &str, library: Library, servers: &Path) -> Option<anyhow::Result<Measured>> {
+    match Peer::start(library, servers) {
+        Ok(peer) => measure(row, &peer),
+        Err(error) => Some(Err(error)),
+    }
+}
+
+/// What can be asked of any server; `None` for what only lastseen has.
+fn measure(row: &str, subject: &dyn Subject) -> Option<anyhow::Result<Measured>> {
+    Some(match row {
+        "memory-10k" => rows::memory::measure(subject, 10_000),
+        "memory-18k" => rows::memory::measure(subject, 18_000),
+        "beats" => rows::beats::measure(subject),
+        "fanout-1" => rows::fanout::measure(subject, 1, 1_000),
+        "fanout-16" => rows::fanout::measure(subject, 16, 4_000),
+        "mass-join" => rows::mass_join::measure(subject),
+        "leave-return" => rows::churn::measure(subject),
+        "connects" => rows::connects::measure(subject),
+        "idle" => rows::idle::measure(subject),
+        _ => return None,
+    })
 }

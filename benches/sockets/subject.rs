@@ -19,9 +19,6 @@ pub enum Said {
 
 /// A server that runs, and its dialect.
 pub trait Subject {
-    /// What the rows call it.
-    fn name(&self) -> &'static str;
-
     /// Where it is.
     fn address(&self) -> SocketAddr;
 
