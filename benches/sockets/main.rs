@@ -96,7 +96,11 @@ fn measure_lastseen(row: &str, program: &Path) -> anyhow::Result<Measured> {
     }
 }
 
+/// The same work as lastseen's, but for what would only take long.
 fn measure_peer(row: &str, library: Library, servers: &Path) -> Option<anyhow::Result<Measured>> {
+    if matches!(row, "memory-18k" | "idle") {
+        return None;
+    }
     match Peer::start(library, servers) {
         Ok(peer) => measure(row, &peer),
         Err(error) => Some(Err(error)),

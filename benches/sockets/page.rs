@@ -13,6 +13,9 @@ use crate::targets::{Bound, TARGETS, Target};
 /// Peers, as rows call them and as the page does.
 const PEERS: [(&str, &str); 2] = [("ws", "ws 8"), ("socket.io", "Socket.IO 4")];
 
+/// What people have to say about targets that are not met, with what was tried; part of the page.
+const LIMITS: &str = "benches/limits.md";
+
 const LASTSEEN: &str = "lastseen";
 
 /// The page of the figures in a file, one of JSON a line.
@@ -21,9 +24,12 @@ pub fn write(file: &Path) -> anyhow::Result<String> {
     let figures = lines.lines().filter(|line| line.starts_with('{')).map(serde_json::from_str);
     let figures = figures.collect::<Result<Vec<Figure>, _>>()?;
     let mut page = String::from("# Benchmarks\n\n");
-    writeln!(page, "Written by `script/bench`; nothing here was put in by hand.\n")?;
+    writeln!(page, "Written by `script/bench`: no figure here was put in by hand.\n")?;
     machine(&mut page)?;
     targets(&mut page, &figures)?;
+    if let Ok(limits) = std::fs::read_to_string(LIMITS) {
+        writeln!(page, "\n{}", limits.trim_end())?;
+    }
     peers(&mut page, &figures)?;
     all(&mut page, &figures)?;
     page.push_str(HOW);
@@ -141,7 +147,7 @@ fn command(row: &str, subject: &str) -> String {
 /// A number with as many digits as say something.
 fn number(value: f64) -> String {
     let digits = match value.abs() {
-        0.0 => 0,
+        _ if value.fract() == 0.0 => 0,
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,
         size if size >= 0.1 => 2,

@@ -21,13 +21,16 @@ pub fn measure(subject: &dyn Subject) -> anyhow::Result<Measured> {
     let mut crowd = Crowd::settled(subject, PEOPLE, ROOM, Duration::from_secs(3))?;
     let (cpu, started) = (subject.process().cpu_seconds()?, Instant::now());
     for round in 0..ROUNDS {
-        let beat = subject.beat(round);
+        let (beat, reference) = (subject.beat(round), format!("\"ref\":{round}"));
         for first in (0..PEOPLE).step_by(AT_ONCE) {
             for person in first..first + AT_ONCE {
                 crowd.send(person, &beat)?;
             }
             let answers = Cell::new(0);
-            let count = |_, said, _: &[u8]| answers.set(answers.get() + usize::from(said == Said::Answer));
+            let count = |_, said, text: &[u8]| {
+                let answered = said == Said::Answer && memchr::memmem::find(text, reference.as_bytes()).is_some();
+                answers.set(answers.get() + usize::from(answered));
+            };
             crowd.until("answers to beats", count, || answers.get() == AT_ONCE)?;
         }
     }

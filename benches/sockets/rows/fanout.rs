@@ -44,6 +44,7 @@ pub fn measure(subject: &dyn Subject, in_flight: usize, messages: usize) -> anyh
             "in_flight": in_flight,
             "deliveries": deliveries,
             "frames": crowd.frames - frames,
+            "cpu_per_million_frames": cpu / (crowd.frames - frames) as f64 * 1e6,
             "seconds": started.elapsed().as_secs_f64(),
         }),
     })
