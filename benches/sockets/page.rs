@@ -48,6 +48,7 @@ Server, database and clients share the machine. CPU is user and system time of t
 - **connects**: 32 on their way at once, rooms open already, from the handshake to the welcome.
 - **storm**: the clients come back as the browser client does, first after a random 0 to 5 s. One more person in each room stays and watches; a bystander asks for rows of the database all the time; 35 s later REST is asked who is in each room.
 - **idle**: two beats of everybody, spread evenly.
+- **peers** are the servers of `bench/peers`, which do what users of these libraries do, with their defaults. sockudo is not measured by this script.
 ";
 
 /// Figures of one row and subject.
