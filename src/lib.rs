@@ -1,7 +1,7 @@
 //! lastseen: a realtime WebSocket presence server for collaborative sessions, backed by PostgreSQL.
 //!
 //! ARCHITECTURE.md has the map and the walks through it. Imports point down only:
-//! `command → server → api → socket → task → simulator → auth → store → protocol → {room, user_session} → {config, ids, clock, metrics, words}`.
+//! `command → server → api → socket → task → simulator → auth → store → load → protocol → {room, user_session} → {config, ids, clock, metrics, words}`.
 
 pub mod api;
 pub mod auth;
@@ -9,6 +9,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod ids;
+pub mod load;
 pub mod metrics;
 pub mod protocol;
 pub mod room;

@@ -1,5 +1,6 @@
 //! The subcommands: one file each.
 
+pub mod load;
 pub mod migrate;
 pub mod serve;
 pub mod sweep;
@@ -31,12 +32,17 @@ pub struct Cli {
 pub enum Command {
     /// Run the server
     Serve(Box<Settings>),
+    /// Load a server with people who check what they are told
+    Load(Box<load::Arguments>),
     /// Bring the schema of the database up to date and end
     Migrate(Box<migrate::Arguments>),
     /// Close idle sessions and delete old ones once, for cron, and end
     Sweep(Box<sweep::Arguments>),
     /// Print a JWT for development
     Token(Box<token::Arguments>),
+    #[command(hide = true)]
+    /// One of the processes of `lastseen load`
+    LoadWorker,
 }
 
 impl Command {
@@ -47,6 +53,8 @@ impl Command {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Serve(settings) => serve::run(*settings).await,
+            Self::Load(arguments) => load::run(*arguments).await,
+            Self::LoadWorker => load::play_a_part().await,
             Self::Migrate(arguments) => migrate::run(*arguments).await,
             Self::Sweep(arguments) => sweep::run(*arguments).await,
             Self::Token(arguments) => token::run(*arguments),

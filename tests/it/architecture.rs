@@ -13,6 +13,8 @@ const LAYERS: &[&[&str]] = &[
     &["simulator"],
     &["auth"],
     &["store"],
+    // A client: of the server it may know the protocol alone.
+    &["load"],
     &["protocol"],
     &["room", "user_session"],
     &["config", "ids", "clock", "metrics", "words"],

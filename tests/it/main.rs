@@ -19,6 +19,7 @@ mod invites;
 mod large_rooms;
 mod limits;
 mod liveness;
+mod load;
 mod malformed;
 mod openapi;
 mod operations;

@@ -1,0 +1,169 @@
+//! What the server says, read as a client reads it: keys that it does not know are ignored.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::ids::ParticipantId;
+
+/// Somebody in a room, as far as everybody is told: when somebody was last seen is not told by itself.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[expect(missing_docs, reason = "the fields are the contract's")]
+pub struct Person {
+    pub id: ParticipantId,
+    pub user_id: Option<Box<str>>,
+    pub name: Box<str>,
+    pub role: Box<str>,
+    pub status: Box<str>,
+    pub quality: Option<Box<str>>,
+    pub connections: u32,
+    pub joined_at: Box<str>,
+    pub state: Value,
+}
+
+/// Somebody who is not here any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[expect(missing_docs, reason = "the fields are the contract's")]
+pub struct Leave {
+    pub id: ParticipantId,
+    pub reason: Reason,
+}
+
+/// Why somebody is not here any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words are the contract's")]
+pub enum Reason {
+    Left,
+    Timeout,
+    Removed,
+    Closed,
+    #[serde(other)]
+    Unknown,
+}
+
+/// A step of the room.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[expect(missing_docs, reason = "the fields are the contract's")]
+pub struct Diff {
+    pub seq: u64,
+    pub occupancy: usize,
+    pub joins: Vec<Arc<Person>>,
+    pub updates: Vec<Arc<Person>>,
+    pub leaves: Vec<Leave>,
+}
+
+/// Who is here.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[expect(missing_docs, reason = "the fields are the contract's")]
+pub struct Snapshot {
+    pub seq: u64,
+    pub occupancy: usize,
+    pub participants: Vec<Arc<Person>>,
+}
+
+/// What a newcomer is told beside who is here.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[expect(missing_docs, reason = "the fields are the contract's")]
+pub struct Welcome {
+    pub you: Option<ParticipantId>,
+    pub resume: Option<String>,
+    pub beat_ms: u64,
+    pub grace_ms: u64,
+}
+
+/// A refusal.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[expect(missing_docs, reason = "the fields are the contract's")]
+pub struct Fault {
+    pub code: String,
+    pub message: String,
+    pub retry_after_ms: Option<u64>,
+}
+
+/// A frame from the server.
+#[derive(Clone, PartialEq, Debug)]
+#[expect(missing_docs, reason = "each is the frame of that type")]
+pub enum Frame {
+    Welcome(Welcome, Snapshot),
+    State(Snapshot),
+    Diff(Arc<Diff>),
+    Occupancy {
+        seq: u64,
+        occupancy: usize,
+    },
+    Beat {
+        reference: Option<u64>,
+    },
+    Error(Fault),
+    /// Tells nothing about who is here.
+    Other,
+}
+
+/// The type of a frame, without reading the rest of it.
+pub fn kind(text: &str) -> Result<Cow<'_, str>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Kind<'a> {
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
+    }
+    Ok(serde_json::from_str::<Kind<'_>>(text)?.r#type)
+}
+
+/// Reads a frame.
+///
+/// # Errors
+/// Where it is not of the form that the protocol gives to frames of its type.
+pub fn decode(text: &str) -> Result<Frame, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Count {
+        seq: u64,
+        occupancy: usize,
+    }
+    #[derive(Deserialize)]
+    struct Answer {
+        r#ref: Option<u64>,
+    }
+    Ok(match &*kind(text)? {
+        "welcome" => Frame::Welcome(serde_json::from_str(text)?, serde_json::from_str(text)?),
+        "state" => Frame::State(serde_json::from_str(text)?),
+        "diff" => Frame::Diff(serde_json::from_str(text)?),
+        "occupancy" => {
+            let Count { seq, occupancy } = serde_json::from_str(text)?;
+            Frame::Occupancy { seq, occupancy }
+        }
+        "beat" => Frame::Beat { reference: serde_json::from_str::<Answer>(text)?.r#ref },
+        "error" => Frame::Error(serde_json::from_str(text)?),
+        _ => Frame::Other,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_read_and_new_ones_borne() {
+        assert_eq!(
+            decode(r#"{"type":"beat","ref":7,"server_time":""}"#).expect("a beat"),
+            Frame::Beat { reference: Some(7) }
+        );
+        assert_eq!(
+            decode(r#"{"type":"occupancy","seq":3,"occupancy":812}"#).expect("a count"),
+            Frame::Occupancy { seq: 3, occupancy: 812 }
+        );
+        assert_eq!(decode(r#"{"type":"dance","seq":"x"}"#).expect("ignored"), Frame::Other);
+        let diff = r#"{"type":"diff","seq":1,"occupancy":0,"joins":[],"updates":[],"leaves":[{"id":"0190b1f4-0000-7000-8000-000000000001","reason":"vanished"}]}"#;
+        let Frame::Diff(diff) = decode(diff).expect("a diff") else { panic!("a diff") };
+        assert_eq!(diff.leaves[0].reason, Reason::Unknown);
+    }
+
+    #[test]
+    fn a_frame_of_the_wrong_form_is_an_error() {
+        for text in ["", "[]", r#"{"seq":1}"#, r#"{"type":"diff","seq":1}"#, r#"{"type":"welcome","seq":1}"#] {
+            assert!(decode(text).is_err(), "{text}");
+        }
+    }
+}

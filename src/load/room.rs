@@ -1,0 +1,172 @@
+//! One room as the generator knows it: how to get in, who of ours is in it, and what was heard in it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::fold::View;
+use super::frame::{Diff, Frame, Person, Snapshot, decode, kind};
+use super::whereabouts::Whereabouts;
+use crate::ids::{ParticipantId, SessionId};
+
+/// Frames of which the reading is shared: whoever is in a room hears the same text at about the same time.
+const RECENT: usize = 4;
+
+/// The way into a session that was made for the run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Invited {
+    /// The session.
+    pub id: SessionId,
+    /// For everybody.
+    pub invite: String,
+    /// For its host, where a guest opened it.
+    pub host_invite: Option<String>,
+}
+
+/// One room.
+#[derive(Debug)]
+pub struct Room {
+    /// The way in.
+    pub way: Invited,
+    whereabouts: Mutex<HashMap<ParticipantId, Arc<Mutex<Whereabouts>>>>,
+    seats: Mutex<Vec<Arc<Seat>>>,
+    recent: Mutex<VecDeque<(Box<str>, Arc<Diff>)>>,
+    /// Everybody as last told: views hold the same copy.
+    known: Mutex<HashMap<ParticipantId, Arc<Person>>>,
+    /// What opens the session over HTTP, where the run has no token of the service.
+    key: Mutex<Key>,
+}
+
+#[derive(Debug, Default)]
+struct Key {
+    token: Option<String>,
+    of_host: bool,
+}
+
+/// What one connected client of ours knows.
+#[derive(Debug)]
+pub struct Seat {
+    /// Whose it is.
+    pub person: ParticipantId,
+    /// What it was told.
+    pub view: Mutex<View>,
+    /// Beats that wait for an answer: their number, and when they were to be sent.
+    pub beats: Mutex<VecDeque<(u64, Instant)>>,
+}
+
+impl Room {
+    /// A room that nobody is in yet.
+    pub fn new(way: Invited) -> Self {
+        Self {
+            way,
+            whereabouts: Mutex::default(),
+            seats: Mutex::default(),
+            recent: Mutex::default(),
+            known: Mutex::default(),
+            key: Mutex::default(),
+        }
+    }
+
+    /// Where this person is; begun where nobody asked before.
+    pub fn whereabouts(&self, id: ParticipantId) -> Arc<Mutex<Whereabouts>> {
+        Arc::clone(self.whereabouts.lock().entry(id).or_default())
+    }
+
+    /// Of all who were ever here.
+    pub fn all_whereabouts(&self) -> Vec<(ParticipantId, Arc<Mutex<Whereabouts>>)> {
+        self.whereabouts.lock().iter().map(|(id, whereabouts)| (*id, Arc::clone(whereabouts))).collect()
+    }
+
+    /// Takes a seat for a client that was welcomed.
+    pub fn sit(&self, seat: &Arc<Seat>) {
+        self.seats.lock().push(Arc::clone(seat));
+    }
+
+    /// Gives it back.
+    pub fn rise(&self, seat: &Arc<Seat>) {
+        self.seats.lock().retain(|other| !Arc::ptr_eq(other, seat));
+    }
+
+    /// Those who are connected.
+    pub fn seats(&self) -> Vec<Arc<Seat>> {
+        self.seats.lock().clone()
+    }
+
+    /// Keeps the newest resume token that opens the session over HTTP; a host's is worth most.
+    pub fn keep_key(&self, token: &str, of_host: bool) {
+        let mut key = self.key.lock();
+        if of_host || !key.of_host {
+            *key = Key { token: Some(token.to_owned()), of_host };
+        }
+    }
+
+    /// What opens the session over HTTP, and whether it is a host's.
+    pub fn key(&self) -> Option<(String, bool)> {
+        let key = self.key.lock();
+        key.token.clone().map(|token| (token, key.of_host))
+    }
+
+    /// Reads a frame; what all in the room hear is read once.
+    ///
+    /// # Errors
+    /// Where it is not of the form that the protocol gives to frames of its type.
+    pub fn read(&self, text: &str) -> Result<Frame, serde_json::Error> {
+        if kind(text)? == "diff" {
+            return self.read_diff(text).map(Frame::Diff);
+        }
+        let mut frame = decode(text)?;
+        if let Frame::Welcome(_, snapshot) | Frame::State(snapshot) = &mut frame {
+            self.share(snapshot);
+        }
+        Ok(frame)
+    }
+
+    fn read_diff(&self, text: &str) -> Result<Arc<Diff>, serde_json::Error> {
+        let mut recent = self.recent.lock();
+        if let Some((_, diff)) = recent.iter().rev().find(|(known, _)| **known == *text) {
+            return Ok(Arc::clone(diff));
+        }
+        let diff: Arc<Diff> = serde_json::from_str(text)?;
+        let mut known = self.known.lock();
+        for person in diff.joins.iter().chain(&diff.updates) {
+            known.insert(person.id, Arc::clone(person));
+        }
+        for leave in &diff.leaves {
+            known.remove(&leave.id);
+        }
+        if recent.len() == RECENT {
+            recent.pop_front();
+        }
+        recent.push_back((text.into(), Arc::clone(&diff)));
+        Ok(diff)
+    }
+
+    /// Puts the copy that others hold in the place of each person who is the same.
+    fn share(&self, snapshot: &mut Snapshot) {
+        let mut known = self.known.lock();
+        for person in &mut snapshot.participants {
+            match known.get(&person.id) {
+                Some(same) if same == person => *person = Arc::clone(same),
+                _ => drop(known.insert(person.id, Arc::clone(person))),
+            }
+        }
+    }
+}
+
+impl Seat {
+    /// A client that was just welcomed.
+    pub fn new(person: ParticipantId, view: View) -> Self {
+        Self { person, view: Mutex::new(view), beats: Mutex::default() }
+    }
+
+    /// The answer to a beat came: how long it took. `None` where no such beat waits.
+    pub fn answered(&self, reference: u64, now: Instant) -> Option<Duration> {
+        let mut beats = self.beats.lock();
+        let place = beats.iter().position(|(number, _)| *number == reference)?;
+        beats.remove(place).map(|(_, due)| now.saturating_duration_since(due))
+    }
+}
