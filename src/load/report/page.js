@@ -1,4 +1,5 @@
-// The charts of a run, from the figures in the page. uPlot stands above, in the same module.
+// The charts of a run, from the figures in the page. uPlot stands above, in the same module: this is in a block, so
+// that names may be alike.
 
 const { timeline } = JSON.parse(document.getElementById('figures').textContent);
 const HEIGHT = 180;

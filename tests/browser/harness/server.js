@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const root = new URL('../../../', import.meta.url).pathname;
-const program = process.env.LASTSEEN_BIN ?? join(root, 'target/debug/lastseen');
+export const program = process.env.LASTSEEN_BIN ?? join(root, 'target/debug/lastseen');
 
 /** Short times, so that nobody waits; flags given later win over these. */
 const SHORT = { 'flush-interval': '500ms', 'ping-interval': '2s', 'beat-interval': '2s', 'dead-after': '6s', grace: '5s' };
