@@ -226,7 +226,11 @@ impl Person {
         match out {
             // Dropped without a word, as a line is.
             Out::Cut(_) | Out::Broke(_) => drop(stay),
-            Out::Left | Out::Over => Box::pin(socket::leave(stay.socket)).await,
+            Out::Left | Out::Over => {
+                if !Box::pin(socket::leave(stay.socket)).await {
+                    whereabouts.lock().vanished();
+                }
+            }
         }
         out
     }

@@ -186,13 +186,16 @@ pub async fn send(socket: &mut Socket, text: String) -> Result<(), End> {
     socket.send(Message::text(text)).await.map_err(|error| broken(&error))
 }
 
-/// Says goodbye with 1000, and waits a little for the answer.
-pub async fn leave(mut socket: Socket) {
+/// Says goodbye with 1000, and waits a little for the answer; whether it came.
+pub async fn leave(mut socket: Socket) -> bool {
     let goodbye = CloseFrame { code: CloseCode::Normal, reason: "".into() };
     let parting = async {
-        socket.send(Message::Close(Some(goodbye))).await?;
-        while let Some(Ok(_)) = socket.next().await {}
-        Ok::<_, Error>(())
+        socket.send(Message::Close(Some(goodbye))).await.ok()?;
+        loop {
+            if let Message::Close(_) = socket.next().await?.ok()? {
+                return Some(());
+            }
+        }
     };
-    let _ = tokio::time::timeout(Duration::from_secs(5), parting).await;
+    matches!(tokio::time::timeout(Duration::from_secs(5), parting).await, Ok(Some(())))
 }

@@ -9,6 +9,9 @@ use super::frame::Reason;
 /// For how long the end of an absence may still be told as a leave: a large room gathers, a busy server lags.
 const LATE_NEWS: Duration = Duration::from_secs(60);
 
+/// A server that counts in whole milliseconds may be early by so much.
+const ROUNDING: Duration = Duration::from_millis(5);
+
 /// So much is kept before we know whose it is: people of other workers would gather without end.
 const MOST_EARLY: usize = 1024;
 
@@ -36,6 +39,8 @@ enum Place {
     Lost(Instant),
     /// It said so.
     Left,
+    /// It said so, and whether that arrived is not known.
+    Vanished,
 }
 
 impl Whereabouts {
@@ -43,7 +48,7 @@ impl Whereabouts {
     /// long that took.
     pub fn came(&mut self, due: Instant, now: Instant, grace: Duration) -> Vec<Duration> {
         if let Place::Lost(since) = self.place
-            && since + grace <= now
+            && since + grace <= now + ROUNDING
         {
             self.overstayed = Some((since + grace, now));
         }
@@ -80,6 +85,12 @@ impl Whereabouts {
         std::mem::take(&mut self.suspicions)
     }
 
+    /// It said that it leaves, and heard no answer.
+    pub fn vanished(&mut self) {
+        self.place = Place::Vanished;
+        self.suspicions.clear();
+    }
+
     /// Its connection ended by no doing of ours, and was last known to stand at `since`: what others were
     /// told meanwhile may be right.
     pub fn broke(&mut self, since: Instant) {
@@ -92,11 +103,11 @@ impl Whereabouts {
     /// it is suspicious, and decided when more is known.
     pub fn told_gone(&mut self, reason: Reason, at: Instant, grace: Duration, teller: impl FnOnce() -> String) {
         let may_be = match (reason, self.place) {
-            (Reason::Left, Place::Left) => true,
-            (Reason::Timeout, Place::Lost(since)) if since + grace <= at => true,
+            (Reason::Left, Place::Left) | (Reason::Left | Reason::Timeout, Place::Vanished) => true,
+            (Reason::Timeout, Place::Lost(since)) if since + grace <= at + ROUNDING => true,
             (Reason::Timeout, _) => self
                 .overstayed
-                .is_some_and(|(over, back)| over <= at && at.saturating_duration_since(back) <= LATE_NEWS),
+                .is_some_and(|(over, back)| over <= at + ROUNDING && at.saturating_duration_since(back) <= LATE_NEWS),
             _ => false,
         };
         if !may_be && self.suspicions.len() < MOST_EARLY {
@@ -151,6 +162,10 @@ mod tests {
         assert!(case.ours.suspicions().is_empty());
         case.told(Reason::Timeout, 20);
         assert_eq!(case.ours.suspicions(), ["Timeout at 20"]);
+        case.ours.vanished();
+        case.told(Reason::Timeout, 40);
+        case.told(Reason::Removed, 40);
+        assert_eq!(case.ours.suspicions(), ["Removed at 40"], "the line may have been gone when it said so");
     }
 
     #[test]

@@ -171,9 +171,9 @@ impl Report {
         }
     }
 
-    /// Whether the run was a good one: something was loaded, and all that was told was so.
+    /// Whether the run was a good one: somebody was there to the end, and all that was told was so.
     pub fn is_good(&self) -> bool {
-        self.disagreements.count == 0 && self.joins.joined > 0
+        self.disagreements.count == 0 && self.disagreements.views_compared > 0
     }
 
     /// What an operator could do about what went wrong.
