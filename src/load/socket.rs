@@ -118,7 +118,7 @@ fn not_upgraded(error: Error) -> End {
             End { not_before: Duration::from_secs(seconds), ..End::lost(http_word(&response)) }
         }
         Error::Io(error) => End::lost(io_word(&error)),
-        error => End::lost(format!("handshake: {error}")),
+        _ => End::lost("handshake_broken"),
     }
 }
 
