@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use lastseen::ids::{ParticipantId, SessionId};
-use lastseen::room::{Joined, Registry};
+use lastseen::protocol::v1::Frames;
+use lastseen::room::{Joined, Listener, Registry};
 use lastseen::store::embedded::{Embedded, Options};
 use lastseen::store::{IdleRule, Store, schema};
 use lastseen::task::flush::Flusher;
@@ -208,12 +209,12 @@ async fn fill(admin: &PgPool, sessions: &[SessionId], people: &[ParticipantId]) 
 fn take_seats(registry: &Registry, sessions: &[SessionId], people: &[ParticipantId]) -> anyhow::Result<Vec<Joined>> {
     let per_room = people.len() / sessions.len();
     let mut seats = Vec::with_capacity(people.len());
+    let reader = Arc::new(common::Reader(Frames::new(registry.shared().clock, &common::settings())));
     for (id, people) in sessions.iter().zip(people.chunks(per_room)) {
         let room = registry.open(common::session(*id));
         for person in people {
-            seats.push(
-                room.join(common::entrant(*person), None).map_err(|error| anyhow::anyhow!("not let in: {error:?}"))?,
-            );
+            let joined = room.join(common::entrant(*person), None, Arc::clone(&reader) as Arc<dyn Listener>);
+            seats.push(joined.map_err(|error| anyhow::anyhow!("not let in: {error:?}"))?);
         }
     }
     Ok(seats)

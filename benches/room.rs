@@ -12,7 +12,7 @@ use lastseen::ids::{ConnectionId, ParticipantId, SessionId};
 use lastseen::protocol::v1::{self, Frames};
 use lastseen::room::ledger::Mark;
 use lastseen::room::roster::Roster;
-use lastseen::room::{Event, Joined, Ledger, Quality, Registry, Room, Timings};
+use lastseen::room::{Joined, Ledger, Quality, Registry, Room, Timings};
 use lastseen::store::presence::CHUNK_ROWS;
 
 const TIMINGS: Timings = Timings { grace: Duration::from_secs(15), idle_after: Duration::from_secs(300) };
@@ -88,28 +88,25 @@ impl Full {
         let shared = Arc::new(common::shared(&settings));
         let clock = shared.clock;
         let room = Registry::new(shared).open(common::session(SessionId::new()));
-        let join = || room.join(common::entrant(ParticipantId::new()), None).expect("a place");
-        let mut seats: Vec<_> = (0..seats).map(|_| join()).collect();
+        let frames = Frames::new(clock, &settings);
+        let join = || {
+            let reader = Arc::new(common::Reader(frames.clone()));
+            room.join(common::entrant(ParticipantId::new()), None, reader).expect("a place")
+        };
+        let seats: Vec<_> = (0..seats).map(|_| join()).collect();
         room.tick(clock.now() + Duration::from_secs(10));
-        for joined in &mut seats {
-            joined.events.try_recv().expect("the joins");
-        }
-        Self { room, seats, clock, frames: Frames::new(clock, &settings) }
+        Self { room, seats, clock, frames }
     }
 }
 
 /// One person changes: one step, encoded once, received by so many seats.
 #[divan::bench(args = [1, 100, 1_000, 10_000])]
 fn encode_once_and_fan_out(bencher: Bencher, seats: usize) {
-    let Full { room, mut seats, clock, frames } = Full::of(seats);
+    let Full { room, seats, clock, .. } = Full::of(seats);
     let state = common::entrant(ParticipantId::new()).state;
     bencher.counter(ItemsCount::new(seats.len())).bench_local(|| {
         seats[0].seat.set_state(Arc::clone(&state));
         room.tick(clock.now() + Duration::from_secs(10));
-        for joined in &mut seats {
-            let Ok(Event::Changed(changed)) = joined.events.try_recv() else { panic!("a step") };
-            black_box(changed.text.get(|| frames.changed(&changed)));
-        }
     });
 }
 

@@ -1,5 +1,6 @@
 //! What the benchmarks without sockets share: default settings, and people and rooms made by them.
 
+use std::hint::black_box;
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -8,9 +9,10 @@ use lastseen::clock::Clock;
 use lastseen::config::Settings;
 use lastseen::ids::{ParticipantId, SessionId};
 use lastseen::metrics::Metrics;
+use lastseen::protocol::v1::Frames;
 use lastseen::room::schedule::Schedule;
 use lastseen::room::sits::Sits;
-use lastseen::room::{Entrant, Ledger, Role, Rules, Session, Shared, Timings};
+use lastseen::room::{Entrant, Event, Ledger, Listener, Role, Rules, Session, Shared, Timings};
 use serde_json::value::RawValue;
 
 /// What `lastseen serve` does unless it is told otherwise.
@@ -68,5 +70,19 @@ pub fn entrant(id: ParticipantId) -> Entrant {
         state: RawValue::from_string("{}".to_owned()).expect("it is JSON").into(),
         joined_at: Utc::now(),
         generation: 0,
+    }
+}
+
+/// Does with the events of a room what a connection does before it writes them.
+#[derive(Debug)]
+pub struct Reader(pub Frames);
+
+impl Listener for Reader {
+    fn tell(&self, events: &[Event]) {
+        for event in events {
+            if let Event::Changed(changed) = event {
+                black_box(changed.text.get(|| self.0.changed(changed)));
+            }
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::{Caller, Keys};
 use crate::clock::{Clock, Moment};
 use crate::ids::{InviteId, ParticipantId, SessionId, UserId};
 use crate::protocol::{Code, Refusal};
-use crate::room::{self, CloseReason, Entrant, JoinError, Joined, Place, Registry, Room, Who};
+use crate::room::{self, CloseReason, Entrant, JoinError, Joined, Listener, Place, Registry, Room, Who};
 use crate::store::admission::{Admitted, Doubtful, Knock, Verdict};
 use crate::store::{IdleRule, PATIENCE, Store, Viewer};
 
@@ -272,20 +272,20 @@ impl Admission {
         }
     }
 
-    /// Comes in: takes a seat in the room.
+    /// Comes in: takes a seat in the room, whose events the listener is told from then on.
     ///
     /// # Errors
     /// [`JoinError`] where the room changed since; what the admission made is given back.
-    pub fn enter(mut self) -> Result<Joined, JoinError> {
+    pub fn enter(mut self, listener: Arc<dyn Listener>) -> Result<Joined, JoinError> {
         let joined = match &mut self.admittee {
-            Admittee::Observer => self.room.observe()?,
+            Admittee::Observer => self.room.observe(listener)?,
             Admittee::Participant { entrant, place } => {
                 // Without a place it was somebody who is here. Whoever went since may have been removed:
                 // that is for the store to say.
                 if place.is_none() && self.room.participant(entrant.id).is_none() {
                     return Err(JoinError::Retired);
                 }
-                self.room.join(entrant.clone(), place.take())?
+                self.room.join(entrant.clone(), place.take(), listener)?
             }
         };
         self.granted = None;

@@ -493,7 +493,7 @@ mod tests {
     fn an_error_frame_holds_what_applies() {
         let refusal = Refusal::from(Code::Unavailable).retry_after(Duration::from_millis(1500));
         assert_eq!(
-            error(&refusal, None).as_str(),
+            error(&refusal, None).as_ref(),
             r#"{"type":"error","code":"unavailable","message":"The server cannot do this just now. Try again in a moment.","retry":true,"retry_after_ms":1500}"#
         );
         let closed: serde_json::Value =

@@ -2,16 +2,15 @@
 
 use std::sync::{Arc, OnceLock};
 
-use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio::sync::broadcast;
 
 use super::participant::{CloseReason, LeaveReason, Participant};
 use super::sits::SitNews;
 use crate::clock::Moment;
 use crate::ids::ParticipantId;
 
-/// The text of a frame, shared by all who send it. The one type that the room borrows from the
-/// transport; it never looks inside.
-pub type Text = Utf8Bytes;
+/// The text of a frame, shared by all who send it. The room never looks inside.
+pub type Text = Arc<str>;
 
 /// Text that is made from a value once, by the first connection that needs it, outside every lock.
 #[derive(Debug, Default)]
@@ -34,7 +33,7 @@ pub enum Event {
     /// The session will be closed at that moment unless somebody does something.
     Expiring(Moment),
     /// A host gave the session another title or size: the frame that tells it.
-    Session(Arc<Text>),
+    Session(Text),
     /// The room's sit began, or is over.
     Sit(Arc<SitNews>),
     /// A participant was removed: its connections end.
@@ -43,6 +42,25 @@ pub enum Event {
     Closed(CloseReason),
     /// The server stops: all connections end and come back.
     Draining,
+}
+
+/// Somebody who is told what happens in a room: in order, never by two at once, and never under the
+/// room's lock. It must not wait; all others are told after it. It may still be told something after it
+/// was taken from the room.
+pub trait Listener: std::fmt::Debug + Send + Sync {
+    /// This happened, in this order.
+    fn tell(&self, events: &[Event]);
+}
+
+/// A queue of its own, for who cannot be told at once. What it has no place for is lost to the one who
+/// reads it, who is told that.
+impl Listener for broadcast::Sender<Event> {
+    fn tell(&self, events: &[Event]) {
+        for event in events {
+            // Nobody reads any more: it is about to be taken from the room.
+            let _ = self.send(event.clone());
+        }
+    }
 }
 
 /// One step of a room's presence.

@@ -1,9 +1,10 @@
-//! A room: one lock around a roster, the count of its steps, and the broadcast of its events.
+//! A room: one lock around a roster, the count of its steps, and those who are told of them.
 //!
 //! What changes is gathered until the room's tick and then told as one step. A step gets its number
-//! and its place in the broadcast under the lock, and so does every snapshot: between a snapshot and
+//! and its place among the events under the lock, and so does every snapshot: between a snapshot and
 //! the steps after it there is never a hole.
 
+mod audience;
 mod notice;
 mod place;
 mod sitting;
@@ -11,17 +12,18 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use indexmap::IndexMap;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
+use self::audience::{Audience, Locked};
 use self::notice::Notice;
 pub use self::place::Place;
 pub use self::sitting::Starting;
 use self::step::Pending;
-use super::event::{Event, Snapshot, Text};
+use super::event::{Event, Listener, Snapshot, Text};
 use super::ledger::{Ledger, Mark};
 use super::participant::{CloseReason, LeaveReason, Participant, Quality, State};
 use super::registry::Census;
@@ -33,8 +35,8 @@ use crate::clock::Moment;
 use crate::config::IdleCounts;
 use crate::ids::{ConnectionId, ParticipantId, RoomSitId, SessionId};
 
-/// Events a connection may fall behind before it gets a snapshot instead. Presence is state and not a
-/// log, so a short queue loses nothing; it is paid for by every room.
+/// Events a reader may fall behind before it gets a snapshot instead. Presence is state and not a log,
+/// so a short queue loses nothing.
 const EVENTS: usize = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,7 +52,6 @@ enum Life {
 pub struct Room {
     id: SessionId,
     pub(super) shared: Arc<Shared>,
-    events: broadcast::Sender<Event>,
     inner: Mutex<Inner>,
 }
 
@@ -58,9 +59,10 @@ pub struct Room {
 struct Inner {
     session: Session,
     /// What was told last of a change of the session, for who missed it.
-    revised: Option<Arc<Text>>,
+    revised: Option<Text>,
     life: Life,
     roster: Roster,
+    audience: Audience,
     /// Places promised to people whose admission is under way.
     reserved: usize,
     observers: usize,
@@ -75,7 +77,8 @@ struct Inner {
     publish_at: Option<Moment>,
     /// The deadline of the roster and the notice that the schedule knows of.
     wake_at: Option<Moment>,
-    snapshot: Option<Arc<Snapshot>>,
+    /// Shared by those who ask before the next change; nobody holds it for longer.
+    snapshot: Weak<Snapshot>,
     /// The newest activity of those who are not here (any more).
     past_activity: Moment,
     notice: Notice,
@@ -93,6 +96,7 @@ impl Room {
         let inner = Inner {
             life: Life::Open,
             roster: Roster::new(shared.rules.timings),
+            audience: Audience::default(),
             reserved: 0,
             observers: 0,
             watchers: 0,
@@ -101,7 +105,7 @@ impl Room {
             pending: IndexMap::new(),
             publish_at: None,
             wake_at: None,
-            snapshot: None,
+            snapshot: Weak::new(),
             past_activity,
             notice,
             completed_sit: None,
@@ -109,7 +113,7 @@ impl Room {
             session,
         };
         let id = inner.session.id;
-        Self { id, shared, events: broadcast::Sender::new(EVENTS), inner: Mutex::new(inner) }
+        Self { id, shared, inner: Mutex::new(inner) }
     }
 
     /// The session's id.
@@ -122,8 +126,8 @@ impl Room {
         &self.shared.ledger
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock()
+    fn lock(&self) -> Locked<'_> {
+        Locked(self.inner.lock())
     }
 
     /// Promises a place to somebody whose admission is about to be asked for; `None` where that
@@ -150,11 +154,17 @@ impl Room {
         Some((inner.session.clone(), entrant))
     }
 
-    /// Takes a seat for a connection of somebody who was let in.
+    /// Takes a seat for a connection of somebody who was let in. Its listener is told what happens from
+    /// then on.
     ///
     /// # Errors
     /// [`JoinError`] where the room is not there any more or has no place.
-    pub fn join(self: &Arc<Self>, entrant: Entrant, place: Option<Place>) -> Result<Joined, JoinError> {
+    pub fn join(
+        self: &Arc<Self>,
+        entrant: Entrant,
+        place: Option<Place>,
+        listener: Arc<dyn Listener>,
+    ) -> Result<Joined, JoinError> {
         let (shared, now) = (&self.shared, self.shared.clock.now());
         // Bound before the guard: a place that is not filled is given back when the lock is free.
         let mut place = place;
@@ -185,9 +195,9 @@ impl Room {
         self.note(&mut inner, change, now);
         self.withdraw_notice(&mut inner, id, now);
         self.arm(&mut inner);
+        inner.audience.add(connection, listener);
         Ok(Joined {
             snapshot: self.snapshot_of(&mut inner),
-            events: self.events.subscribe(),
             sit: if comes_back { self.sit_news(&inner) } else { self.running_sit() },
             seat: Seat::of_participant(Arc::clone(self), connection, mark),
         })
@@ -197,16 +207,17 @@ impl Room {
     ///
     /// # Errors
     /// [`JoinError`] where the room is not there any more.
-    pub fn observe(self: &Arc<Self>) -> Result<Joined, JoinError> {
+    pub fn observe(self: &Arc<Self>, listener: Arc<dyn Listener>) -> Result<Joined, JoinError> {
         let mut inner = self.lock();
         inner.check_open()?;
         inner.observers += 1;
         self.arm(&mut inner);
+        let connection = ConnectionId::new();
+        inner.audience.add(connection, listener);
         Ok(Joined {
             snapshot: self.snapshot_of(&mut inner),
-            events: self.events.subscribe(),
             sit: self.running_sit(),
-            seat: Seat::of_observer(Arc::clone(self), ConnectionId::new()),
+            seat: Seat::of_observer(Arc::clone(self), connection),
         })
     }
 
@@ -219,17 +230,21 @@ impl Room {
         inner.check_open()?;
         inner.watchers += 1;
         self.arm(&mut inner);
+        let connection = ConnectionId::new();
+        let (queue, events) = broadcast::channel(EVENTS);
+        inner.audience.add(connection, Arc::new(queue));
         Ok(Watching {
             snapshot: self.snapshot_of(&mut inner),
-            events: self.events.subscribe(),
+            events,
             sit: self.running_sit(),
-            watch: Watch::of(Arc::clone(self)),
+            watch: Watch::of(Arc::clone(self), connection),
         })
     }
 
-    pub(super) fn unwatch(&self) {
+    pub(super) fn unwatch(&self, connection: ConnectionId) {
         let now = self.shared.clock.now();
         let mut inner = self.lock();
+        inner.audience.remove(connection);
         inner.watchers -= 1;
         self.arm_if_empty(&inner, now);
     }
@@ -307,9 +322,8 @@ impl Room {
         let mut inner = self.lock();
         inner.session.title = title;
         inner.session.max_participants = max_participants;
-        let told = Arc::new(told);
-        inner.revised = Some(Arc::clone(&told));
-        self.send(Event::Session(told));
+        inner.revised = Some(Text::clone(&told));
+        inner.audience.note(Event::Session(told));
     }
 
     /// Removes somebody; its connections, and its readers where it was not here, are told and end.
@@ -322,7 +336,7 @@ impl Room {
         if let Some(change) = change {
             self.note(&mut inner, change, now);
         }
-        self.send(Event::Removed(id));
+        inner.audience.note(Event::Removed(id));
         was_here
     }
 
@@ -333,8 +347,8 @@ impl Room {
             inner.life = Life::Closed(reason);
             self.shared.metrics.leaves(LeaveReason::Closed.as_str()).inc_by(inner.roster.occupancy() as u64);
             inner.roster = Roster::new(self.shared.rules.timings);
-            inner.snapshot = None;
-            self.send(Event::Closed(reason));
+            inner.snapshot = Weak::new();
+            inner.audience.note(Event::Closed(reason));
         }
     }
 
@@ -343,7 +357,7 @@ impl Room {
         let mut inner = self.lock();
         if inner.life == Life::Open {
             inner.life = Life::Draining;
-            self.send(Event::Draining);
+            inner.audience.note(Event::Draining);
         }
     }
 
@@ -381,22 +395,24 @@ impl Room {
 
     pub(super) fn lose(&self, holder: Option<ParticipantId>, connection: ConnectionId) {
         let now = self.shared.clock.now();
-        self.apply(holder, now, |roster, id| roster.lose(id, connection, now));
+        self.apply(holder, connection, now, |roster, id| roster.lose(id, connection, now));
     }
 
     pub(super) fn leave(&self, holder: Option<ParticipantId>, connection: ConnectionId) {
         let now = self.shared.clock.now();
-        self.apply(holder, now, |roster, id| roster.leave(id, connection));
+        self.apply(holder, connection, now, |roster, id| roster.leave(id, connection));
     }
 
     /// A connection goes, of a participant or (`None`) of an observer.
     fn apply(
         &self,
         holder: Option<ParticipantId>,
+        connection: ConnectionId,
         now: Moment,
         operation: impl FnOnce(&mut Roster, ParticipantId) -> Option<Change>,
     ) {
         let mut inner = self.lock();
+        inner.audience.remove(connection);
         if inner.life == Life::Draining {
             return;
         }
@@ -450,11 +466,6 @@ impl Room {
         for person in inner.roster.iter() {
             census.participants[person.status as usize] += 1;
         }
-    }
-
-    /// Nobody listening is no error: presence is state, whoever comes gets a snapshot.
-    fn send(&self, event: Event) {
-        let _ = self.events.send(event);
     }
 
     /// Sees to it that the room is ticked when its next deadline comes.

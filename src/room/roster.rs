@@ -199,7 +199,8 @@ impl Roster {
             state: entrant.state,
             mark,
         });
-        let person = Person { shown, generation: entrant.generation, connections: Vec::new(), lost_at: None };
+        let person =
+            Person { shown, generation: entrant.generation, connections: Vec::with_capacity(1), lost_at: None };
         self.people.insert(entrant.id, person);
     }
 

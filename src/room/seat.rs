@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::broadcast;
-
-use super::event::{Event, Snapshot};
+use super::event::Snapshot;
 use super::ledger::Mark;
 use super::participant::{Participant, Quality, State};
 use super::room::Room;
@@ -13,7 +11,8 @@ use super::terms::{CaughtUp, Gone};
 use crate::clock::Moment;
 use crate::ids::{ConnectionId, ParticipantId};
 
-/// What a connection gets when it joins, all of one moment: the events continue the snapshot.
+/// What a connection gets when it joins, all of one moment: what its listener is told continues the
+/// snapshot.
 #[derive(Debug)]
 pub struct Joined {
     /// Its place.
@@ -22,8 +21,6 @@ pub struct Joined {
     pub snapshot: Arc<Snapshot>,
     /// The room's sit, where one runs; for whoever was lost while it ended, that it is over.
     pub sit: Option<SitNews>,
-    /// What happens from then on.
-    pub events: broadcast::Receiver<Event>,
 }
 
 /// One connection's place in a room. Dropping it is losing the connection; [`Seat::leave`] is leaving.

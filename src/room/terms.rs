@@ -95,7 +95,7 @@ pub struct CaughtUp {
     /// Who is here.
     pub snapshot: Arc<Snapshot>,
     /// What was told last of a change of the session, where there was one.
-    pub session: Option<Arc<Text>>,
+    pub session: Option<Text>,
     /// When the session expires, where that was announced.
     pub expires_at: Option<Moment>,
     /// The room's sit: the one that runs, else the one that was over last.

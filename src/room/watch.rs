@@ -8,6 +8,7 @@ use super::event::{Event, Snapshot};
 use super::room::Room;
 use super::sits::SitNews;
 use super::terms::{CaughtUp, Gone};
+use crate::ids::ConnectionId;
 
 /// What a watcher gets when it begins, all of one moment: the events continue the snapshot.
 #[derive(Debug)]
@@ -25,16 +26,19 @@ pub struct Watching {
 /// A watcher's place in a room, given back when it is dropped. It keeps the room in memory and nobody
 /// present.
 #[derive(Debug)]
-pub struct Watch(Arc<Room>);
+pub struct Watch {
+    room: Arc<Room>,
+    connection: ConnectionId,
+}
 
 impl Watch {
-    pub(super) fn of(room: Arc<Room>) -> Self {
-        Self(room)
+    pub(super) fn of(room: Arc<Room>, connection: ConnectionId) -> Self {
+        Self { room, connection }
     }
 
     /// The room.
     pub fn room(&self) -> &Arc<Room> {
-        &self.0
+        &self.room
     }
 
     /// All that a watcher has to know that fell behind.
@@ -42,12 +46,12 @@ impl Watch {
     /// # Errors
     /// [`Gone`] where the room has ended.
     pub fn catch_up(&self) -> Result<CaughtUp, Gone> {
-        self.0.catch_up(None)
+        self.room.catch_up(None)
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.0.unwatch();
+        self.room.unwatch(self.connection);
     }
 }

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use futures_util::StreamExt;
 use tokio::sync::watch::Receiver;
 use tokio::time::sleep_until;
-use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
-use super::Sockets;
-use super::connection::{self, BAD_FRAMES, Held};
+use super::connection::{self, Held};
+use super::dialogue::BAD_FRAMES;
 use super::end::End;
-use super::line::{Line, WebSocket, farewell, taken, write};
+use super::frame::{Decoder, Incoming, Outbox};
+use super::line::{Line, decode};
 use super::pace::{Pace, Verdict};
 use super::pulse::Pulse;
-use super::upgrade::{Knock, answer, knock, shown_bearer, upgraded};
+use super::upgrade::{Knock, Upgraded, answer, knock, shown_bearer, upgraded};
+use super::{Sockets, Timings};
 use crate::auth::Caller;
 use crate::auth::admission::refused_at;
 use crate::clock::Moment;
@@ -40,10 +40,10 @@ pub async fn figures(State(sockets): State<Arc<Sockets>>, mut request: Request) 
     let admitted = admit(&sockets, shown_bearer(request.headers())).await;
     let (response, upgrading) = answer(&mut request, &accept, &admitted)?;
     tokio::spawn(async move {
-        if let Some(line) = upgraded(upgrading).await {
+        if let Some(upgraded) = upgraded(upgrading).await {
             match admitted {
-                Ok(until) => serve(sockets, line, until, held).await,
-                Err(refusal) => connection::refuse(&sockets, line, refusal).await,
+                Ok(until) => serve(sockets, upgraded, until, held).await,
+                Err(refusal) => connection::refuse(&sockets, &upgraded.line, refusal).await,
             }
         }
     });
@@ -64,120 +64,123 @@ async fn admit(sockets: &Sockets, bearer: Option<&str>) -> Result<Moment, Refusa
     }
 }
 
-async fn serve(sockets: Arc<Sockets>, line: Line, until: Moment, _held: Held) {
+async fn serve(sockets: Arc<Sockets>, upgraded: Upgraded, until: Moment, _held: Held) {
+    let Upgraded { line, mut decoder } = upgraded;
     let started = sockets.clock.now();
     let (history, frames) = sockets.figures.watch();
     let mut watcher = Watcher {
-        socket: line.open().await,
-        frames,
         pulse: Pulse::new(&sockets.timings, Some(until), started),
         pace: Pace::new(),
         bad_frames: 0,
         sockets: Arc::clone(&sockets),
     };
-    let end = match watcher.send([Message::Text(history)]).await {
-        Ok(()) => watcher.run().await,
-        Err(end) => end,
-    };
+    line.write({
+        let mut out = Outbox::default();
+        out.text(&history);
+        out
+    });
+    let end = watcher.run(&line, &mut decoder, frames).await;
     sockets.metrics.connection_ends(end.word()).inc();
     let seconds = sockets.clock.now().since(started).as_secs_f64();
     tracing::info!(reason = end.word(), seconds, "a watcher of the figures ended");
-    farewell(watcher.socket, &end).await;
+    line.farewell(&end).await;
 }
 
 struct Watcher {
     sockets: Arc<Sockets>,
-    socket: WebSocket,
-    frames: Receiver<Text>,
     pulse: Pulse,
     pace: Pace,
     bad_frames: u8,
 }
 
 impl Watcher {
-    async fn run(&mut self) -> End {
+    async fn run(&mut self, line: &Line, decoder: &mut Decoder, mut frames: Receiver<Text>) -> End {
         let sockets = Arc::clone(&self.sockets);
+        let Timings { max_message_bytes, write_timeout, .. } = sockets.timings;
+        let mut out = Outbox::default();
+        let mut turn = decode(decoder, &mut [], max_message_bytes, |incoming| self.hear(incoming, &mut out));
         loop {
-            let turn = tokio::select! {
-                message = self.socket.next() => self.hear(message).await,
-                news = self.frames.changed() => match news {
-                    Ok(()) => self.tell().await,
-                    Err(_) => Err(Gone::Draining.into()),
-                },
-                () = sleep_until(sockets.clock.instant(self.pulse.next())) => self.beat_of_the_clock().await,
-                () = sockets.figures.drained() => Err(Gone::Draining.into()),
-            };
-            if let Err(end) = turn {
+            line.write(std::mem::take(&mut out));
+            if let Err(end) = line.flush(write_timeout).await.and(turn) {
                 return end;
             }
+            turn = tokio::select! {
+                () = line.readable() => line.hear(decoder, max_message_bytes, |incoming| self.hear(incoming, &mut out)),
+                news = frames.changed() => match news {
+                    Ok(()) => {
+                        out.text(&frames.borrow_and_update());
+                        Ok(())
+                    }
+                    Err(_) => Err(Gone::Draining.into()),
+                },
+                () = sleep_until(sockets.clock.instant(self.pulse.next())) => self.beat_of_the_clock(&mut out),
+                () = sockets.figures.drained() => Err(Gone::Draining.into()),
+            };
         }
     }
 
-    async fn tell(&mut self) -> Result<(), End> {
-        let frame = self.frames.borrow_and_update().clone();
-        self.send([Message::Text(frame)]).await
-    }
-
-    async fn beat_of_the_clock(&mut self) -> Result<(), End> {
-        match self.pulse.check(self.sockets.clock.now())? {
-            Some(payload) => self.send([Message::Ping(Bytes::copy_from_slice(&payload))]).await,
-            None => Ok(()),
+    fn beat_of_the_clock(&mut self, out: &mut Outbox) -> Result<(), End> {
+        if let Some(payload) = self.pulse.check(self.sockets.clock.now())? {
+            out.ping(&payload);
         }
+        Ok(())
     }
 
-    async fn hear(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
-        let message = message.ok_or(End::Lost)?.map_err(|error| End::from(&error))?;
+    fn hear(&mut self, incoming: Incoming<'_>, out: &mut Outbox) -> Result<(), End> {
         let now = self.sockets.clock.now();
         self.pulse.heard(now);
-        match taken(message, self.sockets.timings.max_message_bytes)? {
-            Message::Pong(payload) => {
-                self.pulse.pong(&payload, now);
-                Ok(())
+        match incoming {
+            Incoming::Pong(payload) => {
+                self.pulse.pong(payload, now);
             }
-            Message::Text(text) if self.keeps_pace().await? => self.hear_text(&text).await,
-            // Answered by the library; what it queued must leave.
-            Message::Ping(_) if self.keeps_pace().await? => self.send([]).await,
-            _ => Ok(()),
+            Incoming::Text(text) => {
+                if self.keeps_pace(out)? {
+                    self.hear_text(&text, out)?;
+                }
+            }
+            Incoming::Ping(payload) => {
+                if self.keeps_pace(out)? {
+                    out.pong(payload);
+                }
+            }
+            Incoming::Close(code) => return Err(End::Closed(code)),
         }
+        Ok(())
     }
 
     /// One who only watches has little to say.
-    async fn hear_text(&mut self, text: &str) -> Result<(), End> {
+    fn hear_text(&mut self, text: &str, out: &mut Outbox) -> Result<(), End> {
         match v1::decode(text) {
-            Ok(ClientFrame::Beat { reference, .. }) => {
-                self.send([Message::Text(self.sockets.frames.beat(reference))]).await
-            }
-            Ok(ClientFrame::Leave) => Err(End::Left),
-            Ok(_) => Ok(()),
+            Ok(ClientFrame::Beat { reference, .. }) => out.text(&self.sockets.frames.beat(reference)),
+            Ok(ClientFrame::Leave) => return Err(End::Left),
+            Ok(_) => {}
             Err(bad) => {
                 self.bad_frames += 1;
                 let refusal = Refusal::new(Code::BadFrame, format!("The frame could not be understood: {bad}."));
-                self.refuse(refusal, bad.reference, self.bad_frames >= BAD_FRAMES).await
+                self.refuse(refusal, bad.reference, self.bad_frames >= BAD_FRAMES, out)?;
             }
         }
+        Ok(())
     }
 
-    async fn keeps_pace(&mut self) -> Result<bool, End> {
+    fn keeps_pace(&mut self, out: &mut Outbox) -> Result<bool, End> {
         let (wait, last) = match self.pace.frame() {
             Verdict::Fine => return Ok(true),
             Verdict::Ignore => return Ok(false),
             Verdict::Tell(wait) => (wait, false),
             Verdict::End(wait) => (wait, true),
         };
-        self.refuse(Refusal::from(Code::RateLimited).retry_after(wait), None, last).await?;
+        self.refuse(Refusal::from(Code::RateLimited).retry_after(wait), None, last, out)?;
         Ok(false)
     }
 
     /// Says what is wrong; the last time it is how the connection ends.
-    async fn refuse(&mut self, refusal: Refusal, reference: Option<u64>, last: bool) -> Result<(), End> {
+    fn refuse(&mut self, refusal: Refusal, reference: Option<u64>, last: bool, out: &mut Outbox) -> Result<(), End> {
         self.sockets.metrics.refusals(refusal.code.as_str()).inc();
-        match last {
-            true => Err(End::Refused(refusal)),
-            false => self.send([Message::Text(v1::error(&refusal, reference))]).await,
+        if last {
+            return Err(End::Refused(refusal));
         }
-    }
-
-    async fn send(&mut self, messages: impl IntoIterator<Item = Message>) -> Result<(), End> {
-        write(&mut self.socket, self.sockets.timings.write_timeout, messages).await
+        out.text(&v1::error(&refusal, reference));
+        Ok(())
     }
 }

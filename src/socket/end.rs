@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use tokio_tungstenite::tungstenite::Error;
-use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-
+use super::frame::Violation;
 use crate::protocol::{Code, Refusal};
 use crate::room::Gone;
 
@@ -14,16 +11,15 @@ use crate::room::Gone;
 pub enum End {
     /// The client sent `leave`.
     Left,
-    /// The client closed with 1000, which is leaving too. The library has queued the answer.
-    ClosedNormally,
-    /// The client closed with another code: it means to come back.
-    Closed,
+    /// The client closed, with this code or without one: 1000 is leaving too, with any other it means to
+    /// come back. It is answered with the same.
+    Closed(Option<u16>),
     /// The client is gone without a word.
     Lost,
     /// Sent away with a reason.
     Refused(Refusal),
     /// Broke the WebSocket protocol: a close code and nothing else.
-    Broken(CloseCode),
+    Broken(Violation),
 }
 
 /// Every word of [`End::word`] that is no code.
@@ -36,11 +32,16 @@ impl End {
         WORDS.into_iter().chain(Code::ALL.iter().map(|code| code.as_str()))
     }
 
+    /// Whether the client said goodbye.
+    pub fn is_goodbye(&self) -> bool {
+        matches!(self, Self::Left | Self::Closed(Some(1000)))
+    }
+
     /// Whether the client is expected back: it is gone, or was told to come again.
     pub fn comes_back(&self) -> bool {
         match self {
-            Self::Left | Self::ClosedNormally | Self::Broken(_) => false,
-            Self::Closed | Self::Lost => true,
+            Self::Broken(_) => false,
+            Self::Left | Self::Closed(_) | Self::Lost => !self.is_goodbye(),
             Self::Refused(refusal) => refusal.code.retry(),
         }
     }
@@ -48,14 +49,11 @@ impl End {
     /// For the log and the metrics.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Left | Self::ClosedNormally => "left",
-            Self::Closed => "closed",
+            Self::Left | Self::Closed(Some(1000)) => "left",
+            Self::Closed(_) => "closed",
             Self::Lost => "lost",
             Self::Refused(refusal) => refusal.code.as_str(),
-            Self::Broken(CloseCode::Size) => "message_too_large",
-            Self::Broken(CloseCode::Unsupported) => "binary_message",
-            Self::Broken(CloseCode::Invalid) => "invalid_utf8",
-            Self::Broken(_) => "protocol_error",
+            Self::Broken(violation) => violation.word(),
         }
     }
 }
@@ -79,16 +77,8 @@ impl From<Gone> for End {
     }
 }
 
-/// What a failure of the WebSocket means.
-impl From<&Error> for End {
-    fn from(error: &Error) -> Self {
-        match error {
-            Error::Utf8(_) => End::Broken(CloseCode::Invalid),
-            Error::Capacity(_) => End::Broken(CloseCode::Size),
-            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Lost,
-            Error::Protocol(_) => End::Broken(CloseCode::Protocol),
-            Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_) => End::Lost,
-            _ => End::Refused(Code::Internal.into()),
-        }
+impl From<Violation> for End {
+    fn from(violation: Violation) -> Self {
+        Self::Broken(violation)
     }
 }

@@ -1,140 +1,180 @@
-//! The line to a client: a TCP stream that is a WebSocket, written with patience and closed with care.
+//! The line to a client: a TCP stream that carries frames, written with patience and closed with care.
+//!
+//! Anybody may write to it without waiting. What the socket does not take at once waits in the line, and
+//! the connection's own task sees to it.
 
+use std::future::poll_fn;
+use std::io::ErrorKind;
+use std::net::Shutdown;
 use std::time::Duration;
 
-use futures_util::SinkExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use parking_lot::Mutex;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
 use super::end::End;
-use super::stream::Counted;
+use super::frame::{Decoder, Incoming, Outbox};
 use crate::protocol::{Code, v1};
 
 /// How long a connection that ends may take for its last frames, and its client to hang up.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Far above what the server takes, so that a message that is too large is refused by us, with its
-/// close code, and not by the library, which would leave the client with 1006.
-const LIBRARY_MESSAGE_BYTES: usize = 64 * 1024;
+/// What is read at once: many beats, or half of the largest message. On the stack, so that nobody holds
+/// it while nothing comes.
+const READ_BYTES: usize = 2048;
 
-/// The library clears its whole read buffer on each read, and holds it for as long as the connection
-/// lives: as small as beats are.
-const READ_BUFFER_BYTES: usize = 256;
-
-/// What is gathered before it is written without a flush.
-const WRITE_BUFFER_BYTES: usize = 16 * 1024;
-
-/// A WebSocket that knows how much its reader took.
-pub type WebSocket = WebSocketStream<Counted>;
-
-/// A TCP stream after the upgrade, before it is a WebSocket.
+/// A TCP stream after the upgrade.
 #[derive(Debug)]
 pub struct Line {
-    stream: Counted,
-    /// What the client sent ahead of our answer.
-    early: Vec<u8>,
+    stream: TcpStream,
+    /// What the socket has not taken yet. Empty, without memory, while the client keeps up.
+    unsent: Mutex<Vec<u8>>,
+}
+
+/// What became of frames that were to be written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Written {
+    /// The socket has all of them.
+    All,
+    /// This many bytes wait for the client to take what was sent before.
+    Waiting(usize),
 }
 
 impl Line {
-    /// A stream, and what was read of it too early.
-    pub fn new(stream: TcpStream, early: Vec<u8>) -> Self {
-        Self { stream: Counted::new(stream), early }
+    /// Nothing was written yet.
+    pub fn new(stream: TcpStream) -> Self {
+        Self { stream, unsent: Mutex::default() }
     }
 
-    /// Speaks WebSocket from here on.
-    pub async fn open(self) -> WebSocket {
-        websocket(self.stream, self.early).await
+    /// Waits until something came, or the line is broken. May be given up and asked again, by one.
+    pub async fn readable(&self) {
+        // What is wrong with the stream is told by reading it.
+        let _ = poll_fn(|cx| self.stream.poll_read_ready(cx)).await;
     }
 
-    /// The same, after a first message. That one may be large, so it goes out on a WebSocket of its
-    /// own, whose write buffer ends with it; nothing was read by then that could be lost.
-    pub async fn open_with(self, first: Message, patience: Duration) -> (WebSocket, Result<(), End>) {
-        let mut greeter = websocket(self.stream, Vec::new()).await;
-        let sent = write(&mut greeter, patience, [first]).await;
-        (websocket(greeter.into_inner(), self.early).await, sent)
+    /// Reads what came, without waiting, and hands over each message.
+    ///
+    /// # Errors
+    /// How the connection ends: the client hung up or broke a rule, or `take` says so.
+    pub fn hear(
+        &self,
+        decoder: &mut Decoder,
+        max_message_bytes: usize,
+        take: impl FnMut(Incoming<'_>) -> Result<(), End>,
+    ) -> Result<(), End> {
+        let mut buffer = [0; READ_BYTES];
+        match self.stream.try_read(&mut buffer) {
+            Ok(0) => Err(End::Lost),
+            Ok(bytes) => decode(decoder, &mut buffer[..bytes], max_message_bytes, take),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            Err(_) => Err(End::Lost),
+        }
     }
-}
 
-async fn websocket(stream: Counted, early: Vec<u8>) -> WebSocket {
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_message_size(Some(LIBRARY_MESSAGE_BYTES))
-        .max_frame_size(Some(LIBRARY_MESSAGE_BYTES));
-    WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await
-}
-
-/// Queues all messages and flushes once. A reader that is slow but takes data is waited for; one that
-/// takes none for `patience` is not.
-pub async fn write(
-    socket: &mut WebSocket,
-    patience: Duration,
-    messages: impl IntoIterator<Item = Message>,
-) -> Result<(), End> {
-    let mut messages = messages.into_iter();
-    let mut waiting = messages.next();
-    loop {
-        let before = socket.get_ref().written();
-        let attempt = async {
-            while let Some(message) = waiting.clone() {
-                socket.feed(message).await?;
-                waiting = messages.next();
+    /// Writes all frames at once, behind those that wait. A line that is broken takes everything: who
+    /// reads from it hears of that.
+    pub fn write(&self, frames: Outbox) -> Written {
+        let bytes = frames.into_bytes();
+        let mut unsent = self.unsent.lock();
+        if unsent.is_empty() {
+            let written = self.try_write(&bytes).unwrap_or(bytes.len());
+            if written == bytes.len() {
+                return Written::All;
             }
-            socket.flush().await
-        };
-        match timeout(patience, attempt).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => return Err(End::from(&error)),
-            Err(_) if socket.get_ref().written() > before => {}
-            Err(_) => return Err(Code::SlowConsumer.into()),
+            *unsent = bytes;
+            unsent.drain(..written);
+        } else {
+            unsent.extend_from_slice(&bytes);
+        }
+        Written::Waiting(unsent.len())
+    }
+
+    /// Waits until the socket has taken all that waits. A reader that is slow but takes data is waited
+    /// for; one that takes none for `patience` is not.
+    ///
+    /// # Errors
+    /// How the connection ends: lost, or `slow_consumer`.
+    pub async fn flush(&self, patience: Duration) -> Result<(), End> {
+        while !self.unsent.lock().is_empty() {
+            match timeout(patience, self.stream.writable()).await {
+                Ok(Ok(())) => {
+                    let mut unsent = self.unsent.lock();
+                    let written = self.try_write(&unsent)?;
+                    unsent.drain(..written);
+                    if unsent.is_empty() {
+                        *unsent = Vec::new();
+                    }
+                }
+                Ok(Err(_)) => return Err(End::Lost),
+                Err(_) => return Err(Code::SlowConsumer.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// How much of it the socket takes.
+    fn try_write(&self, bytes: &[u8]) -> Result<usize, End> {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.stream.try_write(&bytes[written..]) {
+                Ok(more) => written += more,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => return Err(End::Lost),
+            }
+        }
+        Ok(written)
+    }
+
+    /// The last frames of a connection. Then our side of the TCP stream is shut and what still comes is
+    /// read and thrown away until the client hangs up: closing with unread data would reset the stream,
+    /// and the client would lose the close frame that it has not read yet.
+    pub async fn farewell(&self, end: &End) {
+        let mut frames = Outbox::default();
+        match end {
+            End::Left => frames.close(Some(1000), ""),
+            End::Closed(code) => frames.close(*code, ""),
+            End::Lost => return,
+            End::Refused(refusal) => {
+                frames.text(&v1::error(refusal, None));
+                frames.close(Some(refusal.code.close_code().unwrap_or(1011)), refusal.code.as_str());
+            }
+            End::Broken(violation) => frames.close(Some(violation.close_code()), ""),
+        }
+        self.write(frames);
+        let _ = timeout(FAREWELL, self.flush(FAREWELL)).await;
+        let _ = SockRef::from(&self.stream).shutdown(Shutdown::Write);
+        let _ = timeout(FAREWELL, self.hung_up()).await;
+    }
+
+    async fn hung_up(&self) {
+        let mut ignored = [0; 512];
+        loop {
+            self.readable().await;
+            match self.stream.try_read(&mut ignored) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
         }
     }
 }
 
-/// A message that a socket may take.
+/// Hands over each message of what came.
 ///
 /// # Errors
-/// How the connection ends by it: the client closed, or sent what no socket here takes.
-pub fn taken(message: Message, max_message_bytes: usize) -> Result<Message, End> {
-    match message {
-        Message::Text(text) if text.len() > max_message_bytes => Err(End::Broken(CloseCode::Size)),
-        Message::Binary(_) => Err(End::Broken(CloseCode::Unsupported)),
-        Message::Close(frame) => Err(match frame.map(|frame| frame.code) {
-            Some(CloseCode::Normal) => End::ClosedNormally,
-            _ => End::Closed,
-        }),
-        message => Ok(message),
+/// How the connection ends: the client broke a rule, or `take` says so.
+pub fn decode(
+    decoder: &mut Decoder,
+    bytes: &mut [u8],
+    max_message_bytes: usize,
+    mut take: impl FnMut(Incoming<'_>) -> Result<(), End>,
+) -> Result<(), End> {
+    let mut joined = Vec::new();
+    let mut input = decoder.input(bytes, &mut joined);
+    while let Some(incoming) = decoder.next(&mut input, max_message_bytes)? {
+        take(incoming)?;
     }
-}
-
-/// The last frames of a connection. Then our side of the TCP stream is shut and what still comes is
-/// read and thrown away until the client hangs up: closing with unread data would reset the stream,
-/// and the client would lose the close frame that it has not read yet.
-pub async fn farewell(mut socket: WebSocket, end: &End) {
-    let close =
-        |code: CloseCode, reason: &'static str| Message::Close(Some(CloseFrame { code, reason: reason.into() }));
-    let messages = match end {
-        End::Left => vec![close(CloseCode::Normal, "")],
-        // A flush sends the answer to the client's close.
-        End::ClosedNormally | End::Closed | End::Lost => vec![],
-        End::Refused(refusal) => {
-            let code = refusal.code.close_code().unwrap_or(1011);
-            vec![Message::Text(v1::error(refusal, None)), close(code.into(), refusal.code.as_str())]
-        }
-        End::Broken(code) => vec![close(*code, "")],
-    };
-    let _ = write(&mut socket, FAREWELL, messages).await;
-    let mut stream = socket.into_inner();
-    let _ = timeout(FAREWELL, async {
-        stream.shutdown().await?;
-        let mut ignored = [0; 1024];
-        while stream.read(&mut ignored).await? > 0 {}
-        std::io::Result::Ok(())
-    })
-    .await;
+    Ok(())
 }

@@ -4,14 +4,16 @@
 pub mod admin;
 pub mod connection;
 pub mod device;
+mod dialogue;
 pub mod end;
+pub mod frame;
 pub mod limits;
 pub mod line;
+mod member;
 pub mod origin;
 mod pace;
 mod pulse;
 pub mod stats;
-pub mod stream;
 pub mod upgrade;
 pub mod watch;
 

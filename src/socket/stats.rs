@@ -164,7 +164,7 @@ impl Past {
 
     /// The frame `history`: these, and the one of now.
     fn with(&self, now: &Text) -> Text {
-        let frames: Vec<&str> = self.0.iter().chain([now]).map(Text::as_str).collect();
+        let frames: Vec<&str> = self.0.iter().chain([now]).map(AsRef::as_ref).collect();
         let interval_ms = (INTERVAL * KEEP_EVERY).as_millis();
         format!(r#"{{"type":"history","interval_ms":{interval_ms},"frames":[{}]}}"#, frames.join(",")).into()
     }

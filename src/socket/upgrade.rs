@@ -20,9 +20,11 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::Sockets;
-use super::connection::{self, Held};
+use super::connection::{self, Entered, Held};
 use super::device::device;
+use super::frame::Decoder;
 use super::line::Line;
+use super::member::Member;
 use crate::auth::admission::{Admission, Credentials, join_refusal};
 use crate::auth::client_address::client_address;
 use crate::ids::SessionId;
@@ -83,8 +85,8 @@ pub async fn upgrade(
     let admitted = admit(&sockets, &id, shown).await;
     let (response, upgrading) = answer(&mut request, &accept, &admitted)?;
     tokio::spawn(async move {
-        if let Some(line) = upgraded(upgrading).await {
-            start(sockets, line, admitted, held).await;
+        if let Some(upgraded) = upgraded(upgrading).await {
+            start(sockets, upgraded, admitted, held).await;
         }
     });
     Ok(response)
@@ -132,16 +134,20 @@ pub(super) fn answer<T>(
     Ok((response, upgrading))
 }
 
-async fn start(sockets: Arc<Sockets>, line: Line, admitted: Result<Admittance, Refusal>, held: Held) {
-    let joined = match admitted {
-        Ok(admittance) => admittance.enter(&sockets).await,
+async fn start(
+    sockets: Arc<Sockets>,
+    Upgraded { line, decoder }: Upgraded,
+    admitted: Result<Admittance, Refusal>,
+    held: Held,
+) {
+    let member = Arc::new(Member::new(line, Arc::clone(&sockets)));
+    let entered = match admitted {
+        Ok(admittance) => admittance.enter(&member, &sockets).await,
         Err(refusal) => Err(refusal),
     };
-    match joined {
-        Ok((joined, welcomed, device)) => {
-            connection::welcome(sockets, line, joined, welcomed, device, held).await;
-        }
-        Err(refusal) => connection::refuse(&sockets, line, refusal).await,
+    match entered {
+        Ok((entered, device)) => connection::start(sockets, member, decoder, entered, device, held).await,
+        Err(refusal) => connection::refuse(&sockets, member.line(), refusal).await,
     }
 }
 
@@ -153,16 +159,13 @@ struct Admittance {
     device: Option<Device>,
 }
 
-type Entered = (crate::room::Joined, connection::Welcomed, Option<Device>);
-
 impl Admittance {
     /// Joins; a room that was closed in between sends us back to admission, once.
-    async fn enter(self, sockets: &Sockets) -> Result<Entered, Refusal> {
+    async fn enter(self, member: &Arc<Member>, sockets: &Sockets) -> Result<(Entered, Option<Device>), Refusal> {
         let mut admission = self.admission;
         for last_try in [false, true] {
-            let welcomed = connection::Welcomed::of(&admission, sockets);
-            match admission.enter() {
-                Ok(joined) => return Ok((joined, welcomed, self.device)),
+            match connection::enter(member, sockets, admission) {
+                Ok(entered) => return Ok((entered, self.device)),
                 Err(error) if last_try => return Err(join_refusal(error)),
                 Err(_) => admission = sockets.doorkeeper.admit(self.session, &self.credentials).await?,
             }
@@ -271,7 +274,15 @@ fn switching(accept: &str, speaks_v1: bool) -> Response {
 }
 
 /// The bare TCP stream, taken back from hyper, and what the client sent ahead of our answer.
-pub(super) async fn upgraded(on_upgrade: OnUpgrade) -> Option<Line> {
+pub(super) async fn upgraded(on_upgrade: OnUpgrade) -> Option<Upgraded> {
     let parts = on_upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
-    Some(Line::new(parts.io.into_inner(), parts.read_buf.to_vec()))
+    let decoder = Decoder::after(parts.read_buf.to_vec());
+    Some(Upgraded { line: Line::new(parts.io.into_inner()), decoder })
+}
+
+/// A stream that is a WebSocket from here on.
+pub(super) struct Upgraded {
+    pub line: Line,
+    /// Holds what was read too early.
+    pub decoder: Decoder,
 }

@@ -34,7 +34,7 @@ impl Room {
         } else {
             let expires_at = last + self.shared.rules.idle_timeout;
             inner.notice = Notice::Given(expires_at);
-            self.send(Event::Expiring(expires_at));
+            inner.audience.note(Event::Expiring(expires_at));
         }
     }
 

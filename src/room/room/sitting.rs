@@ -40,12 +40,12 @@ impl Room {
 
     /// Whether it runs: a close takes the sit along.
     fn run_sit(&self, sit: RoomSit) -> bool {
-        let inner = self.lock();
+        let mut inner = self.lock();
         let runs = !matches!(inner.life, Life::Closed(_));
         if runs {
             self.shared.sits.run(self.id, sit);
             self.shared.schedule.add(sit.ends, self.id);
-            self.send(Event::Sit(Arc::new(SitNews::Runs(sit))));
+            inner.audience.note(Event::Sit(Arc::new(SitNews::Runs(sit))));
         }
         runs
     }
@@ -56,7 +56,7 @@ impl Room {
         let present = || roster.iter().filter_map(|person| Some((person.user_id?, person.joined_at))).collect();
         if let Some(id) = self.shared.sits.end_due(self.id, now, present) {
             inner.completed_sit = Some(id);
-            self.send(Event::Sit(Arc::new(SitNews::Completed(id))));
+            inner.audience.note(Event::Sit(Arc::new(SitNews::Completed(id))));
         }
     }
 

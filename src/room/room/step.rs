@@ -1,6 +1,6 @@
 //! Steps: changes are gathered, told as one, and continue every snapshot.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use indexmap::IndexMap;
 
@@ -25,7 +25,7 @@ pub(super) struct Pending {
 impl Room {
     /// Notes a change for the next step, and what of it the store has to know.
     pub(super) fn note(&self, inner: &mut Inner, change: Change, now: Moment) {
-        inner.snapshot = None;
+        inner.snapshot = Weak::new();
         let (id, known, left) = match change {
             Change::Joined(id) => (id, false, None),
             Change::Updated(id) => (id, true, None),
@@ -57,27 +57,29 @@ impl Room {
         let told = std::mem::replace(&mut inner.told, (occupancy, occupancy));
         let diff = match (told.1 > limit, occupancy > limit) {
             // Also where only a snapshot since the last step went without the list.
-            (true, false) => return self.send(Event::Refresh),
+            (true, false) => return inner.audience.note(Event::Refresh),
             (_, true) if told == (occupancy, occupancy) => return,
             (_, true) => None,
             (false, false) => Some(inner.diff(pending)),
         };
         inner.seq += 1;
         // Its `seq` is part of it.
-        inner.snapshot = None;
+        inner.snapshot = Weak::new();
         self.shared.metrics.diffs.inc();
-        self.send(Event::Changed(Arc::new(Changed { seq: inner.seq, occupancy, diff, text: Encoded::default() })));
+        let step = Changed { seq: inner.seq, occupancy, diff, text: Encoded::default() };
+        inner.audience.note(Event::Changed(Arc::new(step)));
     }
 
     pub(super) fn snapshot_of(&self, inner: &mut Inner) -> Arc<Snapshot> {
         let (roster, seq, limit) = (&inner.roster, inner.seq, self.shared.rules.detail_limit);
         let occupancy = roster.occupancy();
         inner.told = (inner.told.0.min(occupancy), inner.told.1.max(occupancy));
-        let make = || {
+        inner.snapshot.upgrade().unwrap_or_else(|| {
             let everybody = (occupancy <= limit).then(|| roster.iter().cloned().collect());
-            Arc::new(Snapshot { seq, occupancy, everybody, text: Encoded::default() })
-        };
-        Arc::clone(inner.snapshot.get_or_insert_with(make))
+            let snapshot = Arc::new(Snapshot { seq, occupancy, everybody, text: Encoded::default() });
+            inner.snapshot = Arc::downgrade(&snapshot);
+            snapshot
+        })
     }
 }
 

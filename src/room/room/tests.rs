@@ -86,11 +86,11 @@ impl World {
     }
 
     fn join(&self, entrant: &Entrant) -> Client {
-        Client::new(self.room().join(entrant.clone(), None).expect("there is a place"))
+        join(&self.room(), entrant.clone(), None).expect("there is a place")
     }
 
     fn observe(&self) -> Client {
-        Client::new(self.room().observe().expect("the room is open"))
+        observe(&self.room()).expect("the room is open")
     }
 
     /// Lets time pass and does what the server's ticker does: each room is ticked when the schedule says.
@@ -214,17 +214,31 @@ impl View {
 }
 
 /// A connection and what it makes of what it hears.
+#[derive(Debug)]
 struct Client {
     seat: Seat,
     events: broadcast::Receiver<Event>,
+    /// What it was told of the room's sit when it came in.
+    sit: Option<SitNews>,
     view: View,
     ended: Option<Gone>,
 }
 
+/// Comes in and listens by a queue.
+fn join(room: &Arc<Room>, entrant: Entrant, place: Option<Place>) -> Result<Client, JoinError> {
+    Client::new(|listener| room.join(entrant, place, listener))
+}
+
+/// The same for somebody who only watches.
+fn observe(room: &Arc<Room>) -> Result<Client, JoinError> {
+    Client::new(|listener| room.observe(listener))
+}
+
 impl Client {
-    fn new(joined: Joined) -> Self {
-        let Joined { seat, snapshot, events, .. } = joined;
-        Self { seat, events, view: View::from(&*snapshot), ended: None }
+    fn new(come_in: impl FnOnce(Arc<dyn Listener>) -> Result<Joined, JoinError>) -> Result<Self, JoinError> {
+        let (queue, events) = broadcast::channel(EVENTS);
+        let Joined { seat, snapshot, sit } = come_in(Arc::new(queue))?;
+        Ok(Self { seat, events, sit, view: View::from(&*snapshot), ended: None })
     }
 
     fn id(&self) -> ParticipantId {
@@ -668,7 +682,7 @@ async fn a_full_room_takes_nobody_in() {
     let world = World::new().holding(2);
     let (room, _crowd) = (world.room(), crowd(&world, 2));
     assert_eq!(room.reserve(Who::Stranger).err(), Some(JoinError::Full));
-    assert_eq!(room.join(entrant("Late"), None).err(), Some(JoinError::Full));
+    assert_eq!(join(&room, entrant("Late"), None).err(), Some(JoinError::Full));
     assert_eq!(room.occupancy(), 2);
 }
 
@@ -678,7 +692,7 @@ async fn a_promised_place_counts_until_it_is_given_back() {
     let room = world.room();
     let place = room.reserve(Who::Stranger).expect("it is empty").expect("a stranger needs a place");
     assert_eq!(room.reserve(Who::Stranger).err(), Some(JoinError::Full));
-    assert_eq!(room.join(entrant("Without a place"), None).err(), Some(JoinError::Full));
+    assert_eq!(join(&room, entrant("Without a place"), None).err(), Some(JoinError::Full));
     drop(place);
     assert!(matches!(room.reserve(Who::Stranger), Ok(Some(_))));
 }
@@ -688,7 +702,7 @@ async fn a_place_that_is_filled_is_not_counted_twice() {
     let world = World::new().holding(2);
     let room = world.room();
     let place = room.reserve(Who::Stranger).expect("it is empty");
-    let _ada = room.join(entrant("Ada"), place).expect("the place was promised");
+    let _ada = join(&room, entrant("Ada"), place).expect("the place was promised");
     assert!(matches!(room.reserve(Who::Stranger), Ok(Some(_))), "one place is left");
 }
 
@@ -701,7 +715,7 @@ async fn who_is_here_needs_no_place() {
     let room = world.room();
     assert!(matches!(room.reserve(Who::Participant(ada.id)), Ok(None)));
     assert!(matches!(room.reserve(Who::User(user)), Ok(None)));
-    let _tablet = room.join(ada.clone(), None).expect("the same person");
+    let _tablet = join(&room, ada.clone(), None).expect("the same person");
     assert_eq!(room.reserve(Who::User(UserId::new())).err(), Some(JoinError::Full));
     assert_eq!(room.occupancy(), 1);
 }
@@ -711,10 +725,10 @@ async fn a_place_of_somebody_who_came_by_another_connection_meanwhile_is_free_ag
     let world = World::new().holding(2);
     let (room, ada) = (world.room(), entrant("Ada"));
     let place = room.reserve(Who::Participant(ada.id)).expect("it is empty");
-    let _phone = room.join(ada.clone(), None).expect("a second place");
-    let _tablet = room.join(ada, place).expect("the same person");
+    let _phone = join(&room, ada.clone(), None).expect("a second place");
+    let _tablet = join(&room, ada, place).expect("the same person");
     assert_eq!(room.occupancy(), 1);
-    let _bob = room.join(entrant("Bob"), None).expect("one place is left");
+    let _bob = join(&room, entrant("Bob"), None).expect("one place is left");
 }
 
 #[tokio::test(start_paused = true)]
@@ -723,7 +737,7 @@ async fn a_place_in_another_room_is_none_here_and_is_given_back_there() {
     let (here, _ada) = (world.room(), world.join(&entrant("Ada")));
     let there = world.registry.open(Session { max_participants: 1, ..session() });
     let place = there.reserve(Who::Stranger).expect("it is empty");
-    assert_eq!(here.join(entrant("Lost"), place).err(), Some(JoinError::Full));
+    assert_eq!(join(&here, entrant("Lost"), place).err(), Some(JoinError::Full));
     assert!(matches!(there.reserve(Who::Stranger), Ok(Some(_))), "the place is free again");
 }
 
@@ -740,8 +754,8 @@ fn concurrent_admissions_never_exceed_the_places() {
             if round % 5 == 0 {
                 continue;
             }
-            let guest = room.join(entrant("Guest"), place).expect("the place was promised");
-            assert!(guest.snapshot.occupancy <= PLACES, "{} people", guest.snapshot.occupancy);
+            let guest = join(&room, entrant("Guest"), place).expect("the place was promised");
+            assert!(guest.view.occupancy <= PLACES, "{} people", guest.view.occupancy);
             joined += 1;
             guest.seat.leave();
         }
@@ -761,7 +775,7 @@ fn concurrent_admissions_never_exceed_the_places() {
 async fn fewer_places_send_nobody_away_and_more_let_people_in() {
     let world = World::new().holding(2);
     let (room, mut crowd) = (world.room(), crowd(&world, 2));
-    room.revise(Some("Smaller".to_owned()), 1, Text::default());
+    room.revise(Some("Smaller".to_owned()), 1, Text::from(""));
     assert_eq!(room.occupancy(), 2);
     crowd.pop().expect("two came").seat.leave();
     assert_eq!(room.reserve(Who::Stranger).err(), Some(JoinError::Full));
@@ -775,7 +789,7 @@ async fn fewer_places_send_nobody_away_and_more_let_people_in() {
 async fn a_change_of_the_session_is_told_to_all_and_to_who_fell_behind() {
     let world = World::new();
     let (room, mut crowd) = (world.room(), crowd(&world, 2));
-    let told = |event| if let Event::Session(frame) = event { Some(frame.as_str().to_owned()) } else { None };
+    let told = |event| if let Event::Session(frame) = event { Some(frame.to_string()) } else { None };
     assert_eq!(crowd[0].seat.catch_up().expect("is here").session, None);
     for title in ["Emma", "Persuasion"] {
         room.revise(Some(title.to_owned()), 20, Text::from(title));
@@ -784,7 +798,7 @@ async fn a_change_of_the_session_is_told_to_all_and_to_who_fell_behind() {
         assert_eq!(client.hear().into_iter().filter_map(told).collect::<Vec<_>>(), ["Emma", "Persuasion"]);
     }
     let missed = crowd[0].seat.catch_up().expect("is here").session;
-    assert_eq!(missed.map(|frame| frame.as_str().to_owned()).as_deref(), Some("Persuasion"));
+    assert_eq!(missed.as_deref(), Some("Persuasion"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -934,8 +948,8 @@ async fn a_closed_room_tells_everybody_and_takes_nobody() {
     }
     let refused = Some(JoinError::Closed(CloseReason::Host));
     assert_eq!(room.reserve(Who::Stranger).err(), refused);
-    assert_eq!(room.join(entrant("Late"), None).err(), refused);
-    assert_eq!(room.observe().err(), refused);
+    assert_eq!(join(&room, entrant("Late"), None).err(), refused);
+    assert_eq!(observe(&room).err(), refused);
     assert!(room.recall(Who::Participant(watcher.id())).is_none());
     assert!(!world.is_in_memory());
     assert!(!world.registry.close(world.session.id, CloseReason::Idle), "it is closed already");
@@ -955,7 +969,7 @@ async fn a_place_in_a_room_that_is_closed_meanwhile_is_worth_nothing() {
     let room = world.room();
     let place = room.reserve(Who::Stranger).expect("it is empty");
     world.registry.close(world.session.id, CloseReason::Idle);
-    assert_eq!(room.join(entrant("Late"), place).err(), Some(JoinError::Closed(CloseReason::Idle)));
+    assert_eq!(join(&room, entrant("Late"), place).err(), Some(JoinError::Closed(CloseReason::Idle)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -972,15 +986,15 @@ async fn a_draining_room_asks_everybody_to_come_back_and_nobody_leaves() {
         assert!(matches!(client.hear().as_slice(), [Event::Draining]));
         assert_eq!(client.seat.catch_up().err(), Some(Gone::Draining));
     }
-    assert_eq!(room.join(entrant("Late"), None).err(), Some(JoinError::Draining));
-    assert_eq!(room.observe().err(), Some(JoinError::Draining));
+    assert_eq!(join(&room, entrant("Late"), None).err(), Some(JoinError::Draining));
+    assert_eq!(observe(&room).err(), Some(JoinError::Draining));
 
     let ids = [watcher.id(), ada.id()];
     ada.seat.leave();
     drop((watcher.seat, observer.seat));
     world.pass(GRACE * 2).await;
     assert_eq!(room.occupancy(), 2);
-    assert!(matches!(watcher.events.try_recv(), Err(TryRecvError::Empty)), "no step was told");
+    assert!(matches!(watcher.events.try_recv(), Err(TryRecvError::Closed)), "no step was told");
     for id in ids {
         assert_eq!(room.participant(id).map(|person| person.status), Some(Status::Active));
         assert_eq!(world.written_leave(id), None);
@@ -992,7 +1006,7 @@ async fn rooms_drain_in_batches_and_those_opened_meanwhile_take_nobody() {
     let world = World::new();
     let rooms: Vec<_> = (0..5).map(|_| world.registry.open(session())).collect();
     let pauses = Cell::new(0);
-    let drained = || rooms.iter().filter(|room| room.observe().err() == Some(JoinError::Draining)).count();
+    let drained = || rooms.iter().filter(|room| observe(room).err() == Some(JoinError::Draining)).count();
     world
         .registry
         .drain(2, async || {
@@ -1015,9 +1029,9 @@ async fn an_empty_room_leaves_memory_and_takes_nobody_from_then_on() {
     assert!(world.is_in_memory());
     world.step().await;
     assert!(!world.is_in_memory());
-    assert_eq!(room.join(entrant("Late"), None).err(), Some(JoinError::Retired));
+    assert_eq!(join(&room, entrant("Late"), None).err(), Some(JoinError::Retired));
     assert_eq!(room.reserve(Who::Stranger).err(), Some(JoinError::Retired));
-    assert_eq!(room.observe().err(), Some(JoinError::Retired));
+    assert_eq!(observe(&room).err(), Some(JoinError::Retired));
     let back = world.join(&entrant("Bob"));
     assert!(!Arc::ptr_eq(back.seat.room(), &room), "a new room was opened");
 }
@@ -1028,7 +1042,7 @@ async fn a_room_that_nobody_comes_to_leaves_memory() {
     let opened = world.room();
     world.pass(Duration::from_mins(1)).await;
     assert!(!world.is_in_memory(), "whoever it was opened for never came");
-    assert_eq!(opened.observe().err(), Some(JoinError::Retired));
+    assert_eq!(observe(&opened).err(), Some(JoinError::Retired));
 }
 
 #[tokio::test(start_paused = true)]
@@ -1050,7 +1064,7 @@ async fn a_room_stays_while_a_place_is_promised() {
     world.pass(GRACE).await;
     assert!(world.is_in_memory());
     assert!(!room.retire());
-    let bob = room.join(entrant("Bob"), place).expect("the room waited");
+    let bob = join(&room, entrant("Bob"), place).expect("the room waited");
     bob.seat.leave();
 
     let place = room.reserve(Who::Stranger).expect("there are places");
@@ -1176,6 +1190,66 @@ async fn where_being_seen_is_enough_no_notice_is_given() {
     let mut ada = world.join(&entrant("Ada"));
     world.pass(IDLE_TIMEOUT * 2).await;
     assert_eq!(ada.hear_notice(), None);
+}
+
+// Telling
+
+/// Asks the room whatever it is told, and makes a change by it once.
+#[derive(Debug)]
+struct Curious {
+    room: Arc<Room>,
+    removes: Mutex<Option<ParticipantId>>,
+    heard: Mutex<Vec<(&'static str, usize)>>,
+}
+
+impl Listener for Curious {
+    fn tell(&self, events: &[Event]) {
+        for event in events {
+            if let Some(id) = self.removes.lock().take() {
+                self.room.remove(id);
+            }
+            let kind = if matches!(event, Event::Changed(_)) { "changed" } else { "removed" };
+            self.heard.lock().push((kind, self.room.occupancy()));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_told_may_ask_the_room_and_what_happens_by_it_is_told_after_it() {
+    let (world, mut watcher) = watched(World::new()).await;
+    let (room, ada) = (world.room(), world.join(&entrant("Ada")));
+    world.step().await;
+    watcher.hear();
+    let curious =
+        Arc::new(Curious { room: Arc::clone(&room), removes: Mutex::new(Some(ada.id())), heard: Mutex::default() });
+    let _observer = room.observe(Arc::clone(&curious) as Arc<dyn Listener>).expect("the room is open");
+    watcher.seat.set_state(state(1));
+    world.step().await;
+    assert_eq!(*curious.heard.lock(), [("changed", 1), ("removed", 1)]);
+    assert!(matches!(watcher.hear().as_slice(), [Event::Changed(_), Event::Removed(id)] if *id == ada.id()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_while_others_are_told_is_told_what_comes_after() {
+    /// Lets somebody in whenever it is told something.
+    #[derive(Debug)]
+    struct Porter(Arc<Room>, Mutex<Vec<Client>>);
+    impl Listener for Porter {
+        fn tell(&self, _: &[Event]) {
+            let newcomer = observe(&self.0).expect("the room is open");
+            self.1.lock().push(newcomer);
+        }
+    }
+    let (world, watcher) = watched(World::new()).await;
+    let porter = Arc::new(Porter(world.room(), Mutex::default()));
+    let _porter = world.room().observe(Arc::clone(&porter) as Arc<dyn Listener>).expect("the room is open");
+    for page in 1..=2 {
+        watcher.seat.set_state(state(page));
+        world.step().await;
+    }
+    let [first, second] = &mut porter.1.lock()[..] else { panic!("one came at each step") };
+    assert_eq!(first.hear_diff(), updates(watcher.id()));
+    second.hears_nothing();
 }
 
 // Falling behind, observing, restoring, counting
@@ -1427,10 +1501,10 @@ impl Run {
         let is_here = room.participant(person.id).is_some();
         let is_full = room.occupancy() + self.places.len() >= PLACES;
         let place = if reserve { room.reserve(Who::Participant(person.id)) } else { Ok(None) };
-        match place.and_then(|place| room.join(person.clone(), place)) {
-            Ok(joined) => {
+        match place.and_then(|place| join(&room, person.clone(), place)) {
+            Ok(client) => {
                 assert!(is_here || !is_full, "a newcomer got into a full room");
-                self.clients.push(Client::new(joined));
+                self.clients.push(client);
             }
             Err(error) => assert_eq!((error, is_here, is_full), (JoinError::Full, false, true)),
         }
@@ -1552,9 +1626,8 @@ async fn a_sit_is_told_to_all_and_is_over_on_time_for_the_users_who_are_there_th
         assert_eq!(client.hear_sits(), [SitNews::Runs(sit)]);
     }
     world.pass(SIT / 2).await;
-    let joined = world.room().join(bob.clone(), None).expect("a place");
-    assert_eq!(joined.sit, Some(SitNews::Runs(sit)));
-    let mut bob = Client::new(joined);
+    let mut bob = join(&world.room(), bob.clone(), None).expect("a place");
+    assert_eq!(bob.sit, Some(SitNews::Runs(sit)));
     cyd.seat.leave();
     // Lost, but within the grace.
     world.pass(SIT / 2 - GRACE / 2).await;
@@ -1573,10 +1646,10 @@ async fn a_sit_is_told_to_all_and_is_over_on_time_for_the_users_who_are_there_th
     let users: BTreeSet<_> = ended[0].present.iter().map(|(user, _)| *user).collect();
     assert_eq!(users, BTreeSet::from([ada_user, bob_user]));
     // Who was lost hears of it when it is back, a newcomer does not, and who fell behind does.
-    let joined = world.room().join(bob_entrant.clone(), None).expect("a place");
+    let joined = join(&world.room(), bob_entrant.clone(), None).expect("a place");
     assert_eq!(joined.sit, Some(SitNews::Completed(sit.id)));
-    assert_eq!(world.room().join(bob_entrant, None).expect("a place").sit, None, "another tab");
-    assert_eq!(world.room().join(entrant("Dan"), None).expect("a place").sit, None);
+    assert_eq!(join(&world.room(), bob_entrant, None).expect("a place").sit, None, "another tab");
+    assert_eq!(join(&world.room(), entrant("Dan"), None).expect("a place").sit, None);
     assert_eq!(ada.seat.catch_up().expect("is here").sit, Some(SitNews::Completed(sit.id)));
     world.shared().sits.written(sit.id);
     assert_eq!(world.ended(), []);
@@ -1588,7 +1661,7 @@ async fn there_is_one_sit_at_a_time_and_one_that_does_not_start_is_in_nobodys_wa
     let _ada = world.join(&entrant("Ada"));
     let starting = world.room().start_sit().expect("there is none");
     assert!(world.room().start_sit().is_none(), "one is about to start");
-    assert_eq!(world.room().observe().expect("open").sit, None);
+    assert_eq!(observe(&world.room()).expect("open").sit, None);
     drop(starting);
     world.start_sit();
     assert!(world.room().start_sit().is_none(), "one runs");
@@ -1605,9 +1678,8 @@ async fn a_sit_goes_on_while_nobody_is_there() {
     world.pass(SIT / 2).await;
     assert!(!world.is_in_memory());
     let (user, bob) = with_account("Bob");
-    let joined = world.room().join(bob, None).expect("a place");
-    assert_eq!(joined.sit, Some(SitNews::Runs(sit)));
-    let mut bob = Client::new(joined);
+    let mut bob = join(&world.room(), bob, None).expect("a place");
+    assert_eq!(bob.sit, Some(SitNews::Runs(sit)));
     world.pass(SIT / 2).await;
     assert_eq!(bob.hear_sits(), [SitNews::Completed(sit.id)]);
     assert_eq!(world.ended(), [EndedSit { id: sit.id, present: vec![(user, DateTime::UNIX_EPOCH)] }]);

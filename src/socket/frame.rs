@@ -1,0 +1,272 @@
+//! The frames of a WebSocket (RFC 6455, section 5) as a server reads and writes them: bytes in, bytes
+//! out.
+//!
+//! Written by hand because it is what a connection costs: between frames it holds no buffer, and a beat
+//! is read, understood and answered without an allocation but that of the answer.
+
+use std::borrow::Cow;
+
+const FIN: u8 = 0x80;
+const RESERVED: u8 = 0x70;
+const MASKED: u8 = 0x80;
+
+const CONTINUATION: u8 = 0x0;
+const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
+const CLOSE: u8 = 0x8;
+const PING: u8 = 0x9;
+const PONG: u8 = 0xa;
+
+/// The longest payload of a control frame.
+const CONTROL_BYTES: usize = 125;
+
+/// What a client sent, whole and unmasked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Incoming<'a> {
+    /// A text message, also one that came in pieces.
+    Text(Cow<'a, str>),
+    /// To be answered with a Pong of the same payload.
+    Ping(&'a [u8]),
+    /// The answer to a Ping, or unasked.
+    Pong(&'a [u8]),
+    /// The client closes, with a code or without.
+    Close(Option<u16>),
+}
+
+/// A rule of the protocol that a client broke; it ends the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Violation {
+    /// A frame that cannot be.
+    Protocol,
+    /// A binary message: nothing here takes one.
+    Binary,
+    /// A text that is not UTF-8.
+    NotUtf8,
+    /// A message that is larger than `max-message-bytes`.
+    TooLarge,
+}
+
+impl Violation {
+    /// The close code that says so (RFC 6455, section 7.4.1).
+    pub const fn close_code(self) -> u16 {
+        match self {
+            Self::Protocol => 1002,
+            Self::Binary => 1003,
+            Self::NotUtf8 => 1007,
+            Self::TooLarge => 1009,
+        }
+    }
+
+    /// For the log and the metrics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Protocol => "protocol_error",
+            Self::Binary => "binary_message",
+            Self::NotUtf8 => "invalid_utf8",
+            Self::TooLarge => "message_too_large",
+        }
+    }
+}
+
+/// Reads the frames of one client. Between whole messages it holds no memory of its own.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    /// The start of a frame whose end is still to come, as it was sent.
+    rest: Vec<u8>,
+    /// What has come of a text in pieces.
+    pieces: Option<Vec<u8>>,
+}
+
+impl Decoder {
+    /// A decoder that was given these bytes already.
+    pub fn after(early: Vec<u8>) -> Self {
+        Self { rest: early, pieces: None }
+    }
+
+    /// What is to be decoded when these bytes have come: they alone, mostly.
+    pub fn input<'a>(&mut self, bytes: &'a mut [u8], joined: &'a mut Vec<u8>) -> &'a mut [u8] {
+        if self.rest.is_empty() {
+            return bytes;
+        }
+        *joined = std::mem::take(&mut self.rest);
+        joined.extend_from_slice(bytes);
+        joined
+    }
+
+    /// The next message of the input, which is taken from its front; `None` where its end has not come
+    /// yet, and then the rest of the input is kept.
+    ///
+    /// # Errors
+    /// The rule that the client broke; there is no way on after it.
+    pub fn next<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        max_message_bytes: usize,
+    ) -> Result<Option<Incoming<'a>>, Violation> {
+        while let Some(head) = self.head(input, max_message_bytes)? {
+            if input.len() < head.bytes + head.payload_bytes {
+                break;
+            }
+            let (frame, after) = std::mem::take(input).split_at_mut(head.bytes + head.payload_bytes);
+            *input = after;
+            let (start, payload) = frame.split_at_mut(head.bytes);
+            unmask(payload, &start[head.bytes - 4..]);
+            if let Some(incoming) = self.message(&head, payload)? {
+                return Ok(Some(incoming));
+            }
+        }
+        self.rest.extend_from_slice(input);
+        Ok(None)
+    }
+
+    /// The head of the frame at the front, where all of it has come. What cannot be is refused by it.
+    fn head(&self, input: &[u8], max_message_bytes: usize) -> Result<Option<Head>, Violation> {
+        let &[first, second, ref after @ ..] = input else { return Ok(None) };
+        let (opcode, fin) = (first & 0x0f, first & FIN != 0);
+        let in_pieces = self.pieces.is_some();
+        match opcode {
+            _ if first & RESERVED != 0 || second & MASKED == 0 => return Err(Violation::Protocol),
+            CONTINUATION if in_pieces => {}
+            TEXT | BINARY if in_pieces => return Err(Violation::Protocol),
+            TEXT => {}
+            BINARY => return Err(Violation::Binary),
+            CLOSE | PING | PONG if fin && usize::from(second & !MASKED) <= CONTROL_BYTES => {}
+            _ => return Err(Violation::Protocol),
+        }
+        let (length, length_bytes) = match (second & !MASKED, after) {
+            (126, &[a, b, ..]) => (u64::from(u16::from_be_bytes([a, b])), 2),
+            (127, after) if after.len() >= 8 => (u64::from_be_bytes(after[..8].try_into().expect("eight")), 8),
+            (126 | 127, _) => return Ok(None),
+            (length, _) => (u64::from(length), 0),
+        };
+        let before = self.pieces.as_ref().filter(|_| opcode == CONTINUATION).map_or(0, Vec::len);
+        let payload_bytes = usize::try_from(length)
+            .ok()
+            .filter(|bytes| opcode >= CLOSE || bytes.saturating_add(before) <= max_message_bytes)
+            .ok_or(Violation::TooLarge)?;
+        let bytes = 2 + length_bytes + 4;
+        Ok((input.len() >= bytes).then_some(Head { opcode, fin, bytes, payload_bytes }))
+    }
+
+    /// What a whole frame means; `None` for a piece of a message that is not the last.
+    fn message<'a>(&mut self, head: &Head, payload: &'a [u8]) -> Result<Option<Incoming<'a>>, Violation> {
+        Ok(match (head.opcode, head.fin) {
+            (TEXT, true) => {
+                let text = str::from_utf8(payload).map_err(|_| Violation::NotUtf8)?;
+                Some(Incoming::Text(Cow::Borrowed(text)))
+            }
+            (TEXT, false) => {
+                self.pieces = Some(payload.to_vec());
+                None
+            }
+            (CONTINUATION, fin) => {
+                let pieces = self.pieces.get_or_insert_default();
+                pieces.extend_from_slice(payload);
+                if !fin {
+                    return Ok(None);
+                }
+                let text = String::from_utf8(self.pieces.take().unwrap_or_default());
+                Some(Incoming::Text(Cow::Owned(text.map_err(|_| Violation::NotUtf8)?)))
+            }
+            (CLOSE, _) => Some(Incoming::Close(close_code(payload)?)),
+            (PING, _) => Some(Incoming::Ping(payload)),
+            _ => Some(Incoming::Pong(payload)),
+        })
+    }
+}
+
+struct Head {
+    opcode: u8,
+    fin: bool,
+    /// Its own length, the mask included, which ends it.
+    bytes: usize,
+    payload_bytes: usize,
+}
+
+fn unmask(payload: &mut [u8], mask: &[u8]) {
+    for chunk in payload.chunks_mut(mask.len()) {
+        for (byte, key) in chunk.iter_mut().zip(mask) {
+            *byte ^= key;
+        }
+    }
+}
+
+/// The code of a Close: one that a client may send (RFC 6455, section 7.4).
+fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
+    let &[a, b, ref reason @ ..] = payload else {
+        return if payload.is_empty() { Ok(None) } else { Err(Violation::Protocol) };
+    };
+    str::from_utf8(reason).map_err(|_| Violation::NotUtf8)?;
+    match u16::from_be_bytes([a, b]) {
+        code @ (1000..=1003 | 1007..=1014 | 3000..=4999) => Ok(Some(code)),
+        _ => Err(Violation::Protocol),
+    }
+}
+
+/// Frames to a client, gathered for one write.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    texts: u64,
+}
+
+impl Outbox {
+    /// Adds a text message.
+    pub fn text(&mut self, text: &str) {
+        self.texts += 1;
+        self.frame(TEXT, text.as_bytes());
+    }
+
+    /// Adds a Ping, of at most 125 bytes.
+    pub fn ping(&mut self, payload: &[u8]) {
+        self.frame(PING, payload);
+    }
+
+    /// Adds the answer to a Ping.
+    pub fn pong(&mut self, payload: &[u8]) {
+        self.frame(PONG, payload);
+    }
+
+    /// Adds a Close, the last frame of all. A reason has at most 123 bytes.
+    pub fn close(&mut self, code: Option<u16>, reason: &str) {
+        let payload = code.map(|code| [&code.to_be_bytes(), reason.as_bytes()].concat());
+        self.frame(CLOSE, &payload.unwrap_or_default());
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// How many text messages are in it.
+    pub fn texts(&self) -> u64 {
+        self.texts
+    }
+
+    /// What is to be written.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    fn frame(&mut self, opcode: u8, payload: &[u8]) {
+        self.bytes.reserve(payload.len() + 10);
+        self.bytes.push(FIN | opcode);
+        match payload.len() {
+            length @ 0..126 => self.bytes.push(length as u8),
+            length => match u16::try_from(length) {
+                Ok(length) => {
+                    self.bytes.push(126);
+                    self.bytes.extend_from_slice(&length.to_be_bytes());
+                }
+                Err(_) => {
+                    self.bytes.push(127);
+                    self.bytes.extend_from_slice(&(length as u64).to_be_bytes());
+                }
+            },
+        }
+        self.bytes.extend_from_slice(payload);
+    }
+}
+
+#[cfg(test)]
+mod tests;
