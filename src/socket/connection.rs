@@ -106,8 +106,9 @@ pub async fn start(
 ) {
     let Entered { seat, until } = entered;
     let user = seat.shown().and_then(|person| person.user_id);
+    let flushed = member.line().flush(sockets.timings.write_timeout).await;
     let mut tie = None;
-    if let Some((device, user)) = device.zip(user) {
+    if let (Ok(()), Some((device, user))) = (&flushed, device.zip(user)) {
         match device::tie(&sockets, user, device, Wire::Socket).await {
             Ok(tied) => tie = Some(Box::new(tied)),
             // Whom it belongs to is no reason to put somebody out of a room.
@@ -120,7 +121,11 @@ pub async fn start(
         }
     }
     let dialogue = Dialogue::new(sockets, seat, tie, until);
-    tokio::spawn(Connection { member, decoder, dialogue, _held: held }.serve());
+    let connection = Connection { member, decoder, dialogue, _held: held };
+    match flushed {
+        Ok(()) => drop(tokio::spawn(connection.serve())),
+        Err(end) => connection.end(end).await,
+    }
 }
 
 struct Connection {
@@ -139,7 +144,8 @@ impl Connection {
 
     /// Gives the seat back, says so, and says goodbye.
     async fn end(self, end: End) {
-        let Self { member, dialogue, _held, .. } = self;
+        // Whoever waits for the place waits for the socket: what is bound first is dropped last.
+        let Self { _held, member, dialogue, .. } = self;
         dialogue.end(&end);
         member.farewell(&end).await;
     }
@@ -156,17 +162,16 @@ impl Connection {
             if !out.is_empty() {
                 member.say(std::mem::take(&mut out));
             }
+            if let Some(owed) = dialogue.owed() {
+                // Seldom, and needs more room than all else that a connection does; so does settling.
+                Box::pin(give(member, dialogue, *owed)).await;
+            }
             if let Err(end) = turn {
                 return end;
             }
             turn = tokio::select! {
                 () = member.line().readable() => {
-                    let heard = member.line().hear(decoder, max, |incoming| dialogue.hear(incoming, &mut out));
-                    match dialogue.owed() {
-                        // These are seldom, and need more room than all else that a connection does.
-                        Some(owed) if heard.is_ok() => Box::pin(settle(member, dialogue, *owed)).await,
-                        _ => heard,
-                    }
+                    member.line().hear(decoder, max, |incoming| dialogue.hear(incoming, &mut out))
                 }
                 () = member.called() => Box::pin(member.settle(dialogue.seat())).await,
                 () = &mut alarm => {
@@ -180,18 +185,15 @@ impl Connection {
 }
 
 /// Does what was asked for and takes longer than hearing it did.
-async fn settle(member: &Member, dialogue: &Dialogue, Owed { state, sit }: Owed) -> Result<(), End> {
-    if let Some((reference, length_seconds)) = sit
-        && let Err(refusal) = dialogue.start_sit(length_seconds).await
-    {
-        let mut told = Outbox::default();
-        told.text(&v1::error(&refusal, reference));
-        member.say(told);
+async fn give(member: &Member, dialogue: &Dialogue, Owed { state, sits }: Owed) {
+    for (reference, length_seconds) in sits {
+        if let Err(refusal) = dialogue.start_sit(length_seconds).await {
+            let mut told = Outbox::default();
+            told.text(&v1::error(&refusal, reference));
+            member.say(told);
+        }
     }
     if state {
-        // Not on top of what waits: it is large.
-        member.settle(dialogue.seat()).await?;
-        member.send_state(dialogue.seat())?;
+        member.sync();
     }
-    Ok(())
 }

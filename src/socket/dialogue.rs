@@ -33,13 +33,13 @@ pub struct Dialogue {
     owed: Option<Box<Owed>>,
 }
 
-/// What was asked for and is not answered at once. Asked twice it is answered once.
+/// What was asked for and is not answered by hearing it.
 #[derive(Default)]
 pub struct Owed {
-    /// A fresh `state`.
+    /// A fresh `state`. Asked twice it is sent once.
     pub state: bool,
-    /// A sit: the `ref` of the frame, and how many seconds.
-    pub sit: Option<(Option<u64>, i32)>,
+    /// Sits, in order: the `ref` of the frame, and how many seconds.
+    pub sits: Vec<(Option<u64>, i32)>,
 }
 
 impl Dialogue {
@@ -137,7 +137,7 @@ impl Dialogue {
             }
             Ok(ClientFrame::Update { reference, state }) => self.update(reference, state, now, out),
             Ok(ClientFrame::Sit { reference, length_seconds }) => {
-                self.owed.get_or_insert_default().sit = Some((reference, length_seconds));
+                self.owed.get_or_insert_default().sits.push((reference, length_seconds));
             }
             Ok(ClientFrame::Sync) => self.owed.get_or_insert_default().state = true,
             Ok(ClientFrame::Leave) => return Err(End::Left),

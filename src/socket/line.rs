@@ -4,12 +4,13 @@
 //! the connection's own task sees to it.
 
 use std::future::poll_fn;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Read};
 use std::net::Shutdown;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -17,8 +18,11 @@ use super::end::End;
 use super::frame::{Decoder, Incoming, Outbox};
 use crate::protocol::{Code, v1};
 
-/// How long a connection that ends may take for its last frames, and its client to hang up.
+/// How long a client may take nothing of the last frames, and may take to hang up after them.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long it may take for the last frames in all, slow as it is.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// What is read at once: many beats, or half of the largest message. On the stack, so that nobody holds
 /// it while nothing comes.
@@ -64,12 +68,25 @@ impl Line {
         take: impl FnMut(Incoming<'_>) -> Result<(), End>,
     ) -> Result<(), End> {
         let mut buffer = [0; READ_BYTES];
-        match self.stream.try_read(&mut buffer) {
+        match self.try_read(&mut buffer) {
             Ok(0) => Err(End::Lost),
             Ok(bytes) => decode(decoder, &mut buffer[..bytes], max_message_bytes, take),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
             Err(_) => Err(End::Lost),
         }
+    }
+
+    /// Reads without waiting. A buffer that is not filled says that nothing is left: epoll tells when
+    /// something comes again, so a second read that says the same would be for nothing. (What comes in
+    /// between is not missed: the runtime forgets no readiness that is newer than the read.)
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut bytes = 0;
+        let read = self.stream.try_io(Interest::READABLE, || {
+            bytes = (&*SockRef::from(&self.stream)).read(buffer)?;
+            let drained = cfg!(target_os = "linux") && bytes > 0 && bytes < buffer.len();
+            if drained { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        if bytes > 0 { Ok(bytes) } else { read.map(|()| 0) }
     }
 
     /// Writes all frames at once, behind those that wait. A line that is broken takes everything: who
@@ -96,21 +113,31 @@ impl Line {
     /// # Errors
     /// How the connection ends: lost, or `slow_consumer`.
     pub async fn flush(&self, patience: Duration) -> Result<(), End> {
-        while !self.unsent.lock().is_empty() {
-            match timeout(patience, self.stream.writable()).await {
-                Ok(Ok(())) => {
-                    let mut unsent = self.unsent.lock();
-                    let written = self.try_write(&unsent)?;
-                    unsent.drain(..written);
-                    if unsent.is_empty() {
-                        *unsent = Vec::new();
-                    }
-                }
-                Ok(Err(_)) => return Err(End::Lost),
-                Err(_) => return Err(Code::SlowConsumer.into()),
-            }
-        }
+        while let Written::Waiting(_) = self.flush_some(patience).await? {}
         Ok(())
+    }
+
+    /// Waits until the socket takes some of what waits.
+    ///
+    /// # Errors
+    /// See [`Line::flush`].
+    pub async fn flush_some(&self, patience: Duration) -> Result<Written, End> {
+        if self.unsent.lock().is_empty() {
+            return Ok(Written::All);
+        }
+        match timeout(patience, self.stream.writable()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(End::Lost),
+            Err(_) => return Err(Code::SlowConsumer.into()),
+        }
+        let mut unsent = self.unsent.lock();
+        let written = self.try_write(&unsent)?;
+        unsent.drain(..written);
+        if unsent.is_empty() {
+            *unsent = Vec::new();
+            return Ok(Written::All);
+        }
+        Ok(Written::Waiting(unsent.len()))
     }
 
     /// How much of it the socket takes.
@@ -142,7 +169,7 @@ impl Line {
             End::Broken(violation) => frames.close(Some(violation.close_code()), ""),
         }
         self.write(frames);
-        let _ = timeout(FAREWELL, self.flush(FAREWELL)).await;
+        let _ = timeout(LAST_WORDS, self.flush(FAREWELL)).await;
         let _ = SockRef::from(&self.stream).shutdown(Shutdown::Write);
         let _ = timeout(FAREWELL, self.hung_up()).await;
     }

@@ -18,9 +18,10 @@ use super::frame::Outbox;
 use super::line::{Line, Written};
 use crate::ids::ParticipantId;
 use crate::protocol::v1;
-use crate::room::{CaughtUp, Event, Gone, Joined, Listener, Seat, SitNews, Snapshot, Text};
+use crate::room::{CaughtUp, Event, Gone, Joined, Listener, Seat, SitNews, Snapshot};
 
-/// What may wait in the line before a connection is sent a fresh `state` instead of what it missed.
+/// What may wait in the line, beside the last snapshot, before a connection is sent a fresh `state`
+/// instead of what it missed.
 const BEHIND_BYTES: usize = 32 * 1024;
 
 /// A connection that a room tells what happens.
@@ -33,13 +34,28 @@ pub struct Member {
     task: AtomicWaker,
 }
 
+/// Why a connection needs a snapshot. The greater includes the lesser.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+enum Missing {
+    #[default]
+    Nothing,
+    /// The room fell below its detail limit.
+    List,
+    /// It asked, and hears of a sit that runs as well.
+    Asked,
+    /// It fell behind: also of what else it may have missed.
+    All,
+}
+
 #[derive(Default)]
 struct News {
     holder: Option<ParticipantId>,
     /// The last step of the room that the client knows of.
     told: u64,
-    /// It missed something, or needs a snapshot for another reason, and hears of nothing until it has one.
-    behind: bool,
+    /// What it needs before it is told of any further step.
+    missing: Missing,
+    /// It has fallen behind when more than this waits in its line, in bytes.
+    limit: usize,
     /// The room is over for it.
     gone: Option<Gone>,
     /// It ends: nothing may follow its last frame.
@@ -76,9 +92,18 @@ impl Member {
         let joined = enter()?;
         let mut out = Outbox::default();
         greeting(&joined, &mut out);
-        self.say(out);
-        (news.holder, news.told) = (joined.seat.participant(), joined.snapshot.seq);
+        news.holder = joined.seat.participant();
+        self.show(&mut news, &joined.snapshot, out);
         Ok(joined.seat)
+    }
+
+    /// Sends a snapshot. It may be larger than what else may wait.
+    fn show(&self, news: &mut News, snapshot: &Snapshot, out: Outbox) {
+        (news.told, news.missing, news.limit) = (snapshot.seq, Missing::Nothing, BEHIND_BYTES);
+        if let Written::Waiting(bytes) = self.line.write(out) {
+            news.limit += bytes;
+            self.call();
+        }
     }
 
     /// Writes frames of the connection's own. What the socket does not take is for [`Member::settle`].
@@ -108,63 +133,55 @@ impl Member {
         .await;
     }
 
-    /// Does what could not be done at once: waits for a slow client, and tells it how things stand.
+    /// Does some of what could not be done at once: waits for a slow client, or tells it how things
+    /// stand. Calls again where more is left, so that a connection that is slow for long is still heard.
     ///
     /// # Errors
     /// How the connection ends.
     pub async fn settle(&self, seat: &Seat) -> Result<(), End> {
-        loop {
-            if let Some(gone) = self.news.lock().gone {
-                return Err(gone.into());
-            }
-            self.line.flush(self.sockets.timings.write_timeout).await?;
-            if !self.news.lock().behind {
-                return Ok(());
-            }
-            self.catch_up(seat)?;
+        if let Some(gone) = self.news.lock().gone {
+            return Err(gone.into());
         }
+        match self.line.flush_some(self.sockets.timings.write_timeout).await? {
+            Written::Waiting(_) => self.call(),
+            Written::All => self.catch_up(seat)?,
+        }
+        Ok(())
     }
 
-    /// Tells all that there is to know instead of what was missed.
+    /// Answers `sync`, as soon as the line is free: the answer is large.
+    pub fn sync(&self) {
+        let mut news = self.news.lock();
+        news.missing = news.missing.max(Missing::Asked);
+        self.call();
+    }
+
+    /// Tells what it has to know, where it misses something.
     fn catch_up(&self, seat: &Seat) -> Result<(), End> {
         let mut news = self.news.lock();
+        let missing = news.missing;
+        if missing == Missing::Nothing {
+            return Ok(());
+        }
         let CaughtUp { snapshot, session, expires_at, sit } = seat.catch_up()?;
-        (news.told, news.behind) = (snapshot.seq, false);
         let mut out = Outbox::default();
-        out.text(&self.state(&snapshot, seat));
-        if let Some(session) = session {
+        out.text(&self.sockets.frames.state(&snapshot, seat.shown().as_deref()));
+        if let (Missing::All, Some(session)) = (missing, session) {
             out.text(&session);
         }
-        if let Some(at) = expires_at {
+        if let (Missing::All, Some(at)) = (missing, expires_at) {
             out.text(&self.sockets.frames.expiring(at));
         }
-        if let Some(sit) = sit {
-            out.text(&v1::sit(sit));
+        match sit {
+            Some(sit @ SitNews::Runs(_)) if missing >= Missing::Asked => out.text(&v1::sit(sit)),
+            Some(sit) if missing == Missing::All => out.text(&v1::sit(sit)),
+            _ => {}
         }
-        self.sockets.metrics.deliveries.inc_by(out.texts());
-        self.say(out);
-        Ok(())
-    }
-
-    /// Answers `sync`.
-    ///
-    /// # Errors
-    /// That the room is over for this connection.
-    pub fn send_state(&self, seat: &Seat) -> Result<(), End> {
-        let mut news = self.news.lock();
-        let CaughtUp { snapshot, sit, .. } = seat.catch_up()?;
-        news.told = snapshot.seq;
-        let mut out = Outbox::default();
-        out.text(&self.state(&snapshot, seat));
-        if let Some(sit @ SitNews::Runs(_)) = sit {
-            out.text(&v1::sit(sit));
+        if missing != Missing::Asked {
+            self.sockets.metrics.deliveries.inc_by(out.texts());
         }
-        self.say(out);
+        self.show(&mut news, &snapshot, out);
         Ok(())
-    }
-
-    fn state(&self, snapshot: &Snapshot, seat: &Seat) -> Text {
-        self.sockets.frames.state(snapshot, seat.shown().as_deref())
     }
 }
 
@@ -179,12 +196,14 @@ impl Listener for Member {
             }
             match event {
                 // A snapshot that was sent meanwhile includes it, or one that will be sent.
-                Event::Changed(changed) if changed.seq <= news.told || news.behind => {}
+                Event::Changed(changed) if changed.seq <= news.told || news.missing > Missing::Nothing => {}
                 Event::Changed(changed) => {
                     news.told = changed.seq;
                     out.text(&changed.text.get(|| frames.changed(changed)));
                 }
-                Event::Refresh => news.behind = true,
+                Event::Refresh => news.missing = news.missing.max(Missing::List),
+                // Comes with what it missed.
+                Event::Session(_) | Event::Expiring(_) | Event::Sit(_) if news.missing == Missing::All => {}
                 Event::Session(frame) => out.text(frame),
                 Event::Expiring(at) => out.text(&frames.expiring(*at)),
                 Event::Sit(sit) => out.text(&v1::sit(**sit)),
@@ -198,14 +217,14 @@ impl Listener for Member {
             let metrics = &self.sockets.metrics;
             metrics.deliveries.inc_by(out.texts());
             if let Written::Waiting(bytes) = self.line.write(out) {
-                if bytes > BEHIND_BYTES && !news.behind {
+                if bytes > news.limit && news.missing < Missing::All {
                     metrics.lagged.inc();
-                    news.behind = true;
+                    news.missing = Missing::All;
                 }
                 self.call();
             }
         }
-        if news.behind || news.gone.is_some() {
+        if news.missing > Missing::Nothing || news.gone.is_some() {
             self.call();
         }
     }

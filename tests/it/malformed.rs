@@ -300,6 +300,11 @@ async fn what_comes_with_the_handshake_is_heard() {
     for reference in [1, 2] {
         assert_eq!(raw.json_of("beat").await["ref"], reference);
     }
+    // Also what is not answered at once.
+    let early = text(r#"{"type":"sync"}"#);
+    let mut raw = Raw::ask(stage.server.address(), stage.open.id, &stage.open.invite, "Early", &early).await;
+    assert_eq!(raw.json().await["type"], "welcome");
+    raw.json_of("state").await;
     // And what is wrong with it is told after the welcome.
     let bad = frame(FIN | 0x3, b"");
     let mut raw = Raw::ask(stage.server.address(), stage.open.id, &stage.open.invite, "Early", &bad).await;

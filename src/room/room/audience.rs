@@ -78,8 +78,10 @@ impl Turn {
     fn speak(self) {
         for Hearing { listener, from, .. } in self.listeners {
             let known = usize::try_from(from.saturating_sub(self.first)).unwrap_or(usize::MAX);
-            if let Some(news @ [_, ..]) = self.events.get(known..) {
-                listener.tell(news);
+            let Some(news @ [_, ..]) = self.events.get(known..) else { continue };
+            // One that fails must not keep the others from hearing.
+            if catch_unwind(AssertUnwindSafe(|| listener.tell(news))).is_err() {
+                tracing::error!(?listener, "somebody could not be told what happened");
             }
         }
     }
@@ -105,12 +107,8 @@ impl DerefMut for Locked<'_> {
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
         while let Some(turn) = self.0.audience.next_turn() {
-            let told = MutexGuard::unlocked(&mut self.0, || catch_unwind(AssertUnwindSafe(|| turn.speak())));
-            // Also after a panic, or nobody would ever be told anything here again.
+            MutexGuard::unlocked(&mut self.0, || turn.speak());
             self.0.audience.speaking = false;
-            if told.is_err() {
-                tracing::error!(session = %self.0.session.id, "somebody could not be told what happened");
-            }
         }
     }
 }
