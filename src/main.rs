@@ -8,11 +8,6 @@ use lastseen::command::Cli;
 use lastseen::config::LogFormat;
 use tracing_subscriber::EnvFilter;
 
-/// What admissions leave behind it uses for the small things that connections hold, better than the
-/// usual one: `script/bench memory-10k`.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
