@@ -12,7 +12,7 @@ use lastseen::metrics::Metrics;
 use lastseen::protocol::v1::Frames;
 use lastseen::room::schedule::Schedule;
 use lastseen::room::sits::Sits;
-use lastseen::room::{Entrant, Event, Ledger, Listener, Role, Rules, Session, Shared, Timings};
+use lastseen::room::{Entrant, Event, Ledger, Listener, Role, Session, Shared};
 use serde_json::value::RawValue;
 
 /// What `lastseen serve` does unless it is told otherwise.
@@ -27,17 +27,8 @@ pub fn settings() -> Settings {
 
 /// What rooms by these settings share.
 pub fn shared(settings: &Settings) -> Shared {
-    let presence = &settings.presence;
     Shared {
-        rules: Rules {
-            timings: Timings { grace: presence.grace, idle_after: presence.idle_after },
-            diff_interval: presence.diff_interval,
-            diff_interval_large: presence.diff_interval_large,
-            detail_limit: presence.detail_limit,
-            idle_counts: settings.sessions.idle_counts,
-            idle_timeout: settings.sessions.idle_timeout,
-            expiring_notice: presence.expiring_notice,
-        },
+        rules: settings.into(),
         clock: Clock::new(),
         ledger: Arc::new(Ledger::default()),
         schedule: Schedule::default(),

@@ -12,7 +12,7 @@ use super::roster::Timings;
 use super::schedule::Schedule;
 use super::sits::{SitNews, Sits};
 use crate::clock::{Clock, Moment};
-use crate::config::IdleCounts;
+use crate::config::{IdleCounts, Settings};
 use crate::ids::{ParticipantId, SessionId, UserId};
 use crate::metrics::Metrics;
 
@@ -27,6 +27,21 @@ pub struct Rules {
     pub idle_counts: IdleCounts,
     pub idle_timeout: Duration,
     pub expiring_notice: Duration,
+}
+
+impl From<&Settings> for Rules {
+    fn from(settings: &Settings) -> Self {
+        let presence = &settings.presence;
+        Self {
+            timings: Timings { grace: presence.grace, idle_after: presence.idle_after },
+            diff_interval: presence.diff_interval,
+            diff_interval_large: presence.diff_interval_large,
+            detail_limit: presence.detail_limit,
+            idle_counts: settings.sessions.idle_counts,
+            idle_timeout: settings.sessions.idle_timeout,
+            expiring_notice: presence.expiring_notice,
+        }
+    }
 }
 
 /// What all rooms of a server share.

@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::config::{DatabaseSettings, IdentitySettings, Settings};
 use crate::metrics::Metrics;
 use crate::protocol::v1::Frames;
-use crate::room::{Ledger, Registry, Rules, Shared, Timings, schedule::Schedule, sits::Sits};
+use crate::room::{Ledger, Registry, Shared, schedule::Schedule, sits::Sits};
 use crate::simulator::Launcher;
 use crate::simulator::supervisor::Supervisor;
 use crate::socket::Sockets;
@@ -84,7 +84,7 @@ impl Server {
 
         let (clock, metrics, ledger) = (Clock::new(), Arc::new(Metrics::default()), Arc::new(Ledger::default()));
         let shared = Shared {
-            rules: rules(settings),
+            rules: settings.into(),
             clock,
             ledger,
             schedule: Schedule::default(),
@@ -280,19 +280,6 @@ async fn supervisor(settings: &Settings, store: &Store, metrics: &Arc<Metrics>) 
     let launcher = Launcher::of(&settings.simulators, store.node()).await?;
     let supervisor = Supervisor::new(launcher, store.clone(), Arc::clone(metrics), settings.simulators.clone()).await?;
     Ok(Arc::new(supervisor))
-}
-
-fn rules(settings: &Settings) -> Rules {
-    let presence = &settings.presence;
-    Rules {
-        timings: Timings { grace: presence.grace, idle_after: presence.idle_after },
-        diff_interval: presence.diff_interval,
-        diff_interval_large: presence.diff_interval_large,
-        detail_limit: presence.detail_limit,
-        idle_counts: settings.sessions.idle_counts,
-        idle_timeout: settings.sessions.idle_timeout,
-        expiring_notice: presence.expiring_notice,
-    }
 }
 
 fn user_session_rules(settings: &Settings) -> user_session::Rules {

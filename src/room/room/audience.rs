@@ -8,6 +8,7 @@ use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use parking_lot::MutexGuard;
 
 use super::Inner;
@@ -17,7 +18,7 @@ use crate::room::event::{Event, Listener};
 /// The listeners of a room, and what they were not told yet.
 #[derive(Debug, Default)]
 pub(super) struct Audience {
-    listeners: Vec<Hearing>,
+    listeners: IndexMap<ConnectionId, Hearing>,
     waiting: Vec<Event>,
     /// How many events were ever handed over, so that nobody is told what its snapshot includes.
     told: u64,
@@ -27,7 +28,6 @@ pub(super) struct Audience {
 
 #[derive(Clone, Debug)]
 struct Hearing {
-    connection: ConnectionId,
     listener: Arc<dyn Listener>,
     /// The first event that it is told.
     from: u64,
@@ -45,14 +45,12 @@ impl Audience {
     /// Somebody listens from now on.
     pub(super) fn add(&mut self, connection: ConnectionId, listener: Arc<dyn Listener>) {
         let from = self.told + self.waiting.len() as u64;
-        self.listeners.push(Hearing { connection, listener, from });
+        self.listeners.insert(connection, Hearing { listener, from });
     }
 
     /// It does not any more. It may still be told what is being handed over.
     pub(super) fn remove(&mut self, connection: ConnectionId) {
-        if let Some(at) = self.listeners.iter().position(|hearing| hearing.connection == connection) {
-            self.listeners.swap_remove(at);
-        }
+        self.listeners.swap_remove(&connection);
     }
 
     /// Everybody has to hear of this.
@@ -70,13 +68,13 @@ impl Audience {
         self.speaking = true;
         let (events, first) = (std::mem::take(&mut self.waiting), self.told);
         self.told += events.len() as u64;
-        Some(Turn { listeners: self.listeners.clone(), events, first })
+        Some(Turn { listeners: self.listeners.values().cloned().collect(), events, first })
     }
 }
 
 impl Turn {
     fn speak(self) {
-        for Hearing { listener, from, .. } in self.listeners {
+        for Hearing { listener, from } in self.listeners {
             let known = usize::try_from(from.saturating_sub(self.first)).unwrap_or(usize::MAX);
             let Some(news @ [_, ..]) = self.events.get(known..) else { continue };
             // One that fails must not keep the others from hearing.
