@@ -40,7 +40,7 @@ impl Pace {
     /// Nothing was sent yet.
     pub fn new() -> Self {
         Self {
-            limiter: RateLimiter::direct(Quota::per_minute(PER_MINUTE).allow_burst(BURST)),
+            limiter: RateLimiter::direct_with_clock(Quota::per_minute(PER_MINUTE).allow_burst(BURST), CLOCK.clone()),
             over: 0,
             last_over: None,
         }
