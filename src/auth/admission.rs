@@ -212,7 +212,7 @@ impl Doorkeeper {
             resume: identity.resume,
             user: identity.user,
             invite_sha256: identity.invite,
-            name: identity.name.as_deref(),
+            name: identity.name.clone(),
         };
         match self.store.admit(knock).await? {
             Verdict::Admitted(admitted) => Ok(*admitted),

@@ -165,6 +165,7 @@ pub struct Store {
     batches: PgPool,
     /// For what takes longer than a request may wait; an operator looks at one after the other.
     reports: PgPool,
+    desk: Arc<admission::Desk>,
     /// Admissions to be taken back with a flush.
     doubts: Arc<SegQueue<admission::Doubtful>>,
     /// Statements that nobody waits for; the end of the store does.
@@ -188,7 +189,8 @@ impl Store {
         let requests = pool(connections, PATIENCE).connect_with(options.clone()).await?;
         let batches = pool(2, BATCH_PATIENCE).connect_lazy_with(options.clone());
         let reports = pool(1, REPORT_PATIENCE).connect_lazy_with(options);
-        Ok(Self { requests, batches, reports, doubts: Arc::default(), errands: TaskTracker::new(), idle, node })
+        let desk = Arc::new(admission::Desk::open(requests.clone(), idle, &node));
+        Ok(Self { requests, batches, reports, desk, doubts: Arc::default(), errands: TaskTracker::new(), idle, node })
     }
 
     /// The name of this server in the database.

@@ -1,5 +1,6 @@
 //! A database that has a table of users, as Supabase's have: what is a user's goes with the user.
 
+use futures_util::future::{join, join_all};
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
@@ -70,6 +71,21 @@ async fn what_is_a_users_goes_with_the_user_and_sessions_stay_for_the_others() {
     // A token that is good, of somebody who is gone.
     server.post("/v1/reading-sessions", Some(&hana_token), json!({})).await.refused(401, "unauthenticated");
     server.post("/v1/check-ins", Some(&hana_token), json!({})).await.refused(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn somebody_who_does_not_exist_keeps_nobody_out_who_comes_at_the_same_time() {
+    let database = TestDatabase::empty().await;
+    sqlx::raw_sql(AUTH).execute(&database.pool).await.expect("a table of users");
+    let server = TestServer::on(database, &quiet(&[])).await;
+    let session = server.open().await;
+    let nobody = Join { invite: Some(session.invite.clone()), ..Join::token(&user(Uuid::now_v7(), "Nobody")) };
+
+    let names: Vec<_> = (0..20).map(|number| format!("Guest {number}")).collect();
+    let guests = join_all(names.iter().map(|name| server.guest(&session, name)));
+    let (guests, refused) = join(guests, Client::try_join(server.address(), session.id, &nobody)).await;
+    assert_eq!(refused.err().expect("a refusal").error["code"], "unauthenticated");
+    assert_eq!(server.participants(session.id).await["occupancy"], guests.len());
 }
 
 #[tokio::test]
