@@ -23,7 +23,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_queue::SegQueue;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Postgres, Transaction};
+use sqlx::{Connection, Postgres, Transaction};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -40,6 +40,9 @@ const REPORT_PATIENCE: Duration = Duration::from_secs(8);
 
 /// How long a flush or a sweep waits for one statement.
 const BATCH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// After so long without use a connection is asked whether it still lives before it is used again.
+const RESTED: Duration = Duration::from_secs(1);
 
 /// Why the database gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -264,6 +267,16 @@ fn pool(connections: u32, patience: Duration) -> PgPoolOptions {
         .max_connections(connections)
         .acquire_timeout(patience)
         .max_lifetime(Duration::from_mins(30))
+        // Asked whether it lives, a connection costs a round trip: one that was just used is taken as it is.
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for < RESTED {
+                    return Ok(true);
+                }
+                connection.ping().await.map(|()| true)
+            })
+        })
         .after_connect(move |connection, _| {
             // The database gives up when we do: what nobody waits for any more must not be carried out
             // later, behind the back of whoever took it for undone.
