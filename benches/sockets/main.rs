@@ -3,7 +3,9 @@
 //! Each figure is of the release server on an embedded database, in a process of its own, whose memory
 //! and CPU are read from `/proc`, while this process holds the other ends of the sockets. Linux only.
 
+mod bare;
 mod crowd;
+mod frame;
 mod lastseen;
 mod page;
 mod peers;
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Parser;
 
+use self::bare::Bare;
 use self::lastseen::Lastseen;
 use self::peers::{Library, Peer};
 use self::report::Figure;
@@ -43,6 +46,9 @@ struct Options {
     /// Measures nothing, and writes the page of what was measured before
     #[arg(long, value_name = "FILE")]
     page: Option<PathBuf>,
+    /// Measures nothing, and is the bare server
+    #[arg(long, hide = true)]
+    bare_server: bool,
     /// What to measure; everything unless said
     #[arg(value_parser = rows::NAMES)]
     rows: Vec<String>,
@@ -50,6 +56,9 @@ struct Options {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
+    if options.bare_server {
+        return bare::server::serve();
+    }
     if let Some(figures) = options.page {
         print!("{}", page::write(&figures)?);
         return Ok(());
@@ -70,6 +79,9 @@ fn main() -> anyhow::Result<()> {
                 }
             };
             tell("lastseen", measure_lastseen(row, &server));
+            if bare::ROWS.contains(&row.as_str()) {
+                tell(bare::NAME, measure_bare(row));
+            }
             let Some(servers) = &options.peers else { continue };
             for library in [Library::Ws, Library::SocketIo] {
                 if let Some(measured) = measure_peer(row, library, servers) {
@@ -94,6 +106,10 @@ fn measure_lastseen(row: &str, program: &Path) -> anyhow::Result<Measured> {
         "storm" => rows::storm::measure(&server),
         row => measure(row, &server).context("a row of the table")?,
     }
+}
+
+fn measure_bare(row: &str) -> anyhow::Result<Measured> {
+    measure(row, &Bare::start()?).context("a row of the table")?
 }
 
 /// The same work as lastseen's, but for what would only take long.

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
+use crate::bare;
 use crate::report::Figure;
 use crate::rows;
 use crate::targets::{Bound, TARGETS, Target};
@@ -18,6 +19,10 @@ const LIMITS: &str = "benches/limits.md";
 
 const LASTSEEN: &str = "lastseen";
 
+fn is_peer(subject: &str) -> bool {
+    PEERS.iter().any(|(peer, _)| *peer == subject)
+}
+
 /// The page of the figures in a file, one of JSON a line.
 pub fn write(file: &Path) -> anyhow::Result<String> {
     let lines = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
@@ -27,6 +32,7 @@ pub fn write(file: &Path) -> anyhow::Result<String> {
     writeln!(page, "Written by `script/bench`: no figure here was put in by hand.\n")?;
     machine(&mut page)?;
     targets(&mut page, &figures)?;
+    beside_bare(&mut page, &figures)?;
     if let Ok(limits) = std::fs::read_to_string(LIMITS) {
         writeln!(page, "\n{}", limits.trim_end())?;
     }
@@ -48,6 +54,7 @@ Server, database and clients share the machine. CPU is user and system time of t
 - **connects**: 32 on their way at once, rooms open already, from the handshake to the welcome.
 - **storm**: the clients come back as the browser client does, first after a random 0 to 5 s. One more person in each room stays and watches; a bystander asks for rows of the database all the time; 35 s later REST is asked who is in each room.
 - **idle**: two beats of everybody, spread evenly.
+- **bare** is one thread on one epoll that speaks WebSocket and knows rooms, and nothing else: a beat goes back as it came, all else goes to everybody in the room as it came, and what it reads in one wake-up it writes together. Its memory is what the process holds of sockets; that of the kernel is in nobody's figure.
 - **peers** are the servers of `bench/peers`, which do what users of these libraries do, with their defaults. sockudo is not measured by this script.
 ";
 
@@ -94,8 +101,37 @@ fn judged(figures: &[Figure], target: &Target) -> (String, String, &'static str)
     (shown, goal, met)
 }
 
+const BESIDE_BARE: &str = "
+## Beside bare sockets, in the same run
+
+How slow the machine is shows in what `bare` needs, a server that speaks WebSocket and does nothing else. The seconds of the targets are those of another machine; *asked* is each of them over what bare sockets needed there: raw epoll, and uWebSockets for 16 in flight. Those were other programs than `bare`, so it is a guide; what is met is said by the table above.
+
+| what | lastseen | bare | lastseen / bare | asked |
+| --- | ---: | ---: | ---: | ---: |";
+
+fn beside_bare(page: &mut String, figures: &[Figure]) -> anyhow::Result<()> {
+    if figures.iter().all(|figure| figure.subject != bare::NAME) {
+        return Ok(());
+    }
+    writeln!(page, "{BESIDE_BARE}")?;
+    for target in TARGETS.iter().filter(|target| !matches!(target.bound, Bound::OfWs(_))) {
+        let [own, bare] = [LASTSEEN, bare::NAME].map(|subject| median(figures, target.row, target.key, subject));
+        let Some((own, bare)) = own.zip(bare) else { continue };
+        let asked = target.of_bare().map_or(String::new(), |asked| format!("≤ {}", number(asked)));
+        let Target { what, unit, .. } = target;
+        writeln!(
+            page,
+            "| {what} | {} {unit} | {} {unit} | {} | {asked} |",
+            number(own),
+            number(bare),
+            number(own / bare)
+        )?;
+    }
+    Ok(())
+}
+
 fn peers(page: &mut String, figures: &[Figure]) -> anyhow::Result<()> {
-    if figures.iter().all(|figure| figure.subject == LASTSEEN) {
+    if !figures.iter().any(|figure| is_peer(&figure.subject)) {
         return Ok(());
     }
     writeln!(page, "\n## Beside others, in the same run\n\n| row | lastseen | ws 8 | Socket.IO 4 | |")?;
@@ -141,7 +177,7 @@ fn command(row: &str, subject: &str) -> String {
     }
     let settings = if subject == LASTSEEN { rows::settings(row) } else { &[] };
     let settings = if settings.is_empty() { String::new() } else { format!(" (server: `{}`)", settings.join(" ")) };
-    let peers = if subject == LASTSEEN { "" } else { "--peers " };
+    let peers = if is_peer(subject) { "--peers " } else { "" };
     format!("`script/bench {peers}{row}`{settings}")
 }
 

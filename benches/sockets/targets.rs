@@ -20,6 +20,21 @@ pub struct Target {
     pub bound: Bound,
 }
 
+impl Target {
+    /// What is asked as a multiple of what bare sockets need, where that is known.
+    pub fn of_bare(&self) -> Option<f64> {
+        let (_, bare) = BARE.into_iter().find(|(row, _)| *row == self.row)?;
+        match self.bound {
+            Bound::AtMost(most) if self.key.is_none() => Some(most / bare),
+            _ => None,
+        }
+    }
+}
+
+/// What bare sockets needed on the machine for which the bounds were set: raw epoll, and uWebSockets where
+/// frames are written together.
+const BARE: [(&str, f64); 3] = [("beats", 0.31), ("fanout-1", 2.4), ("fanout-16", 0.26)];
+
 const fn target(what: &'static str, row: &'static str, unit: &'static str, bound: Bound) -> Target {
     Target { what, row, key: None, unit, bound }
 }

@@ -7,6 +7,8 @@ use anyhow::Context;
 use mio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::frame::{self, CLOSE, Frame, PING, PONG, TEXT};
+
 /// What comes over a wire.
 #[derive(Debug)]
 pub enum Heard<'a> {
@@ -15,11 +17,6 @@ pub enum Heard<'a> {
     /// The other side is gone, with its close code or without one.
     Ended(u16),
 }
-
-const TEXT: u8 = 1;
-const CLOSE: u8 = 8;
-const PING: u8 = 9;
-const PONG: u8 = 10;
 
 /// The code of an end that nobody announced.
 const ABNORMAL: u16 = 1006;
@@ -65,20 +62,10 @@ impl Wire {
         self.frame(TEXT, text.as_bytes());
     }
 
-    /// Frames of a client are masked. A mask of zeros is one too, and leaves the text as it is.
     fn frame(&mut self, opcode: u8, payload: &[u8]) {
-        let mut frame = Vec::with_capacity(payload.len() + 14);
-        frame.push(0x80 | opcode);
-        match payload.len() {
-            length @ 0..126 => frame.push(0x80 | length as u8),
-            length => {
-                frame.push(0x80 | 126);
-                frame.extend(u16::try_from(length).expect("a short message").to_be_bytes());
-            }
-        }
-        frame.extend([0; 4]);
-        frame.extend(payload);
-        self.write(&frame);
+        let mut bytes = Vec::with_capacity(payload.len() + 14);
+        frame::put_masked(&mut bytes, opcode, payload);
+        self.write(&bytes);
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -141,7 +128,7 @@ impl Wire {
             self.upgraded = true;
             rest = &rest[end + 4..];
         }
-        while let Some((opcode, payload, length)) = frame_of(rest) {
+        while let Some(Frame { opcode, payload, length, .. }) = Frame::first(rest) {
             match opcode {
                 TEXT => tell(self, Heard::Text(payload)),
                 PING => self.frame(PONG, payload),
@@ -157,15 +144,4 @@ impl Wire {
         self.partial = rest.to_vec();
         false
     }
-}
-
-/// The first frame: opcode, payload, and how long it is with its head. Servers do not mask, and none
-/// that is measured here sends fragments.
-fn frame_of(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
-    let (head, length) = match *bytes.get(1)? {
-        126 => (4, usize::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?))),
-        127 => (10, u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?) as usize),
-        length => (2, usize::from(length)),
-    };
-    Some((bytes[0] & 0x0f, bytes.get(head..head + length)?, head + length))
 }
