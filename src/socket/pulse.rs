@@ -7,6 +7,10 @@ use crate::clock::Moment;
 use crate::protocol::Code;
 use crate::room::Quality;
 
+/// Pings go out at so many moments of an interval, the same for all connections: the server wakes up for
+/// many at once, and their Pongs come together.
+const MOMENTS: u32 = 100;
+
 /// The deadlines of one connection. One lazily armed timer serves them all.
 #[derive(Debug)]
 pub struct Pulse {
@@ -28,7 +32,7 @@ impl Pulse {
             ping_interval: timings.ping_interval,
             dead_after: timings.dead_after,
             heard: now,
-            next_ping: now + timings.ping_interval,
+            next_ping: next_ping(now, timings.ping_interval),
             pinged: None,
             missed: 0,
             until,
@@ -63,7 +67,7 @@ impl Pulse {
         if self.pinged.replace(now).is_some() {
             self.missed = self.missed.saturating_add(1);
         }
-        self.next_ping = now + self.ping_interval;
+        self.next_ping = next_ping(now, self.ping_interval);
         Ok(Some(now.as_millis().to_be_bytes()))
     }
 
@@ -78,6 +82,14 @@ impl Pulse {
         self.missed = 0;
         Some(Quality::of_round_trip(now.since(pinged).as_millis()))
     }
+}
+
+/// The last moment for Pings that is no more than an interval away.
+fn next_ping(now: Moment, interval: Duration) -> Moment {
+    let latest = now + interval;
+    let apart = (interval / MOMENTS).max(Duration::from_millis(1));
+    let since = Duration::from_millis(latest.as_millis() % u64::try_from(apart.as_millis()).unwrap_or(u64::MAX));
+    latest.before(since)
 }
 
 #[cfg(test)]
@@ -113,7 +125,22 @@ mod tests {
                 }
             }
         }
-        assert_eq!(pings, 2);
+        // The third, where one is due, is due just before the end.
+        assert!((2..=3).contains(&pings), "{pings}");
+    }
+
+    #[test]
+    fn connections_of_any_time_are_pinged_together_and_never_late() {
+        let start = Clock::new().now();
+        let mut moments: Vec<_> =
+            (0..SECOND.as_millis() as u64).map(|ms| pulse(None, start + Duration::from_millis(ms)).next()).collect();
+        assert!(moments.iter().zip(0..).all(|(ping, ms)| *ping <= start + 25 * SECOND + Duration::from_millis(ms)));
+        moments.dedup();
+        assert!(moments.len() <= 5, "{moments:?}");
+        let mut pulse = pulse(None, start);
+        let first = pulse.next();
+        pulse.check(first).expect("alive").expect("a ping is due");
+        assert_eq!(pulse.next(), first + 25 * SECOND);
     }
 
     #[test]
