@@ -12,7 +12,9 @@ use super::refusal::Refusal;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::ids::{ConnectionId, ParticipantId, SessionId, UserId};
-use crate::room::{self, Changed, CloseReason, LeaveReason, Quality, Role, SitNews, Snapshot, State, Status, Text};
+use crate::room::{
+    self, Changed, CloseReason, LeaveReason, People, Quality, Role, SitNews, Snapshot, State, Status, Text,
+};
 
 /// The name of the protocol among WebSocket subprotocols.
 pub const SUBPROTOCOL: &str = "lastseen.v1";
@@ -131,6 +133,22 @@ pub struct Welcome<'a> {
     pub session: &'a Session,
 }
 
+/// A frame whose long middle is shared with others.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "together they are the frame")]
+pub struct Spliced {
+    pub start: String,
+    pub shared: Text,
+    pub end: String,
+}
+
+impl Spliced {
+    /// The frame as one text.
+    pub fn whole(&self) -> String {
+        [&self.start, &*self.shared, &self.end].concat()
+    }
+}
+
 impl Frames {
     /// Frames with the timings of these settings.
     pub fn new(clock: Clock, settings: &Settings) -> Self {
@@ -144,7 +162,7 @@ impl Frames {
     }
 
     /// `welcome`.
-    pub fn welcome(&self, welcome: &Welcome<'_>, snapshot: &Snapshot, own: Option<&room::Participant>) -> Text {
+    pub fn welcome(&self, welcome: &Welcome<'_>, snapshot: &Snapshot, own: Option<&room::Participant>) -> Spliced {
         #[derive(Serialize)]
         struct Head<'a> {
             r#type: &'static str,
@@ -178,32 +196,37 @@ impl Frames {
     }
 
     /// `state`.
-    pub fn state(&self, snapshot: &Snapshot, own: Option<&room::Participant>) -> Text {
+    pub fn state(&self, snapshot: &Snapshot, own: Option<&room::Participant>) -> Spliced {
         let head = format!(r#"{{"type":"state","seq":{},"occupancy":{}}}"#, snapshot.seq, snapshot.occupancy);
         self.with_participants(head, snapshot, own)
     }
 
-    /// Puts the list of people into an object, encoded once for all who are sent the snapshot. In a
-    /// room over its detail limit the list holds the receiver alone.
-    fn with_participants(&self, mut object: String, snapshot: &Snapshot, own: Option<&room::Participant>) -> Text {
-        let list = match &snapshot.everybody {
-            Some(everybody) => snapshot.text.get(|| {
-                let mut people: Vec<_> = everybody.iter().collect();
-                people.sort_by_key(|person| (person.joined_at, person.id));
-                self.list(people.into_iter().map(AsRef::as_ref)).into()
-            }),
-            None => self.list(own.into_iter()).into(),
+    /// Puts the people into an object: a list that is encoded once for many, and who came since. In a
+    /// room over its detail limit the receiver alone.
+    fn with_participants(&self, mut start: String, snapshot: &Snapshot, own: Option<&room::Participant>) -> Spliced {
+        start.pop();
+        start.push_str(",\"participants\":[");
+        let (shared, newer) = match &snapshot.people {
+            Some(People { list, newer }) => {
+                let shared = list.text.get(|| {
+                    let mut people: Vec<_> = list.people.iter().collect();
+                    people.sort_by_key(|person| (person.joined_at, person.id));
+                    self.items(people.into_iter().map(AsRef::as_ref)).into()
+                });
+                (shared, self.items(newer.iter().map(AsRef::as_ref)))
+            }
+            None => (Text::default(), self.items(own.into_iter())),
         };
-        object.pop();
-        object.reserve(list.len() + 20);
-        object.push_str(",\"participants\":");
-        object.push_str(&list);
-        object.push('}');
-        object.into()
+        let comma = if shared.is_empty() || newer.is_empty() { "" } else { "," };
+        Spliced { start, shared, end: format!("{comma}{newer}]}}") }
     }
 
-    fn list<'a>(&self, people: impl Iterator<Item = &'a room::Participant>) -> String {
-        json(&people.map(|person| Participant::of(person, &self.clock)).collect::<Vec<_>>())
+    /// What stands between the brackets of a list.
+    fn items<'a>(&self, people: impl Iterator<Item = &'a room::Participant>) -> String {
+        let mut list = json(&people.map(|person| Participant::of(person, &self.clock)).collect::<Vec<_>>());
+        list.pop();
+        list.remove(0);
+        list
     }
 
     /// `diff`, or `occupancy` in a room over its detail limit.

@@ -87,15 +87,38 @@ pub struct Diff {
     pub leaves: Vec<(ParticipantId, LeaveReason)>,
 }
 
-/// The presence of a room at one moment, shared by all who ask at that moment.
-#[derive(Debug)]
+/// The presence of a room at one moment.
+#[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The last step that it includes.
     pub seq: u64,
     /// How many people are here.
     pub occupancy: usize,
-    /// Everybody, in no order; `None` in a room over its detail limit.
-    pub everybody: Option<Vec<Arc<Participant>>>,
-    /// The list of everybody as JSON.
+    /// Everybody; `None` in a room over its detail limit.
+    pub people: Option<People>,
+}
+
+/// Everybody in a room: a list that is shared by many snapshots, and who came since it was made.
+#[derive(Clone, Debug)]
+pub struct People {
+    /// Those who were here then.
+    pub list: Arc<List>,
+    /// Those who are not in the list, as they came.
+    pub newer: Vec<Arc<Participant>>,
+}
+
+/// A list of people that is made and encoded once.
+#[derive(Debug)]
+pub struct List {
+    /// The people, in no order.
+    pub people: Vec<Arc<Participant>>,
+    /// They as JSON.
     pub text: Encoded,
+}
+
+impl People {
+    /// Everybody, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Participant>> {
+        self.list.people.iter().chain(&self.newer)
+    }
 }

@@ -17,7 +17,7 @@ pub mod sits;
 pub mod terms;
 pub mod watch;
 
-pub use event::{Changed, Diff, Event, Listener, Snapshot, Text};
+pub use event::{Changed, Diff, Event, Listener, People, Snapshot, Text};
 pub use ledger::Ledger;
 pub use participant::{CloseReason, LeaveReason, Participant, Quality, Role, State, Status};
 pub use registry::Registry;

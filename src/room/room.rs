@@ -12,7 +12,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use parking_lot::Mutex;
@@ -23,7 +23,7 @@ use self::notice::Notice;
 pub use self::place::Place;
 pub use self::sitting::Starting;
 use self::step::Pending;
-use super::event::{Event, Listener, Snapshot, Text};
+use super::event::{Event, Listener, People, Snapshot, Text};
 use super::ledger::{Ledger, Mark};
 use super::participant::{CloseReason, LeaveReason, Participant, Quality, State};
 use super::registry::Census;
@@ -77,8 +77,9 @@ struct Inner {
     publish_at: Option<Moment>,
     /// The deadline of the roster and the notice that the schedule knows of.
     wake_at: Option<Moment>,
-    /// Shared by those who ask before the next change; nobody holds it for longer.
-    snapshot: Weak<Snapshot>,
+    /// Everybody who is here, for those who ask next. It does not outlive the next `publish_at`, so an
+    /// idle room holds none.
+    people: Option<People>,
     /// The newest activity of those who are not here (any more).
     past_activity: Moment,
     notice: Notice,
@@ -105,7 +106,7 @@ impl Room {
             pending: IndexMap::new(),
             publish_at: None,
             wake_at: None,
-            snapshot: Weak::new(),
+            people: None,
             past_activity,
             notice,
             completed_sit: None,
@@ -263,7 +264,7 @@ impl Room {
     }
 
     /// The presence as it is now.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
+    pub fn snapshot(&self) -> Snapshot {
         self.snapshot_of(&mut self.lock())
     }
 
@@ -347,7 +348,7 @@ impl Room {
             inner.life = Life::Closed(reason);
             self.shared.metrics.leaves(LeaveReason::Closed.as_str()).inc_by(inner.roster.occupancy() as u64);
             inner.roster = Roster::new(self.shared.rules.timings);
-            inner.snapshot = Weak::new();
+            inner.people = None;
             inner.audience.note(Event::Closed(reason));
         }
     }

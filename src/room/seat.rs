@@ -18,7 +18,7 @@ pub struct Joined {
     /// Its place.
     pub seat: Seat,
     /// Who is here, the newcomer included.
-    pub snapshot: Arc<Snapshot>,
+    pub snapshot: Snapshot,
     /// The room's sit, where one runs; for whoever was lost while it ended, that it is over.
     pub sit: Option<SitNews>,
 }

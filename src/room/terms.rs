@@ -108,7 +108,7 @@ pub enum JoinError {
 #[derive(Clone, Debug)]
 pub struct CaughtUp {
     /// Who is here.
-    pub snapshot: Arc<Snapshot>,
+    pub snapshot: Snapshot,
     /// What was told last of a change of the session, where there was one.
     pub session: Option<Text>,
     /// When the session expires, where that was announced.

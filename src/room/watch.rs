@@ -16,7 +16,7 @@ pub struct Watching {
     /// Its place.
     pub watch: Watch,
     /// Who is here.
-    pub snapshot: Arc<Snapshot>,
+    pub snapshot: Snapshot,
     /// The room's sit, where one runs.
     pub sit: Option<SitNews>,
     /// What happens from then on.

@@ -75,7 +75,7 @@ pub fn enter(member: &Arc<Member>, sockets: &Sockets, admission: Admission) -> R
                 resume: welcomed.resume.as_deref(),
                 session: &welcomed.session,
             };
-            greeting.text(&sockets.frames.welcome(&welcome, snapshot, seat.shown().as_deref()));
+            greeting.spliced(&sockets.frames.welcome(&welcome, snapshot, seat.shown().as_deref()));
             if let Some(sit) = sit {
                 greeting.text(&v1::sit(*sit));
             }

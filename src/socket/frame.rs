@@ -6,6 +6,9 @@
 
 use std::borrow::Cow;
 
+use crate::protocol::v1::Spliced;
+use crate::room::Text;
+
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
 const MASKED: u8 = 0x80;
@@ -19,6 +22,9 @@ const PONG: u8 = 0xa;
 
 /// The longest payload of a control frame.
 const CONTROL_BYTES: usize = 125;
+
+/// From here on a shared text is written from where it is; a shorter one is cheaper copied.
+const SHARED_BYTES: usize = 4096;
 
 /// What a client sent, whole and unmasked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -207,6 +213,9 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
 #[derive(Debug, Default)]
 pub struct Outbox {
     bytes: Vec<u8>,
+    /// One text that is too long to be copied for everybody who is sent it, and where in `bytes` it
+    /// belongs. Further ones are copied.
+    shared: Option<(usize, Text)>,
     texts: u64,
 }
 
@@ -215,6 +224,22 @@ impl Outbox {
     pub fn text(&mut self, text: &str) {
         self.texts += 1;
         self.frame(TEXT, text.as_bytes());
+    }
+
+    /// Adds a text message that others are sent as well.
+    pub fn shared(&mut self, text: &Text) {
+        self.texts += 1;
+        self.head(TEXT, text.len());
+        self.share(text);
+    }
+
+    /// Adds a text message of which a part is shared.
+    pub fn spliced(&mut self, Spliced { start, shared, end }: &Spliced) {
+        self.texts += 1;
+        self.head(TEXT, start.len() + shared.len() + end.len());
+        self.bytes.extend_from_slice(start.as_bytes());
+        self.share(shared);
+        self.bytes.extend_from_slice(end.as_bytes());
     }
 
     /// Adds a Ping, of at most 125 bytes.
@@ -238,20 +263,50 @@ impl Outbox {
         self.bytes.is_empty()
     }
 
+    /// How many bytes are to be written.
+    pub fn len(&self) -> usize {
+        self.parts().map(<[u8]>::len).iter().sum()
+    }
+
     /// How many text messages are in it.
     pub fn texts(&self) -> u64 {
         self.texts
     }
 
-    /// What is to be written.
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+    /// What is to be written, in this order; only the last where nothing is shared.
+    pub fn parts(&self) -> [&[u8]; 3] {
+        let Some((at, text)) = &self.shared else { return [&[], &[], &self.bytes] };
+        let (before, after) = self.bytes.split_at(*at);
+        [before, text.as_bytes(), after]
+    }
+
+    /// Adds to `waiting` what is left when so many bytes were written.
+    pub fn keep_rest(&self, mut written: usize, waiting: &mut Vec<u8>) {
+        waiting.reserve(self.len() - written);
+        for part in self.parts() {
+            let taken = written.min(part.len());
+            waiting.extend_from_slice(&part[taken..]);
+            written -= taken;
+        }
+    }
+
+    fn share(&mut self, text: &Text) {
+        if text.len() >= SHARED_BYTES && self.shared.is_none() {
+            self.shared = Some((self.bytes.len(), Text::clone(text)));
+        } else {
+            self.bytes.extend_from_slice(text.as_bytes());
+        }
     }
 
     fn frame(&mut self, opcode: u8, payload: &[u8]) {
-        self.bytes.reserve(payload.len() + 10);
+        self.head(opcode, payload.len());
+        self.bytes.extend_from_slice(payload);
+    }
+
+    fn head(&mut self, opcode: u8, payload_bytes: usize) {
+        self.bytes.reserve(10 + payload_bytes.min(SHARED_BYTES));
         self.bytes.push(FIN | opcode);
-        match payload.len() {
+        match payload_bytes {
             length @ 0..126 => self.bytes.push(length as u8),
             length => match u16::try_from(length) {
                 Ok(length) => {
@@ -264,7 +319,6 @@ impl Outbox {
                 }
             },
         }
-        self.bytes.extend_from_slice(payload);
     }
 }
 

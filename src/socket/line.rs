@@ -4,7 +4,7 @@
 //! the connection's own task sees to it.
 
 use std::future::poll_fn;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, IoSlice, Read};
 use std::net::Shutdown;
 use std::time::Duration;
 
@@ -92,18 +92,15 @@ impl Line {
     /// Writes all frames at once, behind those that wait. A line that is broken takes everything: who
     /// reads from it hears of that.
     pub fn write(&self, frames: Outbox) -> Written {
-        let bytes = frames.into_bytes();
         let mut unsent = self.unsent.lock();
+        let mut written = 0;
         if unsent.is_empty() {
-            let written = self.try_write(&bytes).unwrap_or(bytes.len());
-            if written == bytes.len() {
+            written = self.try_write(frames.parts()).unwrap_or(frames.len());
+            if written == frames.len() {
                 return Written::All;
             }
-            *unsent = bytes;
-            unsent.drain(..written);
-        } else {
-            unsent.extend_from_slice(&bytes);
         }
+        frames.keep_rest(written, &mut unsent);
         Written::Waiting(unsent.len())
     }
 
@@ -131,7 +128,7 @@ impl Line {
             Err(_) => return Err(Code::SlowConsumer.into()),
         }
         let mut unsent = self.unsent.lock();
-        let written = self.try_write(&unsent)?;
+        let written = self.try_write([&[], &[], &unsent])?;
         unsent.drain(..written);
         if unsent.is_empty() {
             *unsent = Vec::new();
@@ -140,12 +137,21 @@ impl Line {
         Ok(Written::Waiting(unsent.len()))
     }
 
-    /// How much of it the socket takes.
-    fn try_write(&self, bytes: &[u8]) -> Result<usize, End> {
-        let mut written = 0;
-        while written < bytes.len() {
-            match self.stream.try_write(&bytes[written..]) {
-                Ok(more) => written += more,
+    /// How many bytes of these parts the socket takes.
+    fn try_write(&self, parts: [&[u8]; 3]) -> Result<usize, End> {
+        let mut slices = parts.map(IoSlice::new);
+        let (mut left, mut written) = (&mut slices[..], 0);
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            let taken = match &*left {
+                [one] => self.stream.try_write(one),
+                several => self.stream.try_write_vectored(several),
+            };
+            match taken {
+                Ok(more) => {
+                    written += more;
+                    IoSlice::advance_slices(&mut left, more);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => return Err(End::Lost),
             }

@@ -165,7 +165,7 @@ impl Member {
         }
         let CaughtUp { snapshot, session, expires_at, sit } = seat.catch_up()?;
         let mut out = Outbox::default();
-        out.text(&self.sockets.frames.state(&snapshot, seat.shown().as_deref()));
+        out.spliced(&self.sockets.frames.state(&snapshot, seat.shown().as_deref()));
         if let (Missing::All, Some(session)) = (missing, session) {
             out.text(&session);
         }
@@ -199,7 +199,7 @@ impl Listener for Member {
                 Event::Changed(changed) if changed.seq <= news.told || news.missing > Missing::Nothing => {}
                 Event::Changed(changed) => {
                     news.told = changed.seq;
-                    out.text(&changed.text.get(|| frames.changed(changed)));
+                    out.shared(&changed.text.get(|| frames.changed(changed)));
                 }
                 Event::Refresh => news.missing = news.missing.max(Missing::List),
                 // Comes with what it missed.

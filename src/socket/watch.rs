@@ -20,7 +20,7 @@ use crate::clock::Moment;
 use crate::ids::ParticipantId;
 use crate::protocol::v1::{self, Session, Welcome};
 use crate::protocol::{Code, Refusal};
-use crate::room::{CaughtUp, Event, Gone, SitNews, Snapshot, Text, Watch, Watching};
+use crate::room::{CaughtUp, Event, Gone, SitNews, Snapshot, Watch, Watching};
 use crate::store::participants::Standing;
 use crate::user_session::Tie;
 
@@ -62,7 +62,7 @@ pub fn stream(
     let mut first = vec![match session {
         Some(session) => {
             let welcome = Welcome { you: None, connection_id: None, resume: None, session };
-            sent("welcome", Some(snapshot.seq), &sockets.frames.welcome(&welcome, &snapshot, None))
+            sent("welcome", Some(snapshot.seq), &sockets.frames.welcome(&welcome, &snapshot, None).whole())
         }
         None => state(&sockets, &snapshot),
     }];
@@ -241,14 +241,14 @@ pub fn standing_refusal(standing: Standing) -> Option<Refusal> {
 }
 
 fn state(sockets: &Sockets, snapshot: &Snapshot) -> Sent {
-    sent("state", Some(snapshot.seq), &sockets.frames.state(snapshot, None))
+    sent("state", Some(snapshot.seq), &sockets.frames.state(snapshot, None).whole())
 }
 
 fn sit_event(news: SitNews) -> Sent {
     sent("sit", None, &v1::sit(news))
 }
 
-fn sent(kind: &str, seq: Option<u64>, text: &Text) -> Sent {
+fn sent(kind: &str, seq: Option<u64>, text: &str) -> Sent {
     let event = Sent::default().event(kind).data(text);
     match seq {
         Some(seq) => event.id(seq.to_string()),

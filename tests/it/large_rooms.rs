@@ -115,6 +115,34 @@ async fn somebody_who_came_in_a_moment_of_too_many_is_told_of_everybody_as_well(
 }
 
 #[tokio::test]
+async fn who_comes_between_two_steps_finds_everybody_who_came_before_and_nobody_twice() {
+    // There is no step: all that anybody knows is from a snapshot. So many come that the list of people
+    // is made anew on the way.
+    let server = TestServer::start(&quiet(&["--diff-interval", "10m", "--max-participants", "50"])).await;
+    let session = server.open().await;
+    let mut observer = server.observer(&session).await;
+    assert_eq!(observer.welcome["participants"], json!([]));
+    let mut clients = guests(&server, &session, 45).await;
+    clients.sort_by_key(|client| client.welcome["occupancy"].as_u64());
+    for (before, client) in clients.iter().enumerate() {
+        let here = listed(&client.welcome["participants"]);
+        assert_eq!((client.welcome["occupancy"].as_u64(), here.len()), (Some(before as u64 + 1), before + 1));
+        assert_eq!(BTreeSet::from_iter(here), BTreeSet::from_iter(ids(&clients[..=before])));
+    }
+
+    clients[44].send(json!({"type": "update", "state": {"page": 45}})).await;
+    // The answer says that the state was taken.
+    clients[44].send(json!({"type": "beat"})).await;
+    clients[44].frame("beat").await;
+    observer.send(json!({"type": "sync"})).await;
+    let state = observer.frame("state").await;
+    let people = state["participants"].as_array().expect("a list");
+    assert_eq!((people.len(), BTreeSet::from_iter(listed(&state["participants"])).len()), (45, 45));
+    let last = people.iter().find(|person| id(&person["id"]) == clients[44].id()).expect("is here");
+    assert_eq!(last["state"], json!({"page": 45}));
+}
+
+#[tokio::test]
 async fn more_than_a_hundred_people_are_told_at_the_longer_interval() {
     let flags = ["--max-participants", "200", "--diff-interval-large", "10m"];
     let server = TestServer::start(&quiet(&flags)).await;

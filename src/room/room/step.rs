@@ -1,18 +1,23 @@
 //! Steps: changes are gathered, told as one, and continue every snapshot.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
 use super::{Inner, Room};
 use crate::clock::Moment;
 use crate::ids::ParticipantId;
-use crate::room::event::{Changed, Diff, Encoded, Event, Snapshot};
+use crate::room::event::{Changed, Diff, Encoded, Event, List, People, Snapshot};
 use crate::room::participant::LeaveReason;
 use crate::room::roster::Change;
 
 /// Rooms with more people than this gather changes for the longer interval.
 pub(super) const LARGE: usize = 100;
+
+/// How many may come in before the list of people is made anew. Each of them is encoded for everybody
+/// who comes after it, and a new list encodes the whole room once: for a thousand people that is least
+/// between 32 and 64.
+pub(super) const NEWER: usize = 32;
 
 /// Somebody who changed since the last step.
 #[derive(Debug)]
@@ -25,7 +30,7 @@ pub(super) struct Pending {
 impl Room {
     /// Notes a change for the next step, and what of it the store has to know.
     pub(super) fn note(&self, inner: &mut Inner, change: Change, now: Moment) {
-        inner.snapshot = Weak::new();
+        inner.note_people(&change);
         let (id, known, left) = match change {
             Change::Joined(id) => (id, false, None),
             Change::Updated(id) => (id, true, None),
@@ -39,6 +44,10 @@ impl Room {
             }
         };
         inner.pending.entry(id).or_insert(Pending { known, left }).left = left;
+        self.publish_later(inner, now);
+    }
+
+    fn publish_later(&self, inner: &mut Inner, now: Moment) {
         if inner.publish_at.is_none() {
             let large = inner.roster.occupancy() > LARGE;
             let rules = &self.shared.rules;
@@ -51,7 +60,11 @@ impl Room {
     /// Tells everybody what changed since the last step.
     pub(super) fn publish(&self, inner: &mut Inner) {
         inner.publish_at = None;
+        inner.people = None;
         let pending = std::mem::take(&mut inner.pending);
+        if pending.is_empty() {
+            return;
+        }
         let limit = self.shared.rules.detail_limit;
         let occupancy = inner.roster.occupancy();
         let told = std::mem::replace(&mut inner.told, (occupancy, occupancy));
@@ -63,27 +76,40 @@ impl Room {
             (false, false) => Some(inner.diff(pending)),
         };
         inner.seq += 1;
-        // Its `seq` is part of it.
-        inner.snapshot = Weak::new();
         self.shared.metrics.diffs.inc();
         let step = Changed { seq: inner.seq, occupancy, diff, text: Encoded::default() };
         inner.audience.note(Event::Changed(Arc::new(step)));
     }
 
-    pub(super) fn snapshot_of(&self, inner: &mut Inner) -> Arc<Snapshot> {
-        let (roster, seq, limit) = (&inner.roster, inner.seq, self.shared.rules.detail_limit);
-        let occupancy = roster.occupancy();
+    pub(super) fn snapshot_of(&self, inner: &mut Inner) -> Snapshot {
+        let occupancy = inner.roster.occupancy();
         inner.told = (inner.told.0.min(occupancy), inner.told.1.max(occupancy));
-        inner.snapshot.upgrade().unwrap_or_else(|| {
-            let everybody = (occupancy <= limit).then(|| roster.iter().cloned().collect());
-            let snapshot = Arc::new(Snapshot { seq, occupancy, everybody, text: Encoded::default() });
-            inner.snapshot = Arc::downgrade(&snapshot);
-            snapshot
-        })
+        let people = (occupancy <= self.shared.rules.detail_limit).then(|| {
+            // Also where nothing is to be told: the list is given up then.
+            self.publish_later(inner, self.shared.clock.now());
+            inner.people()
+        });
+        Snapshot { seq: inner.seq, occupancy, people }
     }
 }
 
 impl Inner {
+    /// Who comes in is put behind the list; after any other change it is not true any more.
+    fn note_people(&mut self, change: &Change) {
+        match (change, &mut self.people) {
+            (Change::Joined(id), Some(people)) if people.newer.len() < NEWER => {
+                people.newer.extend(self.roster.get(*id).cloned());
+            }
+            _ => self.people = None,
+        }
+    }
+
+    fn people(&mut self) -> People {
+        let roster = &self.roster;
+        let made = || List { people: roster.iter().cloned().collect(), text: Encoded::default() };
+        self.people.get_or_insert_with(|| People { list: Arc::new(made()), newer: Vec::new() }).clone()
+    }
+
     /// Whoever changed several times appears as what it ends as.
     fn diff(&self, pending: IndexMap<ParticipantId, Pending>) -> Diff {
         let mut diff = Diff::default();

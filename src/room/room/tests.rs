@@ -7,11 +7,11 @@ use proptest::prelude::*;
 use serde_json::value::RawValue;
 use tokio::sync::broadcast::error::TryRecvError;
 
-use super::step::LARGE;
+use super::step::{LARGE, NEWER};
 use super::*;
 use crate::clock::Clock;
 use crate::ids::UserId;
-use crate::room::event::{Changed, Diff};
+use crate::room::event::{Changed, Diff, List};
 use crate::room::participant::{Role, Status};
 use crate::room::registry::Registry;
 use crate::room::roster::Timings;
@@ -171,9 +171,9 @@ impl From<&Arc<Participant>> for Looks {
     }
 }
 
-type People = BTreeMap<ParticipantId, Looks>;
+type Known = BTreeMap<ParticipantId, Looks>;
 
-fn people(of: &[Arc<Participant>]) -> People {
+fn people(of: &[Arc<Participant>]) -> Known {
     of.iter().map(|person| (person.id, Looks::from(person))).collect()
 }
 
@@ -183,12 +183,17 @@ struct View {
     seq: u64,
     occupancy: usize,
     /// `None` where only the count is told.
-    people: Option<People>,
+    people: Option<Known>,
 }
 
 impl From<&Snapshot> for View {
     fn from(snapshot: &Snapshot) -> Self {
-        Self { seq: snapshot.seq, occupancy: snapshot.occupancy, people: snapshot.everybody.as_deref().map(people) }
+        let people = snapshot.people.as_ref().map(|people| {
+            let listed: Known = people.iter().map(|person| (person.id, Looks::from(person))).collect();
+            assert_eq!(listed.len(), people.iter().count(), "somebody is listed twice");
+            listed
+        });
+        Self { seq: snapshot.seq, occupancy: snapshot.occupancy, people }
     }
 }
 
@@ -238,7 +243,7 @@ impl Client {
     fn new(come_in: impl FnOnce(Arc<dyn Listener>) -> Result<Joined, JoinError>) -> Result<Self, JoinError> {
         let (queue, events) = broadcast::channel(EVENTS);
         let Joined { seat, snapshot, sit } = come_in(Arc::new(queue))?;
-        Ok(Self { seat, events, sit, view: View::from(&*snapshot), ended: None })
+        Ok(Self { seat, events, sit, view: View::from(&snapshot), ended: None })
     }
 
     fn id(&self) -> ParticipantId {
@@ -280,7 +285,7 @@ impl Client {
 
     fn catch_up(&mut self) {
         match self.seat.catch_up() {
-            Ok(caught_up) => self.view = View::from(&*caught_up.snapshot),
+            Ok(caught_up) => self.view = View::from(&caught_up.snapshot),
             Err(gone) => self.ended = Some(gone),
         }
     }
@@ -352,6 +357,12 @@ async fn watched(world: World) -> (World, Client) {
 /// People who are all here, each with one connection.
 fn crowd(world: &World, size: usize) -> Vec<Client> {
     (0..size).map(|_| world.join(&entrant("One of many"))).collect()
+}
+
+/// The list of people that whoever asks now is given, and how many came since it was made.
+fn listed(world: &World) -> (Arc<List>, usize) {
+    let People { list, newer } = world.room().snapshot().people.expect("names, not a count");
+    (list, newer.len())
 }
 
 // Steps
@@ -480,16 +491,63 @@ async fn the_events_of_a_newcomer_continue_its_snapshot() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_ask_at_one_moment_share_one_snapshot() {
-    let (world, watcher) = watched(World::new()).await;
-    let room = world.room();
-    let snapshot = room.snapshot();
-    assert!(Arc::ptr_eq(&snapshot, &room.snapshot()));
+async fn those_who_come_between_two_steps_share_one_list() {
+    let (world, mut watcher) = watched(World::new()).await;
+    let (list, newer) = listed(&world);
+    assert_eq!((list.people.len(), newer), (1, 0));
+    let mut crowd = crowd(&world, NEWER);
+    let (same, newer) = listed(&world);
+    assert!(Arc::ptr_eq(&list, &same));
+    assert_eq!(newer, NEWER);
+    for (before, client) in crowd.iter().enumerate() {
+        assert_eq!(client.view.people.as_ref().map(BTreeMap::len), Some(before + 2));
+    }
+
+    crowd.push(world.join(&entrant("One more")));
+    let (longer, newer) = listed(&world);
+    assert_eq!((longer.people.len(), newer), (NEWER + 2, 0), "too many to be encoded again and again");
+
     watcher.seat.set_state(state(1));
-    let changed = room.snapshot();
-    assert!(!Arc::ptr_eq(&snapshot, &changed));
+    let (changed, _) = listed(&world);
+    assert!(!Arc::ptr_eq(&longer, &changed), "a list that is not true any more");
     world.step().await;
-    assert_eq!(room.snapshot().seq, changed.seq + 1, "the step is part of it now");
+    let (told, _) = listed(&world);
+    assert!(!Arc::ptr_eq(&changed, &told), "a list is given up with the step");
+    watcher.hear_step();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_new_and_changes_or_leaves_before_the_step_is_shown_as_it_is() {
+    let (world, mut watcher) = watched(World::new()).await;
+    let (ada, bob) = (world.join(&entrant("Ada")), world.join(&entrant("Bob")));
+    let (ada_id, bob_id) = (ada.id(), bob.id());
+    ada.seat.set_state(state(7));
+    bob.seat.leave();
+    let mut cyd = world.join(&entrant("Cyd"));
+    let seen = cyd.view.people.as_ref().expect("names");
+    assert_eq!((seen.len(), seen[&ada_id].state.as_str()), (3, r#"{"page":7}"#));
+    assert!(!seen.contains_key(&bob_id));
+
+    let bob = world.join(&Entrant { id: bob_id, ..entrant("Bob again") });
+    assert_eq!(bob.view.people, Some(people(&world.room().presence().1)));
+    world.step().await;
+    watcher.hear();
+    cyd.hear();
+    assert_eq!(cyd.view.people, watcher.view.people);
+    assert_eq!(cyd.view.people, Some(people(&world.room().presence().1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_room_gives_its_list_up_and_tells_nothing() {
+    let (world, mut watcher) = watched(World::new()).await;
+    let room = world.room();
+    assert!(room.lock().people.is_none());
+    let seq = room.snapshot().seq;
+    assert!(room.lock().people.is_some());
+    world.step().await;
+    assert!(room.lock().people.is_none());
+    watcher.hears_nothing();
+    assert_eq!(room.snapshot().seq, seq);
 }
 
 #[tokio::test(start_paused = true)]
@@ -1453,7 +1511,10 @@ impl Run {
     async fn take(&mut self, doing: Doing) {
         match doing {
             Doing::Join { who, reserve } => self.join(&self.people[who].clone(), reserve),
-            Doing::Observe => self.clients.push(self.world.observe()),
+            Doing::Observe => {
+                self.clients.push(self.world.observe());
+                self.knows_the_room(self.clients.len() - 1);
+            }
             Doing::Reserve => self.places.extend(self.world.room().reserve(Who::Stranger).ok().flatten()),
             Doing::GiveBack => drop(self.places.pop()),
             Doing::Lose { client } => drop(self.take_client(client)),
@@ -1482,10 +1543,29 @@ impl Run {
                 self.with(client, |client| client.seat.heard(now));
             }
             Doing::Hear { client } => self.with(client, |client| drop(client.hear())),
-            Doing::Sync { client } => self.with(client, Client::catch_up),
+            Doing::Sync { client } => {
+                self.with(client, Client::catch_up);
+                if !self.clients.is_empty() {
+                    self.knows_the_room(client % self.clients.len());
+                }
+            }
             Doing::Pass { time } => self.world.pass(time).await,
         }
-        assert!(self.room().is_none_or(|room| room.occupancy() <= PLACES));
+        let Some(room) = self.room() else { return };
+        assert!(room.occupancy() <= PLACES);
+        let inner = room.lock();
+        assert!(inner.people.is_none() || inner.publish_at.is_some(), "a list that nothing takes away");
+    }
+
+    /// What a client was just given is how things stand, whatever the steps have told so far.
+    fn knows_the_room(&self, client: usize) {
+        let Client { view, ended, .. } = &self.clients[client];
+        let (seq, present) = self.clients[client].seat.room().presence();
+        if ended.is_none() {
+            let limit = self.world.shared().rules.detail_limit;
+            assert_eq!((view.seq, view.occupancy), (seq, present.len()));
+            assert_eq!(view.people, (present.len() <= limit).then(|| people(&present)));
+        }
     }
 
     /// The room as it is; an empty one is not opened again.
@@ -1505,6 +1585,7 @@ impl Run {
             Ok(client) => {
                 assert!(is_here || !is_full, "a newcomer got into a full room");
                 self.clients.push(client);
+                self.knows_the_room(self.clients.len() - 1);
             }
             Err(error) => assert_eq!((error, is_here, is_full), (JoinError::Full, false, true)),
         }

@@ -48,7 +48,7 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [0x1b, 0xad, 0xf0, 0x0d];
     let mut outbox = Outbox::default();
     outbox.frame(first & 0x0f, payload);
-    let mut bytes = outbox.into_bytes();
+    let mut bytes = outbox.parts().concat();
     let head = bytes.len() - payload.len();
     bytes[0] = first;
     bytes[1] |= MASKED;
@@ -92,7 +92,9 @@ proptest! {
     }
 
     #[test]
-    fn what_is_sent_is_understood_by_another_library(messages in messages(), large in 0_usize..70_000) {
+    fn what_is_sent_is_understood_by_another_library(
+        messages in messages(), large in 0_usize..70_000, is_spliced in any::<bool>(),
+    ) {
         // Without Pings: that client would answer into what it reads.
         let messages: Vec<_> = messages.into_iter().filter(|message| !message.is_ping()).collect();
         let mut outbox = Outbox::default();
@@ -104,12 +106,28 @@ proptest! {
             }
         }
         let large = "ä".repeat(large);
-        outbox.text(&large);
+        let ends = if is_spliced { ["start ", " end"] } else { [""; 2] };
+        for _ in 0..2 {
+            // Two of them, of which one is copied.
+            let [start, end] = ends.map(String::from);
+            match is_spliced {
+                true => outbox.spliced(&Spliced { start, shared: large.as_str().into(), end }),
+                false => outbox.shared(&large.as_str().into()),
+            }
+        }
         outbox.close(Some(4010), "draining");
-        let stream = std::io::Cursor::new(outbox.into_bytes());
+        let bytes = outbox.parts().concat();
+        prop_assert_eq!(bytes.len(), outbox.len());
+        for written in [0, 1, bytes.len() / 3, bytes.len() / 2, bytes.len()] {
+            let mut left = b"before".to_vec();
+            outbox.keep_rest(written, &mut left);
+            prop_assert_eq!(left, [b"before", &bytes[written..]].concat());
+        }
+        let large = Message::Text([ends[0], &large, ends[1]].concat().into());
+        let stream = std::io::Cursor::new(bytes);
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let mut client = WebSocket::from_raw_socket(stream, Role::Client, Some(config));
-        for message in messages.iter().cloned().chain([Message::Text(large.into())]) {
+        for message in messages.iter().cloned().chain([large.clone(), large]) {
             prop_assert_eq!(client.read().expect("a message"), message);
         }
         match client.read().expect("a close") {
