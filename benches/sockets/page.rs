@@ -29,7 +29,10 @@ pub fn write(file: &Path) -> anyhow::Result<String> {
     let figures = lines.lines().filter(|line| line.starts_with('{')).map(serde_json::from_str);
     let figures = figures.collect::<Result<Vec<Figure>, _>>()?;
     let mut page = String::from("# Benchmarks\n\n");
-    writeln!(page, "Written by `script/bench`: no figure here was put in by hand.\n")?;
+    writeln!(
+        page,
+        "Written by `script/bench`. No figure here was put in by hand but those of `benches/limits.md`, in the section on what limits the rows.\n"
+    )?;
     machine(&mut page)?;
     targets(&mut page, &figures)?;
     beside_bare(&mut page, &figures)?;
