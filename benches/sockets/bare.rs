@@ -60,14 +60,6 @@ impl Subject for Bare {
         (said, None)
     }
 
-    fn beat(&self, reference: usize) -> String {
-        format!(r#"{{"type":"beat","ref":{reference},"active":{}}}"#, reference.is_multiple_of(2))
-    }
-
-    fn update(&self, number: usize) -> String {
-        format!(r#"{{"type":"update","state":{{"n":{number}}}}}"#)
-    }
-
     fn leave(&self) -> Option<String> {
         None
     }

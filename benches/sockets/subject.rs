@@ -34,11 +34,15 @@ pub trait Subject {
     /// What a message says, and what a client answers to it at once, as its handshake wants it.
     fn hear(&self, text: &[u8], room: &str, person: usize) -> (Said, Option<String>);
 
-    /// A beat that asks for an answer.
-    fn beat(&self, reference: usize) -> String;
+    /// A beat that asks for an answer, in lastseen's words where a subject has none of its own.
+    fn beat(&self, reference: usize) -> String {
+        format!(r#"{{"type":"beat","ref":{reference},"active":{}}}"#, reference.is_multiple_of(2))
+    }
 
-    /// Somebody's new public state, which holds `"n":number`.
-    fn update(&self, number: usize) -> String;
+    /// Somebody's new public state, which holds `"n":number`, in the same words.
+    fn update(&self, number: usize) -> String {
+        format!(r#"{{"type":"update","state":{{"n":{number}}}}}"#)
+    }
 
     /// The goodbye; `None` where people just hang up.
     fn leave(&self) -> Option<String>;

@@ -1,7 +1,7 @@
 //! The desk: who comes while others are being asked about is asked about together with all who wait.
 //!
 //! Under load one statement, one commit and one round trip serve many; without load nobody waits for
-//! anybody. All who come to one session wait in one line, so that two statements of this server never
+//! anybody. All who come to one session wait in one queue, so that two statements of this server never
 //! contend for a session's rows, and however many come, the other requests keep their connections.
 
 use std::hash::{BuildHasher, RandomState};
@@ -15,8 +15,8 @@ use super::{Knock, Row};
 use crate::ids::ParticipantId;
 use crate::store::{IdleRule, PATIENCE, StoreError, patiently};
 
-/// Lines in front of the desk, each served by one statement at a time.
-const LINES: u64 = 4;
+/// Queues in front of the desk, each served by one statement at a time.
+const QUEUES: u64 = 4;
 
 /// How many are asked about together at most: so many take some milliseconds.
 const TOGETHER: usize = 64;
@@ -53,7 +53,7 @@ where (select count(*) from known) >= 0";
 /// Where admissions are asked for.
 #[derive(Debug)]
 pub struct Desk {
-    lines: Vec<mpsc::UnboundedSender<Waiting>>,
+    queues: Vec<mpsc::UnboundedSender<Waiting>>,
     hasher: RandomState,
 }
 
@@ -69,12 +69,12 @@ impl Desk {
     /// Opens the desk; it is served until it is dropped.
     pub fn open(requests: PgPool, idle: IdleRule, node: &str) -> Self {
         let clerk = Arc::new(Clerk { requests, idle, node: node.to_owned() });
-        let open_line = |_| {
-            let (line, waiting) = mpsc::unbounded_channel();
+        let open_queue = |_| {
+            let (queue, waiting) = mpsc::unbounded_channel();
             tokio::spawn(Arc::clone(&clerk).serve(waiting));
-            line
+            queue
         };
-        Self { lines: (0..LINES).map(open_line).collect(), hasher: RandomState::new() }
+        Self { queues: (0..QUEUES).map(open_queue).collect(), hasher: RandomState::new() }
     }
 
     /// Asks about somebody.
@@ -83,9 +83,9 @@ impl Desk {
     /// [`StoreError`].
     pub(super) async fn ask(&self, knock: Knock, new_id: ParticipantId) -> Result<Row, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let line = usize::try_from(self.hasher.hash_one(knock.session) % LINES).expect("fits, it is below LINES");
+        let queue = usize::try_from(self.hasher.hash_one(knock.session) % QUEUES).expect("fits, it is below QUEUES");
         // Where nobody takes it, `answer` is dropped with it.
-        let _ = self.lines[line].send(Waiting { knock, new_id, answer });
+        let _ = self.queues[queue].send(Waiting { knock, new_id, answer });
         patiently(PATIENCE, async { Ok(answered.await) })
             .await?
             .unwrap_or_else(|_| Err(StoreError::Unavailable("the question was lost".to_owned())))
@@ -101,10 +101,10 @@ struct Clerk {
 }
 
 impl Clerk {
-    async fn serve(self: Arc<Self>, mut line: mpsc::UnboundedReceiver<Waiting>) {
+    async fn serve(self: Arc<Self>, mut queue: mpsc::UnboundedReceiver<Waiting>) {
         let mut first = Vec::new();
-        while line.recv_many(&mut first, TOGETHER).await > 0 {
-            // A task of its own: should it fail, that costs these answers and not the line.
+        while queue.recv_many(&mut first, TOGETHER).await > 0 {
+            // A task of its own: should it fail, that costs these answers and not the queue.
             let _ = tokio::spawn(Arc::clone(&self).answer(std::mem::take(&mut first))).await;
         }
     }
