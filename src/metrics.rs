@@ -1,4 +1,4 @@
-//! What the server counts, for Prometheus. The list for operators is in docs/OPERATIONS.md.
+//! What the server counts, for Prometheus. The list for operators is in docs/reference/metrics.md.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Formatter};

@@ -1,4 +1,4 @@
-//! `docs/benchmarks.md`, from the figures of all benches.
+//! `docs/reference/benchmarks.md`, from the figures of all benches.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -58,7 +58,7 @@ Server, database and clients share the machine. CPU is user and system time of t
 - **storm**: the clients come back as the browser client does, first after a random 0 to 5 s. One more person in each room stays and watches; a bystander asks for rows of the database all the time; 35 s later REST is asked who is in each room.
 - **idle**: two beats of everybody, spread evenly.
 - **bare** is one thread on one epoll that speaks WebSocket and knows rooms, and nothing else: a beat goes back as it came, all else goes to everybody in the room as it came, and what it reads in one wake-up it writes together. Its memory is what the process holds of sockets; that of the kernel is in nobody's figure.
-- **peers** are the servers of `bench/peers`, which do what users of these libraries do, with their defaults. sockudo is not measured by this script.
+- **peers** are the servers of `benches/peers`, which do what users of these libraries do, with their defaults. sockudo is not measured by this script.
 ";
 
 /// Figures of one row and subject.

@@ -1,4 +1,4 @@
-//! What else can be had: the presence servers of `bench/peers`, on Node.
+//! What else can be had: the presence servers of `benches/peers`, on Node.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! The load generator: people who join, beat, drop and come back over the plain protocol, as a client in a
 //! browser does, and who check all the while that what they are told is so.
 //!
-//! It knows of the server what any client knows: frames, codes and calls of docs/PROTOCOL.md.
+//! It knows of the server what any client knows: frames, codes and calls of docs/reference/PROTOCOL.md.
 
 pub mod disagreement;
 pub mod fold;

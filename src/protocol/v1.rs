@@ -1,4 +1,4 @@
-//! The protocol `lastseen.v1`: JSON text frames, as docs/PROTOCOL.md has them.
+//! The protocol `lastseen.v1`: JSON text frames, as docs/reference/PROTOCOL.md has them.
 
 use std::borrow::Cow;
 use std::fmt::Write;

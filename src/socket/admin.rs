@@ -31,7 +31,7 @@ use crate::room::{Gone, Text};
     get, path = "/v1/admin/ws", tag = "operators",
     security((), ("bearer" = [])),
     responses(
-        (status = SWITCHING_PROTOCOLS, description = "A frame `history`, then frames `stats`: docs/PROTOCOL.md"),
+        (status = SWITCHING_PROTOCOLS, description = "A frame `history`, then frames `stats`: docs/reference/PROTOCOL.md"),
         (status = UPGRADE_REQUIRED, description = "`invalid_request`: not a WebSocket handshake"),
     ),
 )]

@@ -170,7 +170,7 @@ impl Past {
     }
 }
 
-/// The frame `stats`, as docs/PROTOCOL.md has it.
+/// The frame `stats`, as docs/reference/PROTOCOL.md has it.
 #[derive(Serialize)]
 struct Stats<'a> {
     #[serde(rename = "type")]

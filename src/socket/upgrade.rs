@@ -69,7 +69,7 @@ const RESUME: &str = "lastseen.resume.";
     security((), ("bearer" = [])),
     params(("id" = SessionId, Path, description = "The session"), WsQuery),
     responses(
-        (status = SWITCHING_PROTOCOLS, description = "Frames from here on: docs/PROTOCOL.md"),
+        (status = SWITCHING_PROTOCOLS, description = "Frames from here on: docs/reference/PROTOCOL.md"),
         (status = UPGRADE_REQUIRED, description = "`invalid_request`: not a WebSocket handshake"),
     ),
 )]

@@ -15,7 +15,7 @@ use super::tally::{Counts, Second, Tally};
 
 /// Everything that is reported. The keys of its JSON stay: programs are written against them.
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "docs/LOAD.md says what each is")]
+#[expect(missing_docs, reason = "docs/reference/load.md says what each is")]
 pub struct Report {
     pub version: u32,
     pub started_at: String,
@@ -36,7 +36,7 @@ pub struct Report {
 }
 
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "docs/LOAD.md says what each is")]
+#[expect(missing_docs, reason = "docs/reference/load.md says what each is")]
 pub struct ReportedPlan {
     pub url: String,
     pub profile: &'static str,
@@ -53,7 +53,7 @@ pub struct ReportedPlan {
 }
 
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "docs/LOAD.md says what each is")]
+#[expect(missing_docs, reason = "docs/reference/load.md says what each is")]
 pub struct Joins {
     pub joined: u64,
     pub came_back: u64,
@@ -64,7 +64,7 @@ pub struct Joins {
 }
 
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "docs/LOAD.md says what each is")]
+#[expect(missing_docs, reason = "docs/reference/load.md says what each is")]
 pub struct Latencies {
     pub join: Option<Quantiles>,
     pub back: Option<Quantiles>,
@@ -74,7 +74,7 @@ pub struct Latencies {
 }
 
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "docs/LOAD.md says what each is")]
+#[expect(missing_docs, reason = "docs/reference/load.md says what each is")]
 pub struct Beats {
     pub sent: u64,
     pub answered: u64,
@@ -82,14 +82,14 @@ pub struct Beats {
 }
 
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "docs/LOAD.md says what each is")]
+#[expect(missing_docs, reason = "docs/reference/load.md says what each is")]
 pub struct PerParticipant {
     pub diffs: f64,
     pub bytes: f64,
 }
 
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "docs/LOAD.md says what each is")]
+#[expect(missing_docs, reason = "docs/reference/load.md says what each is")]
 pub struct Disagreed {
     pub count: u64,
     pub views_compared: u64,
@@ -98,7 +98,7 @@ pub struct Disagreed {
 }
 
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "docs/LOAD.md says what each is")]
+#[expect(missing_docs, reason = "docs/reference/load.md says what each is")]
 pub struct Server {
     pub before: Figures,
     pub after: Figures,
@@ -106,7 +106,7 @@ pub struct Server {
 
 /// A second of the run.
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "docs/LOAD.md says what each is")]
+#[expect(missing_docs, reason = "docs/reference/load.md says what each is")]
 pub struct Moment {
     pub second: usize,
     pub open: u64,
