@@ -31,15 +31,15 @@ pub fn write(file: &Path) -> anyhow::Result<String> {
     let mut page = String::from("# Benchmarks\n\n");
     writeln!(
         page,
-        "Written by `script/bench`. No figure here was put in by hand but those of `benches/limits.md`, in the section on what limits the rows.\n"
+        "What lastseen costs, beside the same presence server written with other libraries, beside bare sockets, and beside what is asked of it. Written by `script/bench`; the only figures put in by hand are those of `benches/limits.md`, in the section on what limits the rows."
     )?;
+    peers(&mut page, &figures)?;
     machine(&mut page)?;
-    targets(&mut page, &figures)?;
     beside_bare(&mut page, &figures)?;
+    targets(&mut page, &figures)?;
     if let Ok(limits) = std::fs::read_to_string(LIMITS) {
         writeln!(page, "\n{}", limits.trim_end())?;
     }
-    peers(&mut page, &figures)?;
     all(&mut page, &figures)?;
     page.push_str(HOW);
     Ok(page)
@@ -79,7 +79,7 @@ fn median(figures: &[Figure], row: &str, key: Option<&str>, subject: &str) -> Op
 }
 
 fn targets(page: &mut String, figures: &[Figure]) -> anyhow::Result<()> {
-    writeln!(page, "## Targets\n\n| what | measured | target | |\n| --- | ---: | ---: | --- |")?;
+    writeln!(page, "\n## Targets\n\n| what | measured | target | |\n| --- | ---: | ---: | --- |")?;
     for target in &TARGETS {
         let (measured, goal, met) = judged(figures, target);
         writeln!(page, "| {} | {measured} | {goal} | {met} |", target.what)?;
@@ -107,7 +107,7 @@ fn judged(figures: &[Figure], target: &Target) -> (String, String, &'static str)
 const BESIDE_BARE: &str = "
 ## Beside bare sockets, in the same run
 
-How slow the machine is shows in what `bare` needs, a server that speaks WebSocket and does nothing else. The seconds of the targets are those of another machine; *asked* is each of them over what bare sockets needed there: raw epoll, and uWebSockets for 16 in flight. Those were other programs than `bare`, so it is a guide; what is met is said by the table above.
+How slow the machine is shows in what `bare` needs, a server that speaks WebSocket and does nothing else. The seconds of the targets are those of another machine; *asked* is each of them over what bare sockets needed there: raw epoll, and uWebSockets for 16 in flight. Those were other programs than `bare`, so it is a guide; what is met is in the table of targets.
 
 | what | lastseen | bare | lastseen / bare | asked |
 | --- | ---: | ---: | ---: | ---: |";
@@ -133,11 +133,17 @@ fn beside_bare(page: &mut String, figures: &[Figure]) -> anyhow::Result<()> {
     Ok(())
 }
 
+const BESIDE_OTHERS: &str = "
+## Beside others, in the same run
+
+The medians of all runs, less is better but for joins a second. lastseen asks its database about each join, the others have none. What each row does is under *How it is measured*.
+";
+
 fn peers(page: &mut String, figures: &[Figure]) -> anyhow::Result<()> {
     if !figures.iter().any(|figure| is_peer(&figure.subject)) {
         return Ok(());
     }
-    writeln!(page, "\n## Beside others, in the same run\n\n| row | lastseen | ws 8 | Socket.IO 4 | |")?;
+    writeln!(page, "{BESIDE_OTHERS}\n| row | lastseen | ws 8 | Socket.IO 4 | |")?;
     writeln!(page, "| --- | ---: | ---: | ---: | --- |")?;
     for row in rows::NAMES {
         for key in [None, Some("frames"), Some("converged_seconds")] {
@@ -211,7 +217,7 @@ fn machine(page: &mut String) -> anyhow::Result<()> {
     let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let commit = said("git", &["rev-parse", "--short=12", "HEAD"]);
     let changed = if said("git", &["status", "--porcelain"]).is_empty() { "" } else { ", with changes on top" };
-    writeln!(page, "| | |\n| --- | --- |")?;
+    writeln!(page, "\n## The machine\n\n| | |\n| --- | --- |")?;
     writeln!(page, "| date | {} UTC |", chrono::Utc::now().format("%Y-%m-%d %H:%M"))?;
     writeln!(page, "| commit | {commit}{changed} |")?;
     writeln!(page, "| processor | {} |", model.map_or("unknown", |(_, model)| model))?;
@@ -219,7 +225,7 @@ fn machine(page: &mut String) -> anyhow::Result<()> {
     writeln!(page, "| kernel | {} |", said("uname", &["-sr"]))?;
     writeln!(page, "| compiler | {} |", said("rustc", &["--version"]))?;
     writeln!(page, "| database | {} |", said("postgres", &["--version"]))?;
-    writeln!(page, "| Node.js, for peers | {} |\n", said("node", &["--version"]))?;
+    writeln!(page, "| Node.js, for peers | {} |", said("node", &["--version"]))?;
     Ok(())
 }
 

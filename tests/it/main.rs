@@ -12,6 +12,7 @@ mod closing_rules;
 mod commands;
 mod connections;
 mod database_away;
+mod documentation;
 mod events;
 mod flush;
 mod identity;
