@@ -19,7 +19,8 @@ pub struct Arguments {
 ///
 /// # Errors
 /// Whatever kept the schema from being brought up to date.
-pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub async fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
+    super::settle_data_dir(&mut arguments.database)?;
     let database = Database::open(&arguments.database).await?;
     let migrated = schema::migrate(&database.owner()).await;
     database.close().await;

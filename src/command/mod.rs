@@ -10,7 +10,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{LogFormat, Settings};
+use crate::config::{DatabaseSettings, LogFormat, Settings};
+use crate::store::embedded::DataDir;
 
 /// A realtime WebSocket presence server for collaborative sessions, backed by PostgreSQL.
 #[derive(Debug, Parser)]
@@ -60,4 +61,23 @@ impl Command {
             Self::Token(arguments) => token::run(*arguments),
         }
     }
+}
+
+/// Settles which data directory is used, for every command in the same way: the server's own PostgreSQL may not be able
+/// to enter the configured one.
+fn settle_data_dir(database: &mut DatabaseSettings) -> anyhow::Result<()> {
+    if database.database_url.is_some() {
+        return Ok(());
+    }
+    let chosen = DataDir::choose(&database.data_dir)?;
+    if let Some(closed) = &chosen.instead_of {
+        tracing::info!(
+            "the data is in {}: PostgreSQL runs as the user {}, who cannot enter {}",
+            chosen.path.display(),
+            closed.user,
+            closed.directory.display()
+        );
+    }
+    database.data_dir = chosen.path;
+    Ok(())
 }

@@ -17,11 +17,12 @@ const INTERRUPTED: u8 = 130;
 ///
 /// # Errors
 /// Whatever keeps the server from starting.
-pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+pub async fn run(mut settings: Settings) -> anyhow::Result<ExitCode> {
     if let Err(contradiction) = settings.validate() {
         eprintln!("lastseen: {contradiction}");
         return Ok(ExitCode::from(BAD_SETTINGS));
     }
+    super::settle_data_dir(&mut settings.database)?;
     let mut signals = Signals::new()?;
     let server = tokio::select! {
         started = Server::start(&settings) => started?,

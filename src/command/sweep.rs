@@ -24,7 +24,8 @@ pub struct Arguments {
 ///
 /// # Errors
 /// Whatever kept it from being done.
-pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub async fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
+    super::settle_data_dir(&mut arguments.database)?;
     let database = Database::open(&arguments.database).await?;
     let swept = sweep(&database, &arguments).await;
     database.close().await;

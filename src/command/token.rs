@@ -35,7 +35,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// Where there is no secret to sign with, or no user to sign for.
-pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(
         arguments.identity.jwks.is_none(),
         "a server with --jwks takes tokens of its issuer only: there is no secret here to sign with"
@@ -44,6 +44,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         arguments.role == JwtRole::Service || arguments.sub.is_some(),
         "--sub is needed for a user's token"
     );
+    super::settle_data_dir(&mut arguments.database)?;
     let secret = server_secret(&arguments.identity, &arguments.database)?;
     let audience = arguments.identity.jwt_aud.as_deref();
     let token = jwt::issue(&secret, arguments.sub, arguments.name.as_deref(), arguments.role, audience, arguments.ttl);

@@ -3,12 +3,13 @@
 //! It is the real thing: a private cluster of the installed programs, below the data directory, reached by a unix
 //! socket that nobody else can enter. So there is one SQL dialect, and the tests run what production runs.
 //!
-//! Who does what: `home` is the data directory and its lock, `account` is whom PostgreSQL runs as, `programs` (with
-//! `download`) finds `initdb` and `postgres`, `cluster` makes the cluster and what is in it, `keeper` is the thread
-//! that starts the postmaster and starts it again when it dies.
+//! The modules: `data_dir` chooses the data directory, `home` is what is in it and its lock, `account` is the user that
+//! PostgreSQL runs as, `programs` (with `download`) finds `initdb` and `postgres`, `cluster` makes the cluster and what
+//! is in it, `keeper` is the thread that starts the postmaster and starts it again when it dies.
 
 mod account;
 mod cluster;
+mod data_dir;
 mod download;
 mod error;
 mod home;
@@ -35,7 +36,10 @@ use self::{
     programs::Search,
 };
 
-pub use self::error::EmbeddedError;
+pub use self::{
+    data_dir::{Closed, DataDir},
+    error::EmbeddedError,
+};
 
 /// The database that the server works in.
 const DATABASE: &str = "lastseen";

@@ -14,7 +14,7 @@ use std::{
 
 use nix::unistd::{Gid, Uid, User, geteuid};
 
-use super::error::EmbeddedError;
+use super::{data_dir::Closed, error::EmbeddedError};
 
 /// What of our environment PostgreSQL's programs get. The rest holds our secrets, and `PG…` variables that would lead
 /// them elsewhere.
@@ -80,13 +80,16 @@ impl Account {
 
     /// Fails where a lent account cannot get to this directory, naming the outermost one that is closed to it.
     pub(super) fn check_way_to(&self, directory: &Path) -> Result<(), EmbeddedError> {
-        match self {
-            Self::Own => Ok(()),
-            Self::Lent { name, uid, gid } => match outermost_closed(directory, *uid, *gid) {
-                None => Ok(()),
-                Some(directory) => Err(EmbeddedError::Closed { directory, user: name.clone() }),
-            },
-        }
+        self.closed_way_to(directory).map_or(Ok(()), |closed| Err(EmbeddedError::Closed(closed)))
+    }
+
+    /// The outermost directory on the way to this one that is closed to a lent account.
+    pub(super) fn closed_way_to(&self, directory: &Path) -> Option<Closed> {
+        let Self::Lent { name, uid, gid } = self else {
+            return None;
+        };
+        let directory = outermost_closed(directory, *uid, *gid)?;
+        Some(Closed { directory, user: name.clone() })
     }
 }
 

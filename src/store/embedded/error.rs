@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use super::data_dir::Closed;
+
 /// Why the embedded database does not run. The texts say what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
@@ -22,16 +24,11 @@ pub enum EmbeddedError {
 
     /// Started by root, and whom PostgreSQL runs as cannot get to the data.
     #[error(
-        "PostgreSQL refuses to run as root, so it runs as the user {user}, who cannot enter {}: put the data elsewhere, \
+        "PostgreSQL refuses to run as root, so it runs as the user {}, who cannot enter {}: put the data elsewhere, \
          for example with --data-dir /var/lib/lastseen, or start the server as an ordinary user",
-        directory.display()
+        .0.user, .0.directory.display()
     )]
-    Closed {
-        /// The outermost directory that is closed to them.
-        directory: PathBuf,
-        /// Whom PostgreSQL runs as.
-        user: String,
-    },
+    Closed(Closed),
 
     /// The place for the socket belongs to somebody else.
     #[error(

@@ -21,6 +21,8 @@ use super::{
     error::{Doing, EmbeddedError},
 };
 
+/// The cluster's directory in the data directory.
+pub(super) const CLUSTER: &str = "postgres";
 /// The address of a unix socket holds about 100 bytes on every system, for the whole path.
 const SOCKET_PATH_LIMIT: usize = 100;
 /// A server that was killed holds its lock until the kernel has taken it apart.
@@ -65,7 +67,7 @@ impl Home {
 
     /// The cluster.
     pub(super) fn cluster(&self) -> PathBuf {
-        self.directory.join("postgres")
+        self.directory.join(CLUSTER)
     }
 
     /// What PostgreSQL writes to its standard error.
