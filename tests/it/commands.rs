@@ -1,9 +1,11 @@
 //! The program's commands: settings, the ways in which a start fails, `migrate`, `sweep`, `token`.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use lastseen::store::schema;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
@@ -16,7 +18,7 @@ use crate::harness::process::{Finished, Process, lastseen, run};
 use crate::harness::rest::{did, service};
 use crate::harness::rows::{person, stored};
 use crate::harness::server::SECRET;
-use crate::harness::{Client, Join, TestServer, eventually};
+use crate::harness::{Client, Join, TestServer, eventually, pass};
 
 /// In every database URL here; never in what the program says.
 const PASSWORD: &str = "very-secret-word";
@@ -171,7 +173,9 @@ async fn a_server_that_is_no_postgresql_is_one_clear_line() {
     // One that takes the connection and never says a word.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("postgres://lastseen:{PASSWORD}@{}/books", silent.local_addr().expect("an address"));
-    let line = fails_to_serve(&["--database-url", &url], 1).await;
+    let options = url.parse().expect("an address");
+    let (migrated, ()) = tokio::join!(schema::migrate(&options), pass(Duration::from_secs(11)));
+    let line = migrated.expect_err("nobody is there").to_string();
     assert!(line.contains("cannot be reached: no answer within"), "{line}");
 }
 

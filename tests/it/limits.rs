@@ -78,9 +78,8 @@ async fn somebody_who_sends_too_much_is_told_once_and_then_sent_away() {
     ada.sees(&[ada.id(), bob.id()]).await;
     bob.sees(&[ada.id(), bob.id()]).await;
     // A burst of 20 is fine; of these some are too many, and not so many that it ends yet.
-    for reference in 0..40 {
-        ada.send(json!({"type": "beat", "ref": reference, "active": false})).await;
-    }
+    let beat = |reference| Message::text(json!({"type": "beat", "ref": reference, "active": false}).to_string());
+    ada.send_at_once((0..40).map(beat)).await;
     let told = ada.frame("error").await;
     assert_eq!((&told["code"], &told["retry"]), (&json!("rate_limited"), &json!(true)));
     assert!(told["retry_after_ms"].as_u64().is_some_and(|wait| (1..=60_000).contains(&wait)), "{told}");
@@ -115,9 +114,7 @@ async fn pings_are_frames_too() {
     let server = TestServer::start(&["--grace", "10m"]).await;
     let open = server.open().await;
     let mut ada = joined(&server, &open, "Ada").await;
-    for _ in 0..40 {
-        ada.socket.send(Message::Ping(b"x".as_slice().into())).await.expect("sent");
-    }
+    ada.send_at_once((0..40).map(|_| Message::Ping(b"x".as_slice().into()))).await;
     assert_eq!(ada.frame("error").await["code"], "rate_limited", "told before it ends");
     for _ in 0..200 {
         if ada.socket.send(Message::Ping(b"x".as_slice().into())).await.is_err() {
@@ -336,8 +333,8 @@ async fn a_connection_that_asks_for_nothing_is_closed() {
         "x".repeat(10_000)
     );
     halfway.send(&head.as_bytes()[..100]).await;
-    // Well within the time that the server gives between two bytes, and on for much longer than it
-    // gives for all of them.
+    // A byte whenever 50 ms have passed, which they do as fast as the server can follow: well within the time that it
+    // gives between two bytes, and on for much longer than it gives for all of them.
     let (silence, dribble, half) = tokio::join!(
         silent.end(),
         dribbling.end_while_dribbling(head.as_bytes(), Duration::from_millis(50)),

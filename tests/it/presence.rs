@@ -4,9 +4,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::SinkExt;
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
 use crate::harness::client::id;
@@ -348,21 +346,18 @@ async fn beats_never_cause_a_diff() {
 
 #[tokio::test]
 async fn changes_within_one_interval_are_told_as_one_diff() {
-    // Long beside the time in which frames that are sent together are heard.
-    let server = TestServer::start(&quiet(&["--diff-interval", "5s"])).await;
+    // An interval ends where the test says so.
+    let server = TestServer::start(&quiet(&["--diff-interval", "10m"])).await;
     let session = server.open().await;
     let mut ada = server.guest(&session, "Ada").await;
     let id = ada.id();
-    ada.frame("diff").await;
-    let (seq, heard) = (ada.seq, ada.heard.len());
+    server.settled(&session, &mut [&mut ada]).await;
+    let (seq, diffs) = (ada.seq, ada.count("diff"));
 
     for page in 1..=5 {
-        ada.socket
-            .feed(Message::text(json!({"type": "update", "state": {"page": page}}).to_string()))
-            .await
-            .expect("sent");
+        ada.send(json!({"type": "update", "state": {"page": page}})).await;
     }
-    ada.socket.flush().await.expect("sent");
+    ada.catch_up().await;
     // Carol comes and goes, Bob comes and stays, all before it is told.
     let carol = server.guest(&session, "Carol").await;
     let carol_id = carol.id();
@@ -373,8 +368,11 @@ async fn changes_within_one_interval_are_told_as_one_diff() {
     bob.leave().await;
     let mut bob = Client::join(server.address(), session.id, &Join::resume(&resume)).await;
 
+    assert_eq!((ada.seq, ada.count("diff")), (seq, diffs), "nothing is published within the interval");
+    server.publish(&session);
     let diff = ada.frame("diff").await;
-    assert_eq!((ada.seq, ada.heard.len()), (seq + 1, heard + 1));
+    ada.catch_up().await;
+    assert_eq!((ada.seq, ada.count("diff")), (seq + 1, diffs + 1));
     assert_eq!(diff["occupancy"], 2);
     assert_eq!(diff["updates"].as_array().map(Vec::len), Some(1));
     assert_eq!(ada.view[&id]["state"], json!({"page": 5}));
@@ -389,6 +387,7 @@ async fn changes_within_one_interval_are_told_as_one_diff() {
     let resume = bob.resume_token();
     bob.leave().await;
     let bob = Client::join(server.address(), session.id, &Join::resume(&resume)).await;
+    server.publish(&session);
     ada.frame("diff").await;
     let told: Vec<_> = ada.told_of(bob.id()).into_iter().map(|(word, _)| word).collect();
     assert_eq!((told, ada.seq), (vec!["join", "update"], seq + 2));

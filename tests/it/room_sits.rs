@@ -1,5 +1,7 @@
 //! The room's sit: started by a host, told to everybody, over on time, and recorded for whoever is there.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use sqlx::FromRow;
@@ -9,7 +11,7 @@ use uuid::Uuid;
 use crate::harness::client::{Step, id};
 use crate::harness::rest::{Opened, did, keys, service, user};
 use crate::harness::rows::execute;
-use crate::harness::{Client, Join, TestServer, eventually, quiet};
+use crate::harness::{Client, Join, TestServer, eventually, pass, quiet};
 
 /// A row of `room_sits`.
 #[derive(Debug, FromRow)]
@@ -98,7 +100,7 @@ async fn everybody_hears_of_a_sit_and_it_is_recorded_for_the_users_who_are_there
     let (session, mut host) = hosted(&server, hana).await;
     let (mut guest, mut observer) = (server.guest(&session, "Gus").await, server.observer(&session).await);
     member(&server, &session, lea, "Lea").await.close().await;
-    host.send(json!({"type": "sit", "action": "start", "sit_length_seconds": 2, "ref": 7, "later": true})).await;
+    host.send(json!({"type": "sit", "action": "start", "sit_length_seconds": 300, "ref": 7, "later": true})).await;
     let (sit, _) = news(&mut host).await;
     for client in [&mut guest, &mut observer] {
         assert_eq!(news(client).await, (sit, false));
@@ -107,24 +109,25 @@ async fn everybody_hears_of_a_sit_and_it_is_recorded_for_the_users_who_are_there
     let row = stored(&server, sit).await;
     assert_eq!(
         (row.session_id, row.started_by, row.node.as_deref(), row.sit_length_seconds, row.status.as_str()),
-        (session.id, Some(host.id()), Some("test"), 2, "open")
+        (session.id, Some(host.id()), Some("test"), 300, "open")
     );
     let time = |value: &Value| value.as_str().expect("a time").parse::<DateTime<Utc>>().expect("a time");
     let shown = |time: DateTime<Utc>| DateTime::from_timestamp_millis(time.timestamp_millis()).expect("a time");
     assert_eq!((time(&frame["started_at"]), time(&frame["ends_at"])), (shown(row.started_at), shown(row.ends_at)));
-    assert_eq!(row.ends_at - row.started_at, TimeDelta::seconds(2));
+    assert_eq!(row.ends_at - row.started_at, TimeDelta::minutes(5));
 
+    pass(Duration::from_mins(5)).await;
     for client in [&mut host, &mut guest, &mut observer] {
         assert_eq!(news(client).await, (sit, true));
     }
     let row = recorded(&server, sit).await;
     assert_eq!((row.status.as_str(), row.ended_at), ("completed", Some(row.ends_at)));
-    assert_eq!(sat(&server, sit).await, [(hana, 2)], "guests have no account, and who left was not there");
+    assert_eq!(sat(&server, sit).await, [(hana, 300)], "guests have no account, and who left was not there");
     let history = server.get("/v1/sits", Some(&user(hana, "Hana"))).await.expect(200);
     let own = &history["items"][0];
     assert_eq!(
         (&own["room_sit_id"], &own["duration_seconds"], &own["partnership_id"]),
-        (&json!(sit), &json!(2), &Value::Null)
+        (&json!(sit), &json!(300), &Value::Null)
     );
 
     // The next one may begin at once; whoever comes late sat less.
@@ -160,7 +163,7 @@ async fn a_sit_survives_a_restart_and_is_over_on_time_for_whoever_is_there_then(
 
     // Once more, and this time it is nearly over.
     let database = server.stop().await;
-    move_to(&database.pool, sit, 2.0).await;
+    move_to(&database.pool, sit, 1.0).await;
     let server = TestServer::on(database, &flags).await;
     drop(host);
     let mut host = Client::join(server.address(), session.id, &Join::token(&user(hana, "Hana"))).await;
@@ -343,7 +346,7 @@ async fn the_sit_of_a_server_that_never_came_back_is_abandoned_by_the_sweep_of_a
     let mut host = Client::join(server.address(), session.id, &Join::token(&service())).await;
     host.catch_up().await;
     assert_eq!(host.count("sit"), 0, "presence is per server, and so is this");
-    move_to(&server.database.pool, sit, -59.0).await;
+    move_to(&server.database.pool, sit, -30.0).await;
     assert_eq!(did(&server.sweep().await), json!({}));
     move_to(&server.database.pool, sit, -61.0).await;
     assert_eq!(did(&server.sweep().await), json!({"sits_abandoned": 1}));

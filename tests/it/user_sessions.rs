@@ -580,8 +580,7 @@ async fn sessions_that_ended_are_deleted_after_their_retention() {
 
 #[tokio::test]
 async fn the_server_times_out_by_itself_what_it_does_not_hear_of() {
-    let flags = ["--user-session-timeout", "4s", "--sweep-interval", "100ms"];
-    let server = TestServer::start(&flags).await;
+    let server = TestServer::start(&["--ping-interval", "50ms", "--sweep-interval", "50ms"]).await;
     let people = People::new();
     let open = server.open().await;
     // The one holds a WebSocket, answers its Pings, and never calls; of the other nothing is heard.
@@ -592,8 +591,16 @@ async fn the_server_times_out_by_itself_what_it_does_not_hear_of() {
     };
     let mut bob = Client::join(server.address(), open.id, &join).await;
     start(&server, &people.adas, "silent").await.expect(201);
-    eventually("the end of the silent one", async || {
+    eventually("its row", async || user_session(&server.database.pool, "connected").await).await;
+    silence(&server, "connected", 50).await;
+    let silent = row(&server, "connected").await;
+    eventually("a sign of the connected one", async || {
         bob.pinged(1).await;
+        (row(&server, "connected").await.last_heartbeat_at > silent.last_heartbeat_at).then_some(())
+    })
+    .await;
+    silence(&server, "silent", 61).await;
+    eventually("the end of the silent one", async || {
         (row(&server, "silent").await.status == "timeout").then_some(())
     })
     .await;

@@ -1,5 +1,9 @@
 //! The document of the HTTP interface, read: for tests that walk all calls.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use jsonschema::Validator;
 use reqwest::Method;
 use serde_json::Value;
@@ -8,7 +12,10 @@ use super::TestServer;
 use super::rest::Answer;
 
 /// The document, and what can be asked of it.
-pub struct Document(pub Value);
+pub struct Document(pub Value, Validators);
+
+/// By the text of their schema: to make one reads the whole document.
+type Validators = RefCell<HashMap<String, Rc<Validator>>>;
 
 /// One call of the document.
 pub struct Operation<'a> {
@@ -20,7 +27,7 @@ pub struct Operation<'a> {
 impl Document {
     /// The one that this server tells.
     pub async fn of(server: &TestServer) -> Self {
-        Self(server.get("/openapi.json", None).await.expect(200))
+        Self(server.get("/openapi.json", None).await.expect(200), Validators::default())
     }
 
     /// Its calls.
@@ -47,11 +54,15 @@ impl Document {
     }
 
     /// What a schema takes.
-    pub fn validator(&self, schema: &Value) -> Validator {
-        let mut root = schema.clone();
-        root["components"] = self.0["components"].clone();
-        let options = jsonschema::draft202012::options().should_validate_formats(true);
-        options.build(&root).unwrap_or_else(|error| panic!("{schema}: {error}"))
+    pub fn validator(&self, schema: &Value) -> Rc<Validator> {
+        let mut made = self.1.borrow_mut();
+        let validator = made.entry(schema.to_string()).or_insert_with(|| {
+            let mut root = schema.clone();
+            root["components"] = self.0["components"].clone();
+            let options = jsonschema::draft202012::options().should_validate_formats(true);
+            Rc::new(options.build(&root).unwrap_or_else(|error| panic!("{schema}: {error}")))
+        });
+        Rc::clone(validator)
     }
 
     /// What about a value is not as its schema says.

@@ -28,6 +28,14 @@ pub fn quiet<'a>(flags: &[&'a str]) -> Vec<&'a str> {
     QUIET.iter().chain(flags).copied().collect()
 }
 
+/// Lets this much time pass at once for everything in this test's runtime: its server, and its clients. What is due
+/// within it happens as soon as the test waits for something, each timer once. The database has a clock of its own.
+pub async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
 /// Waits until `condition` gives a value.
 pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + PATIENCE;

@@ -187,8 +187,8 @@ impl Raw {
         1006
     }
 
-    /// Waits for the end of the stream while a byte is sent from time to time; what comes before the
-    /// end is given back.
+    /// Reads to the end of the stream, and sends a byte whenever this much time has passed, which is let pass; gives what
+    /// came before the end.
     pub async fn end_while_dribbling(&mut self, bytes: &[u8], pause: std::time::Duration) -> String {
         let mut bytes = bytes.iter();
         let wait = async {
@@ -197,7 +197,7 @@ impl Raw {
                     read = self.stream.read_buf(&mut self.buffer) => if !read.is_ok_and(|bytes| bytes > 0) {
                         return;
                     },
-                    () = tokio::time::sleep(pause) => if let Some(byte) = bytes.next() {
+                    () = super::pass(pause) => if let Some(byte) = bytes.next() {
                         // Where the server has gone, reading tells.
                         let _ = self.stream.write_all(&[*byte]).await;
                     },

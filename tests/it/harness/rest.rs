@@ -61,8 +61,9 @@ pub struct Opened {
 
 impl Rest {
     pub fn new(address: SocketAddr) -> Self {
-        let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build().expect("a client");
-        Self { address, http }
+        // A connection for each request: one that rests is closed by the server when a test lets time pass.
+        let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).pool_max_idle_per_host(0);
+        Self { address, http: http.build().expect("a client") }
     }
 
     /// Calls with a token or none, with a JSON body or none (`Value::Null`).

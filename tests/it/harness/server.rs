@@ -5,6 +5,7 @@ use std::ops::Deref;
 
 use clap::Parser;
 use lastseen::config::Settings;
+use lastseen::ids::SessionId;
 use lastseen::server::Server;
 use uuid::Uuid;
 
@@ -29,7 +30,7 @@ pub fn settings(database: &TestDatabase, flags: &[&str]) -> Settings {
         "--diff-interval",
         "20ms",
         "--flush-interval",
-        "200ms",
+        "50ms",
         "--database-connections",
         "5",
         "--max-sessions-per-minute",
@@ -110,6 +111,23 @@ impl TestServer {
     /// The service, which watches and is not seen.
     pub async fn observer(&self, session: &Opened) -> Client {
         Client::join(self.address(), session.id, &Join::token(&service())).await
+    }
+
+    /// Publishes what the room of a session has gathered for its next diff, whatever the interval is. From then on, and
+    /// until the next change, no frame comes by itself.
+    pub fn publish(&self, session: &Opened) {
+        let registry = self.server.registry();
+        let shared = registry.shared();
+        let room = registry.find(SessionId(session.id)).expect("a room in memory");
+        room.tick(shared.clock.now() + shared.rules.diff_interval);
+    }
+
+    /// Waits until these clients have received all that happened in the session so far.
+    pub async fn settled(&self, session: &Opened, clients: &mut [&mut Client]) {
+        self.publish(session);
+        for client in clients {
+            client.catch_up().await;
+        }
     }
 
     /// Stops the server in good order and gives its database to the next one.
