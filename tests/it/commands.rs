@@ -233,10 +233,7 @@ async fn a_migrated_database_serves_under_a_role_that_is_a_member_of_the_service
         .execute(&database.pool)
         .await
         .expect("a role");
-    let member = TestDatabase {
-        options: database.options.clone().username(&role).password(PASSWORD),
-        pool: database.pool.clone(),
-    };
+    let member = TestDatabase::at(database.options.clone().username(&role).password(PASSWORD), 1);
     let flags =
         ["--database-url", &member.url(), "--migrate=false", "--jwt-secret", SECRET, "--flush-interval", "100ms"];
     let server = Process::serve(&flags).await;

@@ -9,12 +9,12 @@ use lastseen::store::embedded::{Embedded, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use sqlx::postgres::{PgConnection, PgPoolOptions};
+use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::harness::cluster::TestDatabase;
+use crate::harness::cluster::{TestDatabase, fast_dir};
 use crate::harness::rest::{Opened, did, service, user};
 use crate::harness::rows::{person, user_session};
 use crate::harness::{Client, Join, TestServer, eventually, pass};
@@ -32,7 +32,7 @@ impl Own {
     async fn start() -> Self {
         // Whom PostgreSQL runs as has to get in.
         let permissions = std::fs::Permissions::from_mode(0o755);
-        let directory = tempfile::Builder::new().permissions(permissions).tempdir().expect("a directory");
+        let directory = tempfile::Builder::new().permissions(permissions).tempdir_in(fast_dir()).expect("a directory");
         let options = Options {
             data_dir: directory.path().join("data"),
             bin: None,
@@ -44,8 +44,7 @@ impl Own {
     }
 
     fn database(&self) -> TestDatabase {
-        let options = self.embedded.admin();
-        TestDatabase { pool: PgPoolOptions::new().max_connections(2).connect_lazy_with(options.clone()), options }
+        TestDatabase::at(self.embedded.admin(), 2)
     }
 
     /// Stops the postmaster and everything that it started, as a machine does that is frozen.

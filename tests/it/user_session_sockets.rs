@@ -458,10 +458,9 @@ async fn beats_of_many_sessions_are_written_once_a_flush() {
         flush().await;
     }
     let written = once * i64::try_from(ROUNDS).expect("it fits");
-    let updates = eventually("the statistics", async || {
-        Some(updates().await - before).filter(|updates| *updates >= written)
-    })
-    .await;
+    let updates =
+        eventually("the statistics", async || Some(updates().await - before).filter(|updates| *updates >= written))
+            .await;
     assert_eq!(updates, written, "each row is written once a flush");
     let (active, open): (i64, i64) = sqlx::query_as(
         "SELECT count(*) FILTER (WHERE activity_count = 2), count(*) FILTER (WHERE frontend_connections = 1) FROM user_sessions",

@@ -600,10 +600,8 @@ async fn the_server_times_out_by_itself_what_it_does_not_hear_of() {
     })
     .await;
     silence(&server, "silent", 61).await;
-    eventually("the end of the silent one", async || {
-        (row(&server, "silent").await.status == "timeout").then_some(())
-    })
-    .await;
+    eventually("the end of the silent one", async || (row(&server, "silent").await.status == "timeout").then_some(()))
+        .await;
     let connected = row(&server, "connected").await;
     assert_eq!((connected.ended_at, connected.frontend_connections), (None, 1), "{connected:?}");
     let silent = row(&server, "silent").await;

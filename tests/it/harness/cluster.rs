@@ -1,8 +1,8 @@
 //! One PostgreSQL for the whole run, and a database of its own for each test.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use lastseen::store::embedded::{Embedded, Options};
 use lastseen::store::schema;
@@ -19,8 +19,21 @@ const SPARE: usize = 2;
 struct Cluster {
     /// A superuser on the maintenance database.
     admin: PgConnectOptions,
-    /// The names of copies of the template, each for one test.
-    copies: Mutex<mpsc::Receiver<String>>,
+    /// Copies of the template, each for one test.
+    copies: Mutex<mpsc::Receiver<Lease>>,
+}
+
+/// A copy of the template, which is dropped with this: a run with hundreds of them would fill the disk, and the next one
+/// would be busy deleting them.
+struct Lease {
+    name: String,
+    given_back: mpsc::UnboundedSender<String>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let _ = self.given_back.send(std::mem::take(&mut self.name));
+    }
 }
 
 static CLUSTER: OnceLock<Cluster> = OnceLock::new();
@@ -35,21 +48,32 @@ fn cluster() -> &'static Cluster {
     })
 }
 
-/// Starts the cluster and makes copies of the template, one after the other over one connection, for as long as tests
-/// ask for them.
+/// Starts the cluster, and makes and drops copies of the template, one after the other over one connection, for as long
+/// as the process lives.
 async fn run(started: oneshot::Sender<Cluster>) {
     let (admin, _embedded) = start().await.expect("a cluster");
     let mut connection = admin.connect().await.expect("a connection");
     prepare(&mut connection, &admin).await.expect("a template");
     let (ready, copies) = mpsc::channel(SPARE);
+    let (given_back, mut over) = mpsc::unbounded_channel();
     assert!(started.send(Cluster { admin, copies: Mutex::new(copies) }).is_ok(), "somebody asked for it");
     loop {
-        let name = new_name();
-        // Copying files is half the work of copying pages through the log.
-        let copy = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy");
-        sqlx::query(AssertSqlSafe(copy)).execute(&mut connection).await.expect("a copy of the template");
-        if ready.send(name).await.is_err() {
-            return;
+        tokio::select! {
+            biased;
+            place = ready.reserve() => {
+                let name = new_name();
+                // Copying files is half the work of copying pages through the log.
+                let copy = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy");
+                sqlx::query(AssertSqlSafe(copy)).execute(&mut connection).await.expect("a copy of the template");
+                place.expect("a receiver that lives for ever").send(Lease { name, given_back: given_back.clone() });
+            }
+            name = over.recv() => {
+                // Connections that are left belong to a test that is over.
+                let drop = format!("DROP DATABASE {} WITH (FORCE)", name.expect("a sender that lives here"));
+                if let Err(error) = sqlx::query(AssertSqlSafe(drop)).execute(&mut connection).await {
+                    eprintln!("a database of a test stays: {error}");
+                }
+            }
         }
     }
 }
@@ -80,17 +104,37 @@ fn new_name() -> String {
     format!("test_{}_{}", std::process::id(), DATABASES.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Where clusters of tests are: in memory, where there is room for one, since each database is 300 files, and else among
+/// the temporary files.
+pub fn fast_dir() -> PathBuf {
+    in_memory().unwrap_or_else(std::env::temp_dir)
+}
+
+#[cfg(target_os = "linux")]
+fn in_memory() -> Option<PathBuf> {
+    const PLACE: &str = "/dev/shm";
+    const ROOM: u64 = 1 << 30;
+    let place = nix::sys::statvfs::statvfs(PLACE).ok()?;
+    (place.blocks_available() * place.fragment_size() >= ROOM).then(|| PLACE.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn in_memory() -> Option<PathBuf> {
+    None
+}
+
 /// A directory that is named after this process; those of processes that are gone are deleted.
 fn data_dir() -> anyhow::Result<PathBuf> {
     const PREFIX: &str = "lastseen-tests-";
-    for entry in std::fs::read_dir(std::env::temp_dir())?.flatten() {
+    let parent = fast_dir();
+    for entry in std::fs::read_dir(&parent)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let process = name.strip_prefix(PREFIX).and_then(|pid| pid.parse().ok());
         if process.is_some_and(|pid| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).is_err()) {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
-    Ok(std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id())))
+    Ok(parent.join(format!("{PREFIX}{}", std::process::id())))
 }
 
 async fn shared() -> &'static Cluster {
@@ -98,17 +142,20 @@ async fn shared() -> &'static Cluster {
 }
 
 /// A database with the schema in place and nothing in it; and a superuser's connections to it.
+#[derive(Clone)]
 pub struct TestDatabase {
     pub options: PgConnectOptions,
     pub pool: PgPool,
+    _lease: Option<Arc<Lease>>,
 }
 
 impl TestDatabase {
     /// A new one, with the schema.
     pub async fn new() -> Self {
         let cluster = shared().await;
-        let name = cluster.copies.lock().await.recv().await.expect("a copy of the template");
-        Self::named(&name, cluster)
+        let lease = cluster.copies.lock().await.recv().await.expect("a copy of the template");
+        let options = cluster.admin.clone().database(&lease.name);
+        Self { _lease: Some(Arc::new(lease)), ..Self::at(options, 4) }
     }
 
     /// A new one, with nothing at all.
@@ -118,13 +165,13 @@ impl TestDatabase {
         let create = format!("CREATE DATABASE {name} TEMPLATE template0");
         sqlx::query(AssertSqlSafe(create)).execute(&mut connection).await.expect("a database");
         let _ = connection.close().await;
-        Self::named(&name, cluster)
+        Self::at(cluster.admin.clone().database(&name), 4)
     }
 
-    fn named(name: &str, cluster: &Cluster) -> Self {
-        let options = cluster.admin.clone().database(name);
-        let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(options.clone());
-        Self { options, pool }
+    /// One that is there already, reached by up to so many connections.
+    pub fn at(options: PgConnectOptions, connections: u32) -> Self {
+        let pool = PgPoolOptions::new().max_connections(connections).connect_lazy_with(options.clone());
+        Self { options, pool, _lease: None }
     }
 
     /// Its address, as `DATABASE_URL` has it.

@@ -94,9 +94,8 @@ impl TestServer {
 
     /// Another server on the same database.
     pub async fn beside(&self, node: &str, flags: &[&str]) -> Self {
-        let database = TestDatabase { options: self.database.options.clone(), pool: self.database.pool.clone() };
         let flags: Vec<_> = ["--node", node].into_iter().chain(flags.iter().copied()).collect();
-        Self::on(database, &flags).await
+        Self::on(self.database.clone(), &flags).await
     }
 
     pub fn address(&self) -> SocketAddr {
