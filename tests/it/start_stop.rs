@@ -156,7 +156,7 @@ async fn a_drain_waits_no_longer_than_it_may_and_still_writes_the_last_beats() {
     const CROWD: usize = 30;
     let database = TestDatabase::new().await;
     // A stuck reader holds its connection for the write timeout, beyond all patience here.
-    let flags = [&ONE_FLUSH[..], &["--drain-timeout", "500ms", "--write-timeout", "10m"]].concat();
+    let flags = [&ONE_FLUSH[..], &["--drain-timeout", "2s", "--write-timeout", "10m"]].concat();
     let server = serve(&database, &flags).await;
     let session = server.rest.open().await;
     let mut crowd = Vec::new();
