@@ -125,6 +125,18 @@ impl Api {
         }
     }
 
+    /// The refusal for a session that is not open, or was closed since `known` was read.
+    pub async fn closed(&self, known: &ReadingSession) -> Refusal {
+        let reason = match known.close_reason {
+            Some(reason) => Some(reason),
+            None => match self.store.session(Viewer::Service, known.id).await {
+                Ok(now) => now.and_then(|(session, _)| session.close_reason),
+                Err(error) => return error.into(),
+            },
+        };
+        reason.map_or_else(|| Code::SessionNotFound.into(), Refusal::closed)
+    }
+
     /// The room knows of signs that the store has not heard of yet.
     pub fn with_live_signs(&self, mut session: ReadingSession) -> ReadingSession {
         if let Some((seen, active)) = self.registry.find(session.id).and_then(|room| room.last_signs()) {

@@ -12,7 +12,6 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::extract::{Body, Ids, whole_or_null};
-use super::reading_sessions::closed;
 use crate::auth::Caller;
 use crate::auth::admission::dead_invite;
 use crate::auth::invite::InviteToken;
@@ -149,7 +148,7 @@ pub async fn make(
     };
     match api.store.invite(id, &new).await? {
         Some(invite) => Ok((StatusCode::CREATED, Json(FreshInvite::new(&api, &token, invite)))),
-        None => Err(closed(&api, &member.session, id).await),
+        None => Err(api.closed(&member.session).await),
     }
 }
 

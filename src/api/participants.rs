@@ -11,7 +11,6 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::extract::Ids;
-use super::reading_sessions::closed;
 use crate::auth::Caller;
 use crate::ids::{ParticipantId, SessionId};
 use crate::protocol::v1::{Participant, Timestamp};
@@ -94,7 +93,7 @@ pub async fn remove(
 ) -> Result<StatusCode, Refusal> {
     let member = api.host(&caller, id).await?;
     if !member.session.is_active {
-        return Err(closed(&api, &member.session, id).await);
+        return Err(api.closed(&member.session).await);
     }
     if !api.store.remove_participant(id, participant).await? {
         return Err(Code::ParticipantNotFound.into());

