@@ -1,14 +1,14 @@
 //! lastseen: a realtime WebSocket presence server for collaborative sessions, backed by PostgreSQL.
 //!
 //! ARCHITECTURE.md has the map and the walks through it. Imports point down only:
-//! `command → server → api → socket → task → simulator → auth → store → load → protocol → {room, user_session} → {config, ids, clock, metrics, words}`.
+//! `command → server → api → socket → task → simulator → auth → store → load → protocol → {room, user_session} → {config, clock, metrics} → domain`.
 
 pub mod api;
 pub mod auth;
 pub mod clock;
 pub mod command;
 pub mod config;
-pub mod ids;
+pub mod domain;
 pub mod load;
 pub mod metrics;
 pub mod protocol;
@@ -19,4 +19,6 @@ pub mod socket;
 pub mod store;
 pub mod task;
 pub mod user_session;
-mod words;
+
+pub use self::domain::ids;
+pub(crate) use self::domain::words;

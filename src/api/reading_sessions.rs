@@ -21,8 +21,8 @@ use crate::ids::SessionId;
 use crate::protocol::v1::{self, Session, Timestamp};
 use crate::protocol::{Code, Refusal, name};
 use crate::room::Role;
-use crate::store::reading_sessions::{NewSession, ReadingSession, SessionChange};
 use crate::store::Cursor;
+use crate::store::reading_sessions::{NewSession, ReadingSession, SessionChange};
 
 /// The longest title, in characters.
 const MAX_TITLE_CHARS: usize = 200;

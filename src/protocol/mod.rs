@@ -8,6 +8,7 @@ pub mod name;
 pub mod problem;
 pub mod refusal;
 pub mod v1;
+mod values;
 
 pub use code::Code;
 pub use refusal::{FieldError, Refusal};

@@ -7,17 +7,8 @@ use sqlx::FromRow;
 
 use super::{Cursor, Store, StoreError, Viewer};
 use crate::ids::{CheckInId, UserId};
-use crate::words::words;
 
-words! {
-    /// Whether somebody is still here, as far as that was said.
-    CheckInStatus {
-        /// Nobody checked out.
-        Active = "active",
-        /// Checked out.
-        Inactive = "inactive",
-    }
-}
+pub use crate::domain::check_in::CheckInStatus;
 
 /// A stored check-in.
 #[derive(Clone, Debug, FromRow)]

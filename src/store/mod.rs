@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod analytics;
 pub mod check_ins;
+mod codec;
 pub mod embedded;
 pub mod heartbeats;
 pub mod invites;

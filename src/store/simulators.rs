@@ -10,42 +10,8 @@ use sqlx::types::Json;
 
 use super::{Store, StoreError, Viewer};
 use crate::ids::{SimulatorId, UserId, UserSessionId};
-use crate::words::words;
 
-words! {
-    /// How far a simulator is.
-    SimulatorStatus {
-        /// Asked for; its server has not launched it yet.
-        Creating = "CREATING",
-        /// Launched and not ready.
-        Starting = "STARTING",
-        /// Ready at its endpoint.
-        Running = "RUNNING",
-        /// To be stopped by its server.
-        Stopping = "STOPPING",
-        /// Over, as it was asked to be.
-        Stopped = "STOPPED",
-        /// Over, and `error` says why.
-        Error = "ERROR",
-    }
-}
-
-impl SimulatorStatus {
-    /// Whether nothing of it runs any more.
-    pub const fn is_over(self) -> bool {
-        matches!(self, Self::Stopped | Self::Error)
-    }
-}
-
-words! {
-    /// What launches simulators.
-    LauncherKind {
-        /// A command, as a child of the server.
-        Process = "process",
-        /// A pod and a service.
-        Kubernetes = "kubernetes",
-    }
-}
+pub use crate::domain::simulator::{LauncherKind, SimulatorStatus};
 
 /// The unique index that keeps a user session from having two.
 const ONE_LIVE: &str = "one_live_simulator_a_user_session";

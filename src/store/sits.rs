@@ -7,19 +7,8 @@ use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{Cursor, Store, StoreError, Viewer};
 use crate::ids::{PartnershipId, RoomSitId, SitId, UserId};
-use crate::words::words;
 
-words! {
-    /// What became of a sit.
-    SitStatus {
-        /// Not completed yet.
-        Open = "open",
-        /// Completed.
-        Completed = "completed",
-        /// Nobody completed it within its length and the grace.
-        Abandoned = "abandoned",
-    }
-}
+pub use crate::domain::sit::SitStatus;
 
 /// The columns of [`Sit`].
 const COLUMNS: &str = "id, user_id, partnership_id, room_sit_id, sit_length_seconds, started_at, completed_at, status,

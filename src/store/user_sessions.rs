@@ -60,7 +60,7 @@ macro_rules! columns {
 
 mod changes;
 
-pub use changes::{Heartbeat, Kept, Started, Verdict};
+pub use changes::{Heartbeat, Kept, Started};
 
 /// A user session: one device of one user.
 #[derive(Clone, Debug, Serialize, FromRow, ToSchema)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::words::words;
+pub use crate::domain::user_session::{EndReason, Platform, UserSessionStatus};
 
 pub use ledger::{Chunk, Row, UserSessions};
 pub use tie::{Tie, Wire};
@@ -20,54 +20,6 @@ pub const MAX_ID_CHARS: usize = 128;
 
 /// What is kept of a User-Agent header, in characters.
 pub const MAX_USER_AGENT_CHARS: usize = 512;
-
-words! {
-    /// Where a user session runs.
-    Platform {
-        /// A browser.
-        Web = "web",
-        /// An app on iOS, as it is sold.
-        IosExternal = "ios-external",
-        /// An app on iOS, for those who make it.
-        IosInternal = "ios-internal",
-        /// A widget on iOS.
-        IosWidget = "ios-widget",
-        /// An app on macOS, for those who make it.
-        MacosInternal = "macos-internal",
-    }
-}
-
-words! {
-    /// How a user session is.
-    UserSessionStatus {
-        /// Alive, and somebody did something lately.
-        Active = "active",
-        /// Alive, and nobody did anything for `idle-after`.
-        Idle = "idle",
-        /// The last connection was lost; it may come back until the session expires.
-        Reconnecting = "reconnecting",
-        /// It was ended.
-        Ended = "ended",
-        /// Nothing was heard of it any more.
-        Timeout = "timeout",
-    }
-}
-
-words! {
-    /// Why a user session ended.
-    EndReason {
-        /// The person logged out.
-        Logout = "logout",
-        /// Nothing was heard of it any more.
-        Timeout = "timeout",
-        /// Somebody ended it.
-        Manual = "manual",
-        /// The app was closed.
-        AppClose = "app_close",
-        /// The app crashed.
-        Crash = "crash",
-    }
-}
 
 /// The rules of user sessions; see `config` for each.
 #[derive(Clone, Copy, Debug)]

@@ -17,7 +17,8 @@ const LAYERS: &[&[&str]] = &[
     &["load"],
     &["protocol"],
     &["room", "user_session"],
-    &["config", "ids", "clock", "metrics", "words"],
+    &["config", "clock", "metrics"],
+    &["domain", "ids", "words"],
 ];
 
 #[test]

@@ -4,12 +4,12 @@ use serde_json::Value;
 use sqlx::{Postgres, Transaction};
 
 use super::{OtherSession, UserSession};
+use crate::domain::user_session::OpenVerdict;
 use crate::ids::{UserId, UserSessionId};
 use crate::protocol::json::keepable;
 use crate::protocol::{Code, Refusal};
 use crate::store::{Store, StoreError, Viewer};
 use crate::user_session::{Device, EndReason, Rules};
-use crate::words::words;
 
 /// The other sessions of the user that a start tells, at most.
 const OTHERS: i64 = 50;
@@ -21,20 +21,6 @@ pub struct Kept {
     pub device_info: Option<Value>,
     pub location_info: Option<Value>,
     pub metadata: Option<Value>,
-}
-
-words! {
-    /// What came of opening a session.
-    Verdict {
-        /// It was made.
-        Opened = "opened",
-        /// It was there, alive.
-        Continued = "continued",
-        /// It is another user's, or on another platform.
-        Taken = "session_id_taken",
-        /// It has ended.
-        Ended = "session_ended",
-    }
 }
 
 /// A session that was started, or was there.
@@ -89,7 +75,7 @@ impl Store {
             .fetch_all(&mut *transaction)
             .await?;
             transaction.commit().await?;
-            Ok(Ok(Started { session, newly_made: verdict == Verdict::Opened, others }))
+            Ok(Ok(Started { session, newly_made: verdict == OpenVerdict::Opened, others }))
         });
         answer.await?
     }
@@ -98,7 +84,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn open_user_session(&self, user: UserId, device: &Device, rules: Rules) -> Result<Verdict, StoreError> {
+    pub async fn open_user_session(
+        &self,
+        user: UserId,
+        device: &Device,
+        rules: Rules,
+    ) -> Result<OpenVerdict, StoreError> {
         self.ask(async {
             let mut transaction = self.begin_as(Viewer::Service).await?;
             let (verdict, _) = open(&mut transaction, user, device, &Kept::default(), Some(&self.node), rules).await?;
@@ -228,7 +219,7 @@ impl Store {
     }
 }
 
-impl Verdict {
+impl OpenVerdict {
     /// Why the session is not to be had.
     pub fn refusal(self) -> Option<Refusal> {
         match self {
@@ -246,7 +237,7 @@ async fn open(
     kept: &Kept,
     holder: Option<&str>,
     rules: Rules,
-) -> Result<(Verdict, Option<UserSessionId>), sqlx::Error> {
+) -> Result<(OpenVerdict, Option<UserSessionId>), sqlx::Error> {
     sqlx::query_as(
         "SELECT verdict, found_id FROM lastseen.open_user_session(
             $1, $2, $3, $4, $5, $6, $7, $8, $9::text::inet, $10, interval '0', make_interval(secs => $11))",

@@ -1,0 +1,86 @@
+//! A person in a reading session.
+
+use super::words::words;
+
+words! {
+    /// What somebody may do in a session.
+    Role {
+        /// Opened the session, or came by an invite with this role: may rename, invite, remove, close.
+        Host = "host",
+        /// A regular member.
+        Participant = "participant",
+        /// Somebody without an account, or invited as one.
+        Guest = "guest",
+    }
+}
+
+words! {
+    /// Whether somebody is at the other end.
+    Status {
+        /// Connected, and did something lately.
+        Active = "active",
+        /// Connected, and did nothing for `idle-after`.
+        Idle = "idle",
+        /// The last connection was lost; the grace runs.
+        Reconnecting = "reconnecting",
+    }
+}
+
+words! {
+    /// How good a connection is, by the round trip of the server's Ping.
+    Quality {
+        /// Under 150 ms.
+        Good = "good",
+        /// Under 400 ms, or one Pong missed.
+        Degraded = "degraded",
+        /// Worse.
+        Poor = "poor",
+    }
+}
+
+words! {
+    /// Why somebody is gone from a room.
+    LeaveReason {
+        /// It said so.
+        Left = "left",
+        /// Its connection was lost and the grace ran out.
+        Timeout = "timeout",
+        /// A host or the service removed it.
+        Removed = "removed",
+        /// The session was closed.
+        Closed = "closed",
+    }
+}
+
+impl Quality {
+    /// The class of a Ping's round trip (protocol.md, Liveness).
+    pub const fn of_round_trip(millis: u128) -> Self {
+        match millis {
+            0..150 => Self::Good,
+            150..400 => Self::Degraded,
+            _ => Self::Poor,
+        }
+    }
+
+    /// The class of a connection that owes this many Pongs; `None` where it owes none.
+    pub const fn of_missed_pongs(missed: u8) -> Option<Self> {
+        match missed {
+            0 => None,
+            1 => Some(Self::Degraded),
+            _ => Some(Self::Poor),
+        }
+    }
+
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Good => 2,
+            Self::Degraded => 1,
+            Self::Poor => 0,
+        }
+    }
+
+    /// The best of several connections: the one by which the person can be reached.
+    pub fn best(qualities: impl Iterator<Item = Self>) -> Option<Self> {
+        qualities.max_by_key(|quality| quality.rank())
+    }
+}

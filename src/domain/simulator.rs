@@ -1,0 +1,38 @@
+//! A simulator: a companion instance of a user session.
+
+use super::words::words;
+
+words! {
+    /// How far a simulator is.
+    SimulatorStatus {
+        /// Asked for; its server has not launched it yet.
+        Creating = "CREATING",
+        /// Launched and not ready.
+        Starting = "STARTING",
+        /// Ready at its endpoint.
+        Running = "RUNNING",
+        /// To be stopped by its server.
+        Stopping = "STOPPING",
+        /// Over, as it was asked to be.
+        Stopped = "STOPPED",
+        /// Over, and `error` says why.
+        Error = "ERROR",
+    }
+}
+
+words! {
+    /// What launches simulators.
+    LauncherKind {
+        /// A command, as a child of the server.
+        Process = "process",
+        /// A pod and a service.
+        Kubernetes = "kubernetes",
+    }
+}
+
+impl SimulatorStatus {
+    /// Whether nothing of it runs any more.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Stopped | Self::Error)
+    }
+}
