@@ -15,6 +15,7 @@ use super::extract::{Body, Ids, whole_or_null};
 use crate::auth::Caller;
 use crate::auth::admission::dead_invite;
 use crate::auth::invite::InviteToken;
+use crate::domain::invite::Inspection;
 use crate::ids::{InviteId, SessionId, UserId};
 use crate::protocol::v1::Timestamp;
 use crate::protocol::{Code, Refusal};
@@ -245,14 +246,13 @@ pub async fn inspect(
     // What is no text is no token either, and is refused as one that nobody made.
     let token = token.map(|Path(token)| token).unwrap_or_default();
     let found = api.store.inspect_invite(&InviteToken::presented(token).sha256()).await?;
-    match (found.verdict.as_str(), found.session_id, found.session_expires_at) {
-        ("ok", Some(id), Some(session_expires_at)) => {
+    match found {
+        Inspection::Open { session: id, title, expires_at } => {
             let occupancy = api.registry.find(id).map_or(0, |room| room.occupancy());
-            let expires_at = found.invite_expires_at.unwrap_or(session_expires_at).min(session_expires_at);
-            let session = InvitedSession { id, title: found.title, occupancy };
+            let session = InvitedSession { id, title, occupancy };
             Ok(Json(Inspected { session, expires_at: Timestamp(expires_at) }))
         }
-        ("invite_expired", ..) => Err(dead_invite(found.detail.as_deref().unwrap_or_default(), api.store.idle())),
-        _ => Err(Code::InviteNotFound.into()),
+        Inspection::Dead(fault) => Err(dead_invite(fault, api.store.idle())),
+        Inspection::Unknown => Err(Code::InviteNotFound.into()),
     }
 }

@@ -12,9 +12,11 @@ use super::invite::InviteToken;
 use super::resume::ResumeClaims;
 use super::{Caller, Keys};
 use crate::clock::{Clock, Moment};
+use crate::domain::admission::Rejection;
+use crate::domain::invite::InviteFault;
 use crate::ids::{InviteId, ParticipantId, SessionId, UserId};
 use crate::protocol::{Code, Refusal};
-use crate::room::{self, CloseReason, Entrant, JoinError, Joined, Listener, Place, Registry, Room, Who};
+use crate::room::{self, Entrant, JoinError, Joined, Listener, Place, Registry, Room, Who};
 use crate::store::admission::{Admitted, Doubtful, Knock, Verdict};
 use crate::store::{IdleRule, PATIENCE, Store, Viewer};
 
@@ -216,7 +218,7 @@ impl Doorkeeper {
         };
         match self.store.admit(knock).await? {
             Verdict::Admitted(admitted) => Ok(*admitted),
-            Verdict::Refused(verdict, detail) => Err(refusal(&verdict, detail.as_deref(), self.store.idle())),
+            Verdict::Rejected(rejection) => Err(refusal(rejection, self.store.idle())),
         }
     }
 
@@ -325,31 +327,27 @@ pub fn join_refusal(error: JoinError) -> Refusal {
     }
 }
 
-/// The refusal behind a verdict of the store.
-fn refusal(verdict: &str, detail: Option<&str>, idle: IdleRule) -> Refusal {
-    match verdict {
-        "session_not_found" => Code::SessionNotFound.into(),
-        "session_closed" => match CloseReason::ALL.iter().find(|reason| Some(reason.as_str()) == detail) {
-            Some(reason) => Refusal::closed(*reason),
-            None => Code::SessionClosed.into(),
-        },
-        "removed" => Code::Removed.into(),
-        "unauthenticated" => Refusal::new(Code::Unauthenticated, "The resume token is not good any more."),
-        "forbidden" => Refusal::new(Code::Forbidden, "This session is not open to you."),
-        "invite_not_found" => Code::InviteNotFound.into(),
-        "invite_expired" => dead_invite(detail.unwrap_or_default(), idle),
-        "name_needed" => Refusal::invalid("name", "is needed to join"),
-        _ => Code::Internal.into(),
+/// The refusal of a person whom the store does not admit.
+fn refusal(rejection: Rejection, idle: IdleRule) -> Refusal {
+    match rejection {
+        Rejection::SessionNotFound => Code::SessionNotFound.into(),
+        Rejection::SessionClosed(reason) => Refusal::closed(reason),
+        Rejection::Removed => Code::Removed.into(),
+        Rejection::Unauthenticated => Refusal::new(Code::Unauthenticated, "The resume token is not good any more."),
+        Rejection::Forbidden => Refusal::new(Code::Forbidden, "This session is not open to you."),
+        Rejection::InviteNotFound => Code::InviteNotFound.into(),
+        Rejection::InviteExpired(fault) => dead_invite(fault, idle),
+        Rejection::NameNeeded => Refusal::invalid("name", "is needed to join"),
     }
 }
 
 /// Why an invitation link is dead, for the person who holds it.
-pub fn dead_invite(fault: &str, idle: IdleRule) -> Refusal {
+pub fn dead_invite(fault: InviteFault, idle: IdleRule) -> Refusal {
     let message = match fault {
-        "revoked" => "This invitation link was revoked.".to_owned(),
-        "expired" => "This invitation link has expired: it was good for a limited time.".to_owned(),
-        "used_up" => "This invitation link has been used as often as it may be.".to_owned(),
-        _ => format!(
+        InviteFault::Revoked => "This invitation link was revoked.".to_owned(),
+        InviteFault::Expired => "This invitation link has expired: it was good for a limited time.".to_owned(),
+        InviteFault::UsedUp => "This invitation link has been used as often as it may be.".to_owned(),
+        InviteFault::Closed | InviteFault::Idle => format!(
             "This invitation link has expired. Sessions become inactive after {} of no activity.",
             in_words(idle.timeout)
         ),

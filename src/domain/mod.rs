@@ -3,8 +3,10 @@
 //! `store/codec` gives ids and words their form in SQL, `protocol/values` theirs in JSON and in the document
 //! of the HTTP interface. Both go over the lists below, so a new id or word is added to them once.
 
+pub mod admission;
 pub mod check_in;
 pub mod ids;
+pub mod invite;
 pub mod participant;
 pub mod reading_session;
 pub mod simulator;
@@ -44,10 +46,15 @@ macro_rules! every_word {
             $crate::domain::user_session::UserSessionStatus,
             $crate::domain::user_session::EndReason,
             $crate::domain::user_session::OpenVerdict,
+            $crate::domain::participant::StaleCause,
+            $crate::domain::admission::AdmissionVerdict,
+            $crate::domain::invite::InviteFault,
+            $crate::domain::invite::InspectionVerdict,
             $crate::domain::check_in::CheckInStatus,
             $crate::domain::sit::SitStatus,
             $crate::domain::simulator::SimulatorStatus,
             $crate::domain::simulator::LauncherKind,
+            $crate::domain::simulator::MakeVerdict,
         }
     };
 }

@@ -52,6 +52,18 @@ words! {
     }
 }
 
+words! {
+    /// Why a participant that was written as present is not to be present.
+    StaleCause {
+        /// The participant was removed.
+        Removed = "removed",
+        /// The session is closed.
+        Closed = "closed",
+        /// The row does not exist any more.
+        Gone = "gone",
+    }
+}
+
 impl Quality {
     /// The class of a Ping's round trip (protocol.md, Liveness).
     pub const fn of_round_trip(millis: u128) -> Self {

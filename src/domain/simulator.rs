@@ -30,6 +30,18 @@ words! {
     }
 }
 
+words! {
+    /// What `lastseen.make_simulator()` answers.
+    MakeVerdict {
+        /// It is there, for its server to launch.
+        Made = "made",
+        /// The user session has ended or expired.
+        SessionEnded = "session_ended",
+        /// The server holds as many as it may.
+        AtCapacity = "at_capacity",
+    }
+}
+
 impl SimulatorStatus {
     /// Whether nothing of it runs any more.
     pub const fn is_over(self) -> bool {

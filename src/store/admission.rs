@@ -3,6 +3,8 @@
 mod desk;
 mod doubt;
 
+use std::str::FromStr;
+
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use sqlx::FromRow;
@@ -12,6 +14,7 @@ pub(super) use self::desk::Desk;
 pub use self::doubt::Doubtful;
 use self::doubt::{Doubt, Made};
 use super::{Store, StoreError};
+use crate::domain::admission::{AdmissionVerdict, Rejection};
 use crate::ids::{InviteId, ParticipantId, SessionId, UserId};
 use crate::room::{self, Entrant, Role};
 
@@ -32,8 +35,8 @@ pub struct Knock {
 pub enum Verdict {
     /// Come in.
     Admitted(Box<Admitted>),
-    /// Not: the code of a refusal or `name_needed`, and its detail.
-    Refused(String, Option<String>),
+    /// Not, and why.
+    Rejected(Rejection),
 }
 
 /// Somebody who is let in.
@@ -57,6 +60,31 @@ struct Row {
     detail: Option<String>,
     #[sqlx(flatten)]
     granted: Granted,
+}
+
+/// The function that decides, for error messages.
+const ADMIT: &str = "lastseen.admit()";
+
+/// Why the person is not admitted; `None` where it is.
+fn rejection(verdict: &str, detail: Option<&str>) -> Result<Option<Rejection>, StoreError> {
+    let rejection = match word(verdict)? {
+        AdmissionVerdict::Admitted => return Ok(None),
+        AdmissionVerdict::SessionNotFound => Rejection::SessionNotFound,
+        AdmissionVerdict::SessionClosed => Rejection::SessionClosed(word(detail.unwrap_or_default())?),
+        AdmissionVerdict::Removed => Rejection::Removed,
+        AdmissionVerdict::Unauthenticated => Rejection::Unauthenticated,
+        AdmissionVerdict::Forbidden => Rejection::Forbidden,
+        AdmissionVerdict::InviteNotFound => Rejection::InviteNotFound,
+        AdmissionVerdict::InviteExpired => Rejection::InviteExpired(word(detail.unwrap_or_default())?),
+        AdmissionVerdict::NameNeeded => Rejection::NameNeeded,
+    };
+    Ok(Some(rejection))
+}
+
+/// A word of the answer. Read here and not with the row: an unknown one must not fail those who were asked for
+/// by the same statement.
+fn word<Word: FromStr>(text: &str) -> Result<Word, StoreError> {
+    text.parse().map_err(|_| StoreError::UnknownWord { function: ADMIT, word: text.to_owned() })
 }
 
 /// All null where the verdict is a refusal.
@@ -122,12 +150,36 @@ impl Store {
         let doubt = Doubt::new(self, &knock, new_id);
         let row = self.desk.ask(knock, new_id).await?;
         let granted = doubt.resolve();
-        if row.verdict != "admitted" {
-            return Ok(Verdict::Refused(row.verdict, row.detail));
+        if let Some(rejection) = rejection(&row.verdict, row.detail.as_deref())? {
+            return Ok(Verdict::Rejected(rejection));
         }
         match granted.and_then(|granted| row.granted.admitted(granted)) {
             Some(admitted) => Ok(Verdict::Admitted(Box::new(admitted))),
-            None => Err(StoreError::Refused(sqlx::Error::Protocol("lastseen.admit() admits nobody".into()))),
+            None => Err(StoreError::Incomplete(ADMIT)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::invite::InviteFault;
+    use crate::domain::reading_session::CloseReason;
+
+    #[test]
+    fn a_verdict_is_read_with_its_detail() {
+        let read = |verdict, detail| rejection(verdict, detail).map_err(|error| error.to_string());
+        assert_eq!(read("admitted", None), Ok(None));
+        assert_eq!(read("removed", None), Ok(Some(Rejection::Removed)));
+        assert_eq!(read("session_closed", Some("host")), Ok(Some(Rejection::SessionClosed(CloseReason::Host))));
+        assert_eq!(read("invite_expired", Some("used_up")), Ok(Some(Rejection::InviteExpired(InviteFault::UsedUp))));
+    }
+
+    #[test]
+    fn an_unknown_word_is_an_error_that_names_it() {
+        for (verdict, detail, word) in [("maybe", None, "maybe"), ("session_closed", Some("boredom"), "boredom")] {
+            let error = rejection(verdict, detail).expect_err(word).to_string();
+            assert_eq!(error, format!("lastseen.admit() answered with the unknown word '{word}'"));
         }
     }
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
 use super::{Store, StoreError, Viewer};
+use crate::domain::invite::{Inspection, InspectionVerdict, InviteFault};
 use crate::ids::{InviteId, SessionId, UserId};
 use crate::room::Role;
 
@@ -31,18 +32,6 @@ pub struct NewInvite {
     pub max_uses: Option<i32>,
     pub expires_in: Option<Duration>,
     pub created_by: Option<UserId>,
-}
-
-/// What a link is good for.
-#[derive(Clone, Debug, FromRow)]
-#[expect(missing_docs, reason = "the fields are those of lastseen.inspect_invite()")]
-pub struct Inspection {
-    pub verdict: String,
-    pub detail: Option<String>,
-    pub session_id: Option<SessionId>,
-    pub title: Option<String>,
-    pub invite_expires_at: Option<DateTime<Utc>>,
-    pub session_expires_at: Option<DateTime<Utc>>,
 }
 
 pub(super) async fn insert(
@@ -133,13 +122,32 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn inspect_invite(&self, token_sha256: &[u8; 32]) -> Result<Inspection, StoreError> {
-        self.ask(
-            sqlx::query_as("SELECT * FROM lastseen.inspect_invite($1, make_interval(secs => $2), $3)")
-                .bind(token_sha256.as_slice())
-                .bind(self.idle.timeout.as_secs_f64())
-                .bind(self.idle.counts.as_str())
-                .fetch_one(&self.requests),
-        )
-        .await
+        #[derive(FromRow)]
+        struct Row {
+            verdict: InspectionVerdict,
+            detail: Option<InviteFault>,
+            session_id: Option<SessionId>,
+            title: Option<String>,
+            invite_expires_at: Option<DateTime<Utc>>,
+            session_expires_at: Option<DateTime<Utc>>,
+        }
+        let row: Row = self
+            .ask(
+                sqlx::query_as("SELECT * FROM lastseen.inspect_invite($1, make_interval(secs => $2), $3)")
+                    .bind(token_sha256.as_slice())
+                    .bind(self.idle.timeout.as_secs_f64())
+                    .bind(self.idle.counts.as_str())
+                    .fetch_one(&self.requests),
+            )
+            .await?;
+        match (row.verdict, row.detail, row.session_id, row.session_expires_at) {
+            (InspectionVerdict::Ok, _, Some(session), Some(session_expires_at)) => {
+                let expires_at = row.invite_expires_at.map_or(session_expires_at, |end| end.min(session_expires_at));
+                Ok(Inspection::Open { session, title: row.title, expires_at })
+            }
+            (InspectionVerdict::Expired, Some(fault), ..) => Ok(Inspection::Dead(fault)),
+            (InspectionVerdict::NotFound, ..) => Ok(Inspection::Unknown),
+            _ => Err(StoreError::Incomplete("lastseen.inspect_invite()")),
+        }
     }
 }

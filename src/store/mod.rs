@@ -54,9 +54,21 @@ pub enum StoreError {
     /// A row would belong to a user whom the database's own table of users does not hold (any more).
     #[error("there is no such user")]
     NoSuchUser,
-    /// It understood and said no: a fault of this program's.
+    /// The statement was refused, or its answer could not be read: a fault of this program.
     #[error("the database refused a statement: {0}")]
     Refused(#[source] sqlx::Error),
+    /// A function of the database answered with a word that this program does not know: the schema is newer
+    /// than the program, or one of both is wrong.
+    #[error("{function} answered with the unknown word '{word}'")]
+    UnknownWord {
+        /// The function.
+        function: &'static str,
+        /// The word.
+        word: String,
+    },
+    /// A function of the database left out what belongs to its answer.
+    #[error("the answer of {0} is incomplete")]
+    Incomplete(&'static str),
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -87,7 +99,7 @@ impl From<StoreError> for Refusal {
             StoreError::NoSuchUser => {
                 Refusal::new(Code::Unauthenticated, "The user of this token does not exist (any more).")
             }
-            StoreError::Refused(_) => {
+            StoreError::Refused(_) | StoreError::UnknownWord { .. } | StoreError::Incomplete(_) => {
                 tracing::error!(error = ?error, "failed a request");
                 Code::Internal.into()
             }

@@ -7,6 +7,7 @@ use sqlx::FromRow;
 
 use super::{Store, StoreError};
 use crate::clock::Moment;
+use crate::domain::participant::StaleCause;
 use crate::ids::{InviteId, ParticipantId, SessionId};
 use crate::room::CloseReason;
 use crate::room::ledger::Row;
@@ -21,8 +22,8 @@ pub struct Stale {
     pub id: ParticipantId,
     /// Where.
     pub session_id: SessionId,
-    /// `removed`, `closed`, or `gone` where the row is not there any more.
-    pub why: String,
+    /// Why.
+    pub why: StaleCause,
     /// Why the session is closed, where it is.
     pub close_reason: Option<CloseReason>,
 }

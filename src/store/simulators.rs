@@ -11,6 +11,7 @@ use sqlx::types::Json;
 use super::{Store, StoreError, Viewer};
 use crate::ids::{SimulatorId, UserId, UserSessionId};
 
+use crate::domain::simulator::MakeVerdict;
 pub use crate::domain::simulator::{LauncherKind, SimulatorStatus};
 
 /// The unique index that keeps a user session from having two.
@@ -140,7 +141,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn make_simulator(&self, new: &NewSimulator) -> Result<Made, StoreError> {
         self.ask(async {
-            let verdict: Result<String, sqlx::Error> =
+            let verdict: Result<MakeVerdict, sqlx::Error> =
                 sqlx::query_scalar("SELECT lastseen.make_simulator($1, $2, $3, $4, $5, $6, $7)")
                     .bind(new.id)
                     .bind(new.user_session)
@@ -152,11 +153,9 @@ impl Store {
                     .fetch_one(&self.requests)
                     .await;
             match verdict {
-                Ok(verdict) => Ok(match verdict.as_str() {
-                    "session_ended" => Made::SessionEnded,
-                    "at_capacity" => Made::AtCapacity,
-                    _ => Made::Made,
-                }),
+                Ok(MakeVerdict::Made) => Ok(Made::Made),
+                Ok(MakeVerdict::SessionEnded) => Ok(Made::SessionEnded),
+                Ok(MakeVerdict::AtCapacity) => Ok(Made::AtCapacity),
                 Err(sqlx::Error::Database(refusal)) if refusal.constraint() == Some(ONE_LIVE) => Ok(Made::Exists),
                 Err(error) => Err(error),
             }

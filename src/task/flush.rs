@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
+use crate::domain::participant::StaleCause;
 use crate::ids::InviteId;
 use crate::room::ledger::Chunk;
 use crate::room::{CloseReason, Ledger, Registry};
@@ -147,14 +148,14 @@ impl Flusher {
 
     /// Somebody or a whole session was ended behind our back: by another server, cron or SQL.
     fn drop_from_memory(&self, stale: &Stale) {
-        match (stale.why.as_str(), self.registry.find(stale.session_id)) {
-            ("closed", _) => {
+        match (stale.why, self.registry.find(stale.session_id)) {
+            (StaleCause::Closed, _) => {
                 self.registry.close(stale.session_id, stale.close_reason.unwrap_or(CloseReason::Admin));
             }
-            (_, Some(room)) => {
+            (StaleCause::Removed | StaleCause::Gone, Some(room)) => {
                 room.remove(stale.id);
             }
-            (_, None) => {}
+            (StaleCause::Removed | StaleCause::Gone, None) => {}
         }
     }
 }

@@ -40,3 +40,4 @@ mod start_stop;
 mod sweep;
 mod user_session_sockets;
 mod user_sessions;
+mod words;

@@ -1,0 +1,52 @@
+//! An invite to a reading session.
+
+use chrono::{DateTime, Utc};
+
+use super::ids::SessionId;
+use super::words::words;
+
+words! {
+    /// Why an invite opens its session no more: `lastseen.invite_fault()`.
+    InviteFault {
+        /// The session is closed.
+        Closed = "closed",
+        /// The session is idle, and about to be closed.
+        Idle = "idle",
+        /// The invite was revoked.
+        Revoked = "revoked",
+        /// The invite is past its own end.
+        Expired = "expired",
+        /// As many people came by it as may.
+        UsedUp = "used_up",
+    }
+}
+
+words! {
+    /// What `lastseen.inspect_invite()` answers.
+    InspectionVerdict {
+        /// The invite opens its session.
+        Ok = "ok",
+        /// There is no such invite.
+        NotFound = "invite_not_found",
+        /// The invite is dead; the detail is an [`InviteFault`].
+        Expired = "invite_expired",
+    }
+}
+
+/// What an invite link is good for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Inspection {
+    /// It opens a session.
+    Open {
+        /// Which one.
+        session: SessionId,
+        /// The session's title.
+        title: Option<String>,
+        /// When the link dies by itself: the invite's own end or the session's, whichever is sooner.
+        expires_at: DateTime<Utc>,
+    },
+    /// It opens its session no more.
+    Dead(InviteFault),
+    /// There is no such invite.
+    Unknown,
+}
