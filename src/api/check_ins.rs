@@ -12,11 +12,11 @@ use super::Api;
 use super::extract::{Body, Filter, Ids};
 use super::page::{Listing, Page};
 use crate::auth::Caller;
-use crate::ids::{CheckInId, UserId};
+use crate::domain::check_in::{self, CheckInStatus, CheckOut};
+use crate::domain::ids::{CheckInId, UserId};
 use crate::protocol::v1::Timestamp;
 use crate::protocol::{Code, Refusal};
 use crate::store::Cursor;
-use crate::store::check_ins::{self, CheckInStatus, CheckOut};
 
 /// Somebody is, or was, here.
 #[derive(Serialize, ToSchema)]
@@ -39,8 +39,8 @@ pub struct CheckIn {
     status: CheckInStatus,
 }
 
-impl From<check_ins::CheckIn> for CheckIn {
-    fn from(stored: check_ins::CheckIn) -> Self {
+impl From<check_in::CheckIn> for CheckIn {
+    fn from(stored: check_in::CheckIn) -> Self {
         Self {
             id: stored.id,
             user_id: stored.user_id,
@@ -121,8 +121,8 @@ pub struct ActiveCheckIn {
     minutes_remaining: i32,
 }
 
-impl From<check_ins::ActiveCheckIn> for ActiveCheckIn {
-    fn from(stored: check_ins::ActiveCheckIn) -> Self {
+impl From<check_in::ActiveCheckIn> for ActiveCheckIn {
+    fn from(stored: check_in::ActiveCheckIn) -> Self {
         Self {
             id: stored.id,
             user_id: stored.user_id,
@@ -149,7 +149,7 @@ pub async fn active(
     let viewer = caller.viewer()?;
     let asked = listing.asked()?;
     let check_ins = api.store.active_check_ins(viewer, asked.after, asked.rows()).await?;
-    let place = |check_in: &check_ins::ActiveCheckIn| Cursor { at: check_in.checked_in_at, id: check_in.id.0 };
+    let place = |check_in: &check_in::ActiveCheckIn| Cursor { at: check_in.checked_in_at, id: check_in.id.0 };
     Ok(Json(asked.page(check_ins, place, Into::into)))
 }
 

@@ -15,12 +15,11 @@ use super::extract::{Body, Ids, whole_or_null};
 use crate::auth::Caller;
 use crate::auth::admission::dead_invite;
 use crate::auth::invite::InviteToken;
-use crate::domain::invite::Inspection;
+use crate::domain::invite::{Inspection, Invite, NewInvite};
 use crate::ids::{InviteId, SessionId, UserId};
 use crate::protocol::v1::Timestamp;
 use crate::protocol::{Code, Refusal};
 use crate::room::Role;
-use crate::store::invites::{Invite, NewInvite};
 
 /// The longest life of an invite with an end: ten years.
 const LONGEST_LIFE_SECONDS: i64 = 10 * 366 * 24 * 3600;

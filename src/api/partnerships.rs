@@ -13,10 +13,11 @@ use super::Api;
 use super::extract::{Body, Filter};
 use super::page::{Listing, Page};
 use crate::auth::Caller;
-use crate::ids::{PartnershipId, UserId};
+use crate::domain::ids::{PartnershipId, UserId};
+use crate::domain::partnership;
 use crate::protocol::Refusal;
 use crate::protocol::v1::Timestamp;
-use crate::store::{Cursor, partnerships};
+use crate::store::Cursor;
 
 /// The most members.
 const MOST_MEMBERS: usize = 50;
@@ -34,8 +35,8 @@ pub struct Partnership {
     created_at: Timestamp,
 }
 
-impl From<partnerships::Partnership> for Partnership {
-    fn from(stored: partnerships::Partnership) -> Self {
+impl From<partnership::Partnership> for Partnership {
+    fn from(stored: partnership::Partnership) -> Self {
         Self { id: stored.id, user_ids: stored.user_ids, created_at: stored.created_at.into() }
     }
 }
@@ -85,6 +86,6 @@ pub async fn list(
     let viewer = caller.viewer()?;
     let asked = listing.asked()?;
     let partnerships = api.store.partnerships(viewer, asked.after, asked.rows()).await?;
-    let place = |partnership: &partnerships::Partnership| Cursor { at: partnership.created_at, id: partnership.id.0 };
+    let place = |partnership: &partnership::Partnership| Cursor { at: partnership.created_at, id: partnership.id.0 };
     Ok(Json(asked.page(partnerships, place, Into::into)))
 }

@@ -11,12 +11,12 @@ use utoipa::ToSchema;
 use super::Api;
 use super::extract::{Body, Ids};
 use crate::auth::Caller;
-use crate::ids::{SimulatorId, UserId};
+use crate::domain::ids::{SimulatorId, UserId};
+use crate::domain::simulator::{Made, NewSimulator, Simulator, SimulatorStatus};
 use crate::protocol::problem::{MEDIA_TYPE, Problem};
 use crate::protocol::v1::Timestamp;
 use crate::protocol::{Code, Refusal};
 use crate::store::Viewer;
-use crate::store::simulators::{Made, NewSimulator, Simulator, SimulatorStatus};
 use crate::user_session::ClientSession;
 
 /// The most symbols that a simulator starts with.
@@ -104,7 +104,7 @@ impl From<Simulator> for ShownSimulator {
             user_id: simulator.user_id,
             status: simulator.status,
             endpoint: simulator.endpoint,
-            initial_symbols: simulator.initial_symbols.0,
+            initial_symbols: simulator.initial_symbols,
             initial_cash: simulator.initial_cash,
             created_at: simulator.created_at.into(),
             last_active: simulator.last_active.into(),

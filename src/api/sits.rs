@@ -14,11 +14,11 @@ use super::Api;
 use super::extract::{Body, Filter, Ids, parse, whole};
 use super::page::{Asked, Page};
 use crate::auth::Caller;
-use crate::ids::{PartnershipId, RoomSitId, SitId, UserId};
+use crate::domain::ids::{PartnershipId, RoomSitId, SitId, UserId};
+use crate::domain::sit::{self, Completion, SitFilter, SitStatus};
 use crate::protocol::v1::{LONGEST_SIT_SECONDS, Timestamp};
 use crate::protocol::{Code, Refusal};
 use crate::store::Cursor;
-use crate::store::sits::{self, Completion, SitFilter, SitStatus};
 
 /// A timed sitting of one person.
 #[derive(Serialize, ToSchema)]
@@ -44,8 +44,8 @@ pub struct Sit {
     duration_seconds: Option<i64>,
 }
 
-impl From<sits::Sit> for Sit {
-    fn from(stored: sits::Sit) -> Self {
+impl From<sit::Sit> for Sit {
+    fn from(stored: sit::Sit) -> Self {
         Self {
             id: stored.id,
             user_id: stored.user_id,
@@ -167,7 +167,7 @@ pub async fn list(
     };
     let asked = Asked::read(history.limit.as_deref(), history.cursor.as_deref())?;
     let sits = api.store.sits(viewer, filter, asked.after, asked.rows()).await?;
-    let place = |sit: &sits::Sit| Cursor { at: sit.started_at, id: sit.id.0 };
+    let place = |sit: &sit::Sit| Cursor { at: sit.started_at, id: sit.id.0 };
     Ok(Json(asked.page(sits, place, Into::into)))
 }
 
@@ -190,8 +190,8 @@ pub struct SitWeek {
     seconds: i64,
 }
 
-impl From<sits::SitWeek> for SitWeek {
-    fn from(stored: sits::SitWeek) -> Self {
+impl From<sit::SitWeek> for SitWeek {
+    fn from(stored: sit::SitWeek) -> Self {
         Self {
             user_id: stored.user_id,
             iso_week: stored.iso_week,
@@ -230,10 +230,8 @@ pub async fn weeks(
     let partnership = partnership.ok_or_else(|| Refusal::invalid("partnership_id", "is needed"))?;
     let asked = Asked::read(weeks.limit.as_deref(), weeks.cursor.as_deref())?;
     let rows = api.store.sit_weeks(viewer, partnership, asked.after, asked.rows()).await?;
-    let place = |week: &sits::SitWeek| Cursor {
-        at: week.week_starts_on.and_time(NaiveTime::MIN).and_utc(),
-        id: week.user_id.0,
-    };
+    let place =
+        |week: &sit::SitWeek| Cursor { at: week.week_starts_on.and_time(NaiveTime::MIN).and_utc(), id: week.user_id.0 };
     Ok(Json(asked.page(rows, place, Into::into)))
 }
 

@@ -1,8 +1,11 @@
 //! An invite to a reading session.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
-use super::ids::SessionId;
+use super::ids::{InviteId, SessionId, UserId};
+use super::participant::Role;
 use super::words::words;
 
 words! {
@@ -49,4 +52,28 @@ pub enum Inspection {
     Dead(InviteFault),
     /// There is no such invite.
     Unknown,
+}
+
+/// A stored invite. Its token is known only to those who were given it.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct Invite {
+    pub id: InviteId,
+    pub role: Role,
+    pub max_uses: Option<i32>,
+    pub uses: i32,
+    pub expires_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// An invite that is about to be made.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct NewInvite {
+    pub token_sha256: [u8; 32],
+    pub role: Role,
+    pub max_uses: Option<i32>,
+    pub expires_in: Option<Duration>,
+    pub created_by: Option<UserId>,
 }

@@ -5,9 +5,11 @@
 
 pub mod admission;
 pub mod check_in;
+pub mod document;
 pub mod ids;
 pub mod invite;
 pub mod participant;
+pub mod partnership;
 pub mod reading_session;
 pub mod simulator;
 pub mod sit;

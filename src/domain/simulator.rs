@@ -1,5 +1,9 @@
 //! A simulator: a companion instance of a user session.
 
+use chrono::{DateTime, Utc};
+
+use super::document::Document;
+use super::ids::{SimulatorId, UserId, UserSessionId};
 use super::words::words;
 
 words! {
@@ -47,4 +51,88 @@ impl SimulatorStatus {
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Stopped | Self::Error)
     }
+}
+
+/// A stored simulator, as its user may see it.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct Simulator {
+    pub id: SimulatorId,
+    /// The name that the client gave its user session.
+    pub session_id: String,
+    pub user_id: UserId,
+    pub status: SimulatorStatus,
+    pub endpoint: Option<String>,
+    pub initial_symbols: Vec<String>,
+    pub initial_cash: f64,
+    pub created_at: DateTime<Utc>,
+    pub last_active: DateTime<Utc>,
+    pub stopped_at: Option<DateTime<Utc>>,
+    pub error: Option<String>,
+}
+
+/// A simulator that this server has to look after.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct Held {
+    pub id: SimulatorId,
+    pub user_session_id: UserSessionId,
+    pub user_id: UserId,
+    pub status: SimulatorStatus,
+    pub initial_symbols: Vec<String>,
+    pub initial_cash: f64,
+    pub launcher: LauncherKind,
+    pub handle: Option<Document>,
+}
+
+/// A simulator that is about to be made.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct NewSimulator {
+    pub id: SimulatorId,
+    pub user_session: UserSessionId,
+    pub symbols: Vec<String>,
+    pub cash: f64,
+    pub launcher: LauncherKind,
+    /// How many live ones this server may hold.
+    pub capacity: i32,
+}
+
+/// How the making ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Made {
+    /// It is there, for its server to launch.
+    Made,
+    /// The user session has a live one.
+    Exists,
+    /// The user session has ended or expired.
+    SessionEnded,
+    /// This server holds as many as it may.
+    AtCapacity,
+}
+
+/// A step from state to state, by the server that looks after the simulator.
+#[derive(Clone, Debug)]
+pub enum Move {
+    /// CREATING to STARTING: it was launched, and `handle` finds it again.
+    Launched {
+        /// What the launcher notes of it.
+        handle: Document,
+    },
+    /// STARTING to RUNNING: it is ready.
+    Ready {
+        /// Where it is reached.
+        endpoint: String,
+    },
+    /// To ERROR: it ended without having been asked to.
+    Failed {
+        /// Where it was then.
+        from: SimulatorStatus,
+        /// How it ended.
+        error: String,
+    },
+    /// CREATING, STARTING or RUNNING to STOPPING: nobody keeps it any more.
+    Marked,
+    /// STOPPING to STOPPED: nothing of it runs any more.
+    Stopped,
 }

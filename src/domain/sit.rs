@@ -1,5 +1,8 @@
 //! A sit: a timed sitting of one person.
 
+use chrono::{DateTime, NaiveDate, Utc};
+
+use super::ids::{PartnershipId, RoomSitId, SitId, UserId};
 use super::words::words;
 
 words! {
@@ -12,4 +15,53 @@ words! {
         /// Nobody completed it within its length and the grace.
         Abandoned = "abandoned",
     }
+}
+
+/// A stored sit.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct Sit {
+    pub id: SitId,
+    pub user_id: UserId,
+    pub partnership_id: Option<PartnershipId>,
+    pub room_sit_id: Option<RoomSitId>,
+    pub sit_length_seconds: i32,
+    pub started_at: DateTime<Utc>,
+    pub completed_at: Option<DateTime<Utc>>,
+    pub status: SitStatus,
+    /// What was really sat; `None` where it was not completed.
+    pub duration_seconds: Option<i64>,
+}
+
+/// What one person sat in one week.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields are those of sit_weeks, see migrations")]
+pub struct SitWeek {
+    pub user_id: UserId,
+    pub iso_week: String,
+    pub week_starts_on: NaiveDate,
+    pub sits_completed: i64,
+    pub seconds: i64,
+}
+
+/// Which sits are asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SitFilter {
+    /// Those of this partnership; of a user without it, its own.
+    pub partnership: Option<PartnershipId>,
+    /// Completed ones, or those that are not.
+    pub completed: Option<bool>,
+}
+
+/// What came of completing a sit.
+#[derive(Clone, Debug)]
+pub enum Completion {
+    /// It is completed now.
+    Done(Sit),
+    /// It was over before.
+    Over(SitStatus),
+    /// Its length is not over.
+    TooEarly,
+    /// There is no such sit that is the viewer's.
+    Unknown,
 }

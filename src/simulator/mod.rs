@@ -10,12 +10,13 @@ pub mod supervisor;
 use std::sync::Arc;
 
 use anyhow::Context;
-use serde_json::Value;
+use serde_json::value::to_raw_value;
 
 use crate::config::SimulatorSettings;
+use crate::domain::document::Document;
+use crate::domain::simulator::{Held, LauncherKind};
 use crate::ids::{SimulatorId, UserId, UserSessionId};
 use crate::store::Store;
-use crate::store::simulators::{Held, LauncherKind};
 
 /// Why a simulator could not be launched, did not become ready, or ended: for its `error`.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -51,7 +52,7 @@ impl From<&Held> for Spec {
             id: held.id,
             user_session: held.user_session_id,
             user: held.user_id,
-            symbols: held.initial_symbols.0.clone(),
+            symbols: held.initial_symbols.clone(),
             cash: held.initial_cash,
         }
     }
@@ -149,7 +150,8 @@ impl Launcher {
                     Some(Self::Process(launcher)) => launcher.stop_timeout(),
                     _ => process::STOP_TIMEOUT,
                 };
-                orphans::stop(orphan.id, orphan.handle.as_deref(), patience).await;
+                let handle = orphan.handle.as_ref().and_then(|handle| serde_json::from_str(handle.get()).ok());
+                orphans::stop(orphan.id, handle.as_ref(), patience).await;
                 Ok(())
             }
             #[cfg(feature = "kubernetes")]
@@ -173,12 +175,13 @@ pub enum Instance {
 
 impl Instance {
     /// By what it is found again after a crash of this server.
-    pub fn handle(&self) -> Value {
-        match self {
+    pub fn handle(&self) -> Document {
+        let handle = match self {
             Self::Process(instance) => instance.handle(),
             #[cfg(feature = "kubernetes")]
             Self::Kubernetes(instance) => instance.handle(),
-        }
+        };
+        to_raw_value(&handle).expect("a value is JSON").into()
     }
 
     /// Where it is reached.

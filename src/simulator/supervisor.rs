@@ -14,9 +14,9 @@ use tokio_util::task::TaskTracker;
 
 use super::{Fault, Instance, Launcher, Spec};
 use crate::config::SimulatorSettings;
+use crate::domain::simulator::{Held, LauncherKind, Move, SimulatorStatus};
 use crate::ids::SimulatorId;
 use crate::metrics::Metrics;
-use crate::store::simulators::{Held, LauncherKind, Move, SimulatorStatus};
 use crate::store::{Store, StoreError};
 
 /// How often the database is asked what is wanted. Another server, the sweep or SQL may have marked

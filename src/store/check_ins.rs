@@ -2,60 +2,9 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use sqlx::FromRow;
-
 use super::{Cursor, Store, StoreError, Viewer};
-use crate::ids::{CheckInId, UserId};
-
-pub use crate::domain::check_in::CheckInStatus;
-
-/// A stored check-in.
-#[derive(Clone, Debug, FromRow)]
-#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
-pub struct CheckIn {
-    pub id: CheckInId,
-    pub user_id: UserId,
-    pub name: Option<String>,
-    pub checked_in_at: DateTime<Utc>,
-    pub expires_at: DateTime<Utc>,
-    pub checked_out_at: Option<DateTime<Utc>>,
-    pub status: CheckInStatus,
-}
-
-/// A check-in that runs now.
-#[derive(Clone, Debug, FromRow)]
-#[expect(missing_docs, reason = "the fields are those of active_check_ins, see migrations")]
-pub struct ActiveCheckIn {
-    pub id: CheckInId,
-    pub user_id: UserId,
-    pub name: Option<String>,
-    pub checked_in_at: DateTime<Utc>,
-    pub expires_at: DateTime<Utc>,
-    pub minutes_remaining: i32,
-}
-
-/// How many check-ins there are of which kind.
-#[derive(Clone, Debug, FromRow)]
-#[expect(missing_docs, reason = "the fields are the contract's")]
-pub struct CheckInStats {
-    pub active: i64,
-    pub expired_but_marked_active: i64,
-    pub checked_out: i64,
-    pub total: i64,
-    pub avg_duration_minutes: Option<f64>,
-}
-
-/// What came of a check-out.
-#[derive(Clone, Debug)]
-pub enum CheckOut {
-    /// It is over now.
-    Done(CheckIn),
-    /// It was over before.
-    Already,
-    /// There is no such check-in that the viewer may see.
-    Unknown,
-}
+use crate::domain::check_in::{ActiveCheckIn, CheckIn, CheckInStats, CheckOut};
+use crate::domain::ids::{CheckInId, UserId};
 
 /// Those that run now, the newest first: a page behind `$1`, `$2`, and only those of `$4` where that is
 /// a user. Without a cursor it begins behind what no row reaches, so that the index is good for both.
@@ -64,6 +13,10 @@ pub const ACTIVE: &str = "
     WHERE (checked_in_at, id) < (coalesce($1::timestamptz, 'infinity'), coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
       AND ($4::uuid IS NULL OR user_id = $4)
     ORDER BY checked_in_at DESC, id DESC LIMIT $3";
+
+from_row! { CheckIn { id, user_id, name, checked_in_at, expires_at, checked_out_at, status } }
+from_row! { ActiveCheckIn { id, user_id, name, checked_in_at, expires_at, minutes_remaining } }
+from_row! { CheckInStats { active, expired_but_marked_active, checked_out, total, avg_duration_minutes } }
 
 impl Store {
     /// Checks a user in for the next hour, and says whether that is a new check-in: one that runs is

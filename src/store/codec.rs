@@ -1,12 +1,30 @@
-//! Ids and words in SQL: `uuid` and `text`.
+//! Domain values in SQL: ids are `uuid`, words `text`, documents `jsonb`; and rows that are read as values.
 
+use serde_json::value::RawValue;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueRef};
+use sqlx::types::Json;
 use sqlx::{Decode, Encode, Postgres, Type};
 use uuid::Uuid;
 
+use crate::domain::document::Document;
 use crate::domain::{every_id, every_word};
+
+/// Reads a value from a row whose columns are named like its fields; `field as Json` reads `jsonb`.
+macro_rules! from_row {
+    ($value:ty { $($field:ident $(as $form:ident)?),+ $(,)? }) => {
+        impl sqlx::FromRow<'_, sqlx::postgres::PgRow> for $value {
+            fn from_row(row: &sqlx::postgres::PgRow) -> Result<Self, sqlx::Error> {
+                Ok(Self { $($field: from_row!(@ row, $field $(, $form)?)),+ })
+            }
+        }
+    };
+    (@ $row:ident, $field:ident) => { sqlx::Row::try_get($row, stringify!($field))? };
+    (@ $row:ident, $field:ident, $form:ident) => {
+        sqlx::Row::try_get::<$form<_>, _>($row, stringify!($field))?.0
+    };
+}
 
 macro_rules! as_uuid {
     ($($id:ty),+ $(,)?) => {
@@ -99,4 +117,27 @@ every_word!(as_text);
 fn unknown(set: &str, word: &str) -> BoxDynError {
     let set = set.rsplit("::").next().unwrap_or(set).trim();
     format!("the database holds '{word}', which is no {set} that this program knows").into()
+}
+
+impl Type<Postgres> for Document {
+    fn type_info() -> PgTypeInfo {
+        <Json<&RawValue> as Type<Postgres>>::type_info()
+    }
+
+    fn compatible(found: &PgTypeInfo) -> bool {
+        <Json<&RawValue> as Type<Postgres>>::compatible(found)
+    }
+}
+
+impl Encode<'_, Postgres> for Document {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        let text: &RawValue = self;
+        Encode::<Postgres>::encode_by_ref(&Json(text), buffer)
+    }
+}
+
+impl Decode<'_, Postgres> for Document {
+    fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
+        <Json<Box<RawValue>> as Decode<Postgres>>::decode(value).map(|Json(json)| json.into())
+    }
 }

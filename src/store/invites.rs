@@ -1,38 +1,11 @@
 //! Invites: the ways into a session.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
 use super::{Store, StoreError, Viewer};
-use crate::domain::invite::{Inspection, InspectionVerdict, InviteFault};
-use crate::ids::{InviteId, SessionId, UserId};
-use crate::room::Role;
-
-/// A stored invite. Its token is known only to those who were given it.
-#[derive(Clone, Debug, FromRow)]
-#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
-pub struct Invite {
-    pub id: InviteId,
-    pub role: Role,
-    pub max_uses: Option<i32>,
-    pub uses: i32,
-    pub expires_at: Option<DateTime<Utc>>,
-    pub created_at: DateTime<Utc>,
-    pub revoked_at: Option<DateTime<Utc>>,
-}
-
-/// An invite that is about to be made.
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
-pub struct NewInvite {
-    pub token_sha256: [u8; 32],
-    pub role: Role,
-    pub max_uses: Option<i32>,
-    pub expires_in: Option<Duration>,
-    pub created_by: Option<UserId>,
-}
+use crate::domain::ids::{InviteId, SessionId};
+use crate::domain::invite::{Inspection, InspectionVerdict, Invite, InviteFault, NewInvite};
 
 pub(super) async fn insert(
     connection: &mut PgConnection,
@@ -54,6 +27,8 @@ pub(super) async fn insert(
     .fetch_one(connection)
     .await
 }
+
+from_row! { Invite { id, role, max_uses, uses, expires_at, created_at, revoked_at } }
 
 impl Store {
     /// Makes an invite to an open session; `None` where it is not open.

@@ -1,9 +1,11 @@
 //! The database: connections, roles and errors. The SQL is in one file per concern.
 
+#[macro_use]
+mod codec;
+
 pub mod admission;
 pub mod analytics;
 pub mod check_ins;
-mod codec;
 pub mod embedded;
 pub mod heartbeats;
 pub mod invites;

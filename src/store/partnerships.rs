@@ -2,20 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
-use sqlx::FromRow;
-
 use super::{Cursor, Store, StoreError, Viewer};
-use crate::ids::{PartnershipId, UserId};
+use crate::domain::ids::{PartnershipId, UserId};
+use crate::domain::partnership::Partnership;
 
-/// A stored partnership.
-#[derive(Clone, Debug, FromRow)]
-#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
-pub struct Partnership {
-    pub id: PartnershipId,
-    pub user_ids: Vec<UserId>,
-    pub created_at: DateTime<Utc>,
-}
+from_row! { Partnership { id, user_ids, created_at } }
 
 impl Store {
     /// Makes a partnership of these users.

@@ -3,16 +3,11 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use serde_json::Value;
-use sqlx::FromRow;
 use sqlx::types::Json;
 
 use super::{Store, StoreError, Viewer};
-use crate::ids::{SimulatorId, UserId, UserSessionId};
-
-use crate::domain::simulator::MakeVerdict;
-pub use crate::domain::simulator::{LauncherKind, SimulatorStatus};
+use crate::domain::ids::{SimulatorId, UserSessionId};
+use crate::domain::simulator::{Held, Made, MakeVerdict, Move, NewSimulator, Simulator};
 
 /// The unique index that keeps a user session from having two.
 const ONE_LIVE: &str = "one_live_simulator_a_user_session";
@@ -29,88 +24,16 @@ macro_rules! columns {
     };
 }
 
-/// A stored simulator, as its user may see it.
-#[derive(Clone, Debug, FromRow)]
-#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
-pub struct Simulator {
-    pub id: SimulatorId,
-    /// The name that the client gave its user session.
-    pub session_id: String,
-    pub user_id: UserId,
-    pub status: SimulatorStatus,
-    pub endpoint: Option<String>,
-    pub initial_symbols: Json<Vec<String>>,
-    pub initial_cash: f64,
-    pub created_at: DateTime<Utc>,
-    pub last_active: DateTime<Utc>,
-    pub stopped_at: Option<DateTime<Utc>>,
-    pub error: Option<String>,
+from_row! {
+    Simulator {
+        id, session_id, user_id, status, endpoint, initial_symbols as Json, initial_cash, created_at,
+        last_active, stopped_at, error,
+    }
 }
-
-/// A simulator that this server has to look after.
-#[derive(Clone, Debug, FromRow)]
-#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
-pub struct Held {
-    pub id: SimulatorId,
-    pub user_session_id: UserSessionId,
-    pub user_id: UserId,
-    pub status: SimulatorStatus,
-    pub initial_symbols: Json<Vec<String>>,
-    pub initial_cash: f64,
-    pub launcher: LauncherKind,
-    pub handle: Option<Json<Value>>,
-}
-
-/// A simulator that is about to be made.
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
-pub struct NewSimulator {
-    pub id: SimulatorId,
-    pub user_session: UserSessionId,
-    pub symbols: Vec<String>,
-    pub cash: f64,
-    pub launcher: LauncherKind,
-    /// How many live ones this server may hold.
-    pub capacity: i32,
-}
-
-/// How the making ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Made {
-    /// It is there, for its server to launch.
-    Made,
-    /// The user session has a live one.
-    Exists,
-    /// The user session has ended or expired.
-    SessionEnded,
-    /// This server holds as many as it may.
-    AtCapacity,
-}
-
-/// A step from state to state, by the server that looks after the simulator.
-#[derive(Clone, Debug)]
-pub enum Move {
-    /// CREATING to STARTING: it was launched, and `handle` finds it again.
-    Launched {
-        /// What the launcher notes of it.
-        handle: Value,
-    },
-    /// STARTING to RUNNING: it is ready.
-    Ready {
-        /// Where it is reached.
-        endpoint: String,
-    },
-    /// To ERROR: it ended without having been asked to.
-    Failed {
-        /// Where it was then.
-        from: SimulatorStatus,
-        /// How it ended.
-        error: String,
-    },
-    /// CREATING, STARTING or RUNNING to STOPPING: nobody keeps it any more.
-    Marked,
-    /// STOPPING to STOPPED: nothing of it runs any more.
-    Stopped,
+from_row! {
+    Held {
+        id, user_session_id, user_id, status, initial_symbols as Json, initial_cash, launcher, handle,
+    }
 }
 
 impl Store {
@@ -263,7 +186,7 @@ impl Store {
                  WHERE id = $1 AND status = 'CREATING'",
             )
             .bind(id)
-            .bind(Json(handle)),
+            .bind(handle),
             Move::Ready { endpoint } => sqlx::query(
                 "UPDATE simulators SET status = 'RUNNING', endpoint = $2, moved_at = now()
                  WHERE id = $1 AND status = 'STARTING'",

@@ -2,66 +2,23 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::AssertSqlSafe;
 
 use super::{Cursor, Store, StoreError, Viewer};
-use crate::ids::{PartnershipId, RoomSitId, SitId, UserId};
-
-pub use crate::domain::sit::SitStatus;
+use crate::domain::ids::{PartnershipId, SitId, UserId};
+use crate::domain::sit::{Completion, Sit, SitFilter, SitStatus, SitWeek};
 
 /// The columns of [`Sit`].
 const COLUMNS: &str = "id, user_id, partnership_id, room_sit_id, sit_length_seconds, started_at, completed_at, status,
     round(extract(epoch from completed_at - started_at))::bigint AS duration_seconds";
 
-/// A stored sit.
-#[derive(Clone, Debug, FromRow)]
-#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
-pub struct Sit {
-    pub id: SitId,
-    pub user_id: UserId,
-    pub partnership_id: Option<PartnershipId>,
-    pub room_sit_id: Option<RoomSitId>,
-    pub sit_length_seconds: i32,
-    pub started_at: DateTime<Utc>,
-    pub completed_at: Option<DateTime<Utc>>,
-    pub status: SitStatus,
-    /// What was really sat; `None` where it was not completed.
-    pub duration_seconds: Option<i64>,
+from_row! {
+    Sit {
+        id, user_id, partnership_id, room_sit_id, sit_length_seconds, started_at, completed_at, status,
+        duration_seconds,
+    }
 }
-
-/// What one person sat in one week.
-#[derive(Clone, Debug, FromRow)]
-#[expect(missing_docs, reason = "the fields are those of sit_weeks, see migrations")]
-pub struct SitWeek {
-    pub user_id: UserId,
-    pub iso_week: String,
-    pub week_starts_on: NaiveDate,
-    pub sits_completed: i64,
-    pub seconds: i64,
-}
-
-/// Which sits are asked for.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SitFilter {
-    /// Those of this partnership; of a user without it, its own.
-    pub partnership: Option<PartnershipId>,
-    /// Completed ones, or those that are not.
-    pub completed: Option<bool>,
-}
-
-/// What came of completing a sit.
-#[derive(Clone, Debug)]
-pub enum Completion {
-    /// It is completed now.
-    Done(Sit),
-    /// It was over before.
-    Over(SitStatus),
-    /// Its length is not over.
-    TooEarly,
-    /// There is no such sit that is the viewer's.
-    Unknown,
-}
+from_row! { SitWeek { user_id, iso_week, week_starts_on, sits_completed, seconds } }
 
 impl Store {
     /// Starts a sit of a user; `None` where it is no member of the partnership.
