@@ -1,26 +1,33 @@
 //! `/v1/user-sessions`: start, list, read, heartbeat, change, end; and how many there are.
 
+mod shown;
+
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
+use serde_json::value::to_raw_value;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use self::shown::{OtherSession, PlatformSummary, UserSession};
 use super::Api;
 use super::extract::{Address, Body, Filter, Ids, parse, whole_or_null};
 use super::page::{Asked, Page};
 use crate::auth::Caller;
 use crate::auth::client_address::masked;
+use crate::domain::document::Document;
+use crate::domain::ids::UserId;
+use crate::domain::user_session::{
+    self, ClientSession, Device, EndReason, Heartbeat, Kept, Platform, UserSessionStatus, Wanted,
+};
 use crate::protocol::json::keepable;
 use crate::protocol::problem::Problem;
-use crate::protocol::{Refusal, name};
+use crate::protocol::{Code, Refusal, name};
 use crate::socket::device::user_agent;
 use crate::store::Cursor;
-use crate::store::user_sessions::{Heartbeat, Kept, OtherSession, PlatformSummary, UserSession, Wanted};
-use crate::user_session::{ClientSession, Device, EndReason, Platform, UserSessionStatus};
 
 /// What a heartbeat counts at most.
 const MOST_ACTIVITY: i64 = 1_000_000;
@@ -85,13 +92,14 @@ pub async fn start(
     let started = api.store.start_user_session(user, &device, &kept, api.user_sessions.rules()).await?;
     api.user_sessions.heard_otherwise(user, &device.session);
     let status = if started.newly_made { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(StartedSession { session: started.session, other_active: started.others })))
+    let other_active = started.others.into_iter().map(Into::into).collect();
+    Ok((status, Json(StartedSession { session: started.session.into(), other_active })))
 }
 
-fn object(field: &str, object: Option<Map<String, Value>>) -> Result<Option<Value>, Refusal> {
-    let object = object.map(Value::Object);
-    object.iter().try_for_each(|object| keepable(field, object))?;
-    Ok(object)
+fn object(field: &str, object: Option<Map<String, Value>>) -> Result<Option<Document>, Refusal> {
+    let Some(object) = object.map(Value::Object) else { return Ok(None) };
+    keepable(field, &object)?;
+    Ok(Some(to_raw_value(&object).expect("a value is JSON").into()))
 }
 
 #[derive(Deserialize)]
@@ -109,7 +117,7 @@ pub struct Listing {
     params(
         ("status" = Option<UserSessionStatus>, Query),
         ("platform" = Option<Platform>, Query),
-        ("user_id" = Option<crate::ids::UserId>, Query),
+        ("user_id" = Option<UserId>, Query),
         ("limit" = Option<i64>, Query, minimum = 1, maximum = 200),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of an earlier page"),
     ),
@@ -123,13 +131,13 @@ pub async fn list(
     let viewer = caller.viewer()?;
     let asked = Asked::read(listing.limit.as_deref(), listing.cursor.as_deref())?;
     let wanted = Wanted {
-        user_id: parse("user_id", listing.user_id.as_deref(), "a UUID")?.map(crate::ids::UserId),
+        user_id: parse("user_id", listing.user_id.as_deref(), "a UUID")?.map(UserId),
         status: listing.status.as_deref().map(|word| name::word("status", word)).transpose()?,
         platform: listing.platform.as_deref().map(|word| name::word("platform", word)).transpose()?,
     };
     let sessions = api.store.user_sessions(viewer, wanted, asked.after, asked.rows()).await?;
-    let place = |session: &UserSession| Cursor { at: session.started_at.0, id: session.id.0 };
-    Ok(Json(asked.page(sessions, place, |session| session)))
+    let place = |session: &user_session::UserSession| Cursor { at: session.started_at, id: session.id.0 };
+    Ok(Json(asked.page(sessions, place, Into::into)))
 }
 
 /// One session.
@@ -148,7 +156,7 @@ pub async fn read(
 ) -> Result<Json<UserSession>, Refusal> {
     let viewer = caller.viewer()?;
     let session = api.store.user_session(viewer, session.as_str()).await?;
-    session.map(Json).ok_or_else(|| crate::protocol::Code::UserSessionNotFound.into())
+    session.map(|session| Json(session.into())).ok_or_else(|| Code::UserSessionNotFound.into())
 }
 
 /// A sign of life.
@@ -191,7 +199,7 @@ pub async fn heartbeat(
     let beat = Heartbeat { active, activity };
     let session = api.store.beat_user_session(viewer, id.as_str(), beat, api.user_sessions.rules()).await?;
     api.user_sessions.heard_otherwise(session.user_id, &id);
-    Ok(Json(session))
+    Ok(Json(session.into()))
 }
 
 /// Changes the metadata by a JSON merge patch (RFC 7396); the result may have 8 KiB. No heartbeat.
@@ -215,7 +223,8 @@ pub async fn patch(
     Body(patch): Body<Map<String, Value>>,
 ) -> Result<Json<UserSession>, Refusal> {
     let viewer = caller.viewer()?;
-    Ok(Json(api.store.patch_user_session(viewer, id.as_str(), &Value::Object(patch)).await?))
+    let session = api.store.patch_user_session(viewer, id.as_str(), &Value::Object(patch)).await?;
+    Ok(Json(session.into()))
 }
 
 /// Why a session ends.
@@ -245,7 +254,7 @@ pub async fn end(
     let viewer = caller.viewer()?;
     let session = api.store.end_user_session(viewer, id.as_str(), body.end_reason).await?;
     api.user_sessions.forget(session.user_id, &id);
-    Ok(Json(session))
+    Ok(Json(session.into()))
 }
 
 /// The live sessions by platform.
@@ -262,5 +271,6 @@ pub struct Summary {
 )]
 pub async fn summary(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Summary>, Refusal> {
     caller.service()?;
-    Ok(Json(Summary { items: api.store.user_session_summary().await? }))
+    let platforms = api.store.user_session_summary().await?;
+    Ok(Json(Summary { items: platforms.into_iter().map(Into::into).collect() }))
 }

@@ -1,5 +1,14 @@
 //! A user session: one device of one user.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use ipnet::IpNet;
+
+use super::document::Document;
+use super::ids::{UserId, UserSessionId};
+use super::participant::Quality;
 use super::words::words;
 
 words! {
@@ -62,4 +71,179 @@ words! {
         /// It has ended.
         Ended = "session_ended",
     }
+}
+
+/// The longest id that a client makes, in characters.
+pub const MAX_ID_CHARS: usize = 128;
+
+/// What is kept of a User-Agent header, in characters.
+pub const MAX_USER_AGENT_CHARS: usize = 512;
+
+/// The rules of user sessions; see `config` for each.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// It has ended after this long without a heartbeat.
+    pub timeout: Duration,
+    /// It is idle after this long without activity.
+    pub idle_after: Duration,
+}
+
+/// A user session's id, as its client made it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ClientSession(Arc<str>);
+
+impl ClientSession {
+    /// Takes an id that can be one.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.chars().count() > MAX_ID_CHARS {
+            return Err(format!("must have 1 to {MAX_ID_CHARS} characters"));
+        }
+        if text.chars().any(char::is_control) {
+            return Err("must not hold control characters".to_owned());
+        }
+        // At its address stands the summary of all.
+        if text == "summary" {
+            return Err("must not be 'summary'".to_owned());
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a connection says of the device at its other end.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// The session it belongs to.
+    pub session: ClientSession,
+    /// Where it runs.
+    pub platform: Platform,
+    /// Its User-Agent, cut.
+    pub user_agent: Option<String>,
+    /// The network that it is in, and no closer.
+    pub network: IpNet,
+}
+
+/// A user session: one device of one user.
+#[derive(Clone, Debug)]
+pub struct UserSession {
+    /// The server's own id; calls name `session_id`.
+    pub id: UserSessionId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The client's id.
+    pub session_id: String,
+    /// Where it runs.
+    pub platform: Platform,
+    /// As of the last heartbeat.
+    pub status: UserSessionStatus,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When the person last did something.
+    pub last_activity_at: DateTime<Utc>,
+    /// When it was last heard of.
+    pub last_heartbeat_at: DateTime<Utc>,
+    /// When it is over unless it is heard of.
+    pub expires_at: DateTime<Utc>,
+    /// When it ended; for a timeout when it was last heard of.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Why it ended.
+    pub end_reason: Option<EndReason>,
+    /// From start to end, once it has ended.
+    pub total_duration_seconds: Option<i64>,
+    /// How often the person did something.
+    pub activity_count: i64,
+    /// Its WebSockets on `node`.
+    pub frontend_connections: i32,
+    /// Its event streams on `node`.
+    pub sse_connections: i32,
+    /// When the last WebSocket was opened.
+    pub last_ws_connection: Option<DateTime<Utc>>,
+    /// By the last Ping's round trip.
+    pub connection_quality: Option<Quality>,
+    /// The server that holds its connections, or held the last one.
+    pub node: Option<String>,
+    /// What the client says of its device.
+    pub device_info: Document,
+    /// What the client says of where it is.
+    pub location_info: Document,
+    /// What the client keeps here.
+    pub metadata: Document,
+    /// The first 512 characters of its User-Agent.
+    pub user_agent: Option<String>,
+    /// The network it came from: /24 of IPv4, /48 of IPv6.
+    pub ip_address: Option<String>,
+    /// When the row was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was last written.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// Another live session of the same user, in short.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields are those of UserSession")]
+pub struct OtherSession {
+    pub session_id: String,
+    pub platform: Platform,
+    pub status: UserSessionStatus,
+    pub started_at: DateTime<Utc>,
+    pub last_activity_at: DateTime<Utc>,
+    pub last_heartbeat_at: DateTime<Utc>,
+}
+
+/// How many live sessions there are on a platform, and how old they are.
+#[derive(Clone, Debug)]
+pub struct PlatformSummary {
+    /// The platform.
+    pub platform: Platform,
+    /// Its live sessions.
+    pub active_count: i64,
+    /// How long they have been open by now, on average.
+    pub avg_session_minutes: f64,
+    /// When the oldest of them began.
+    pub oldest_session: DateTime<Utc>,
+    /// When somebody last did something in one of them.
+    pub latest_activity: DateTime<Utc>,
+}
+
+/// Which sessions a list is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct Wanted {
+    pub user_id: Option<UserId>,
+    pub status: Option<UserSessionStatus>,
+    pub platform: Option<Platform>,
+}
+
+/// What a client keeps with its session; `None` where it does not say.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct Kept {
+    pub device_info: Option<Document>,
+    pub location_info: Option<Document>,
+    pub metadata: Option<Document>,
+}
+
+/// A heartbeat over HTTP.
+#[derive(Clone, Copy, Debug)]
+pub struct Heartbeat {
+    /// Whether the person did something.
+    pub active: bool,
+    /// How often.
+    pub activity: i64,
+}
+
+/// A session that was started, or was there.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the types say it")]
+pub struct Started {
+    pub session: UserSession,
+    pub newly_made: bool,
+    pub others: Vec<OtherSession>,
 }

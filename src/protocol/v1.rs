@@ -26,8 +26,7 @@ pub const MAX_STATE_BYTES: usize = 2048;
 pub const LONGEST_SIT_SECONDS: i32 = 24 * 3600;
 
 /// A time as the contract has it: RFC 3339, UTC, milliseconds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, sqlx::Type, utoipa::ToSchema)]
-#[sqlx(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, utoipa::ToSchema)]
 #[schema(example = "2026-11-21T09:30:00.123Z")]
 pub struct Timestamp(pub DateTime<Utc>);
 

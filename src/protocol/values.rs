@@ -10,6 +10,7 @@ use utoipa::openapi::{Object, ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
+use crate::domain::document::Document;
 use crate::domain::{every_id, every_word};
 
 macro_rules! as_uuid {
@@ -90,6 +91,12 @@ macro_rules! as_string {
 
 every_id!(as_uuid);
 every_word!(as_string);
+
+impl Serialize for Document {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (**self).serialize(serializer)
+    }
+}
 
 /// A schema with the doc comment of its type.
 fn described(schema: ObjectBuilder, comment: &str) -> RefOr<Schema> {

@@ -3,16 +3,8 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-use serde_json::Value;
-use sqlx::FromRow;
-use utoipa::ToSchema;
-
 use super::{Cursor, Store, StoreError, Viewer};
-use crate::ids::{UserId, UserSessionId};
-use crate::protocol::v1::Timestamp;
-use crate::room::Quality;
-use crate::user_session::{EndReason, Platform, UserSessionStatus};
+use crate::domain::user_session::{OtherSession, PlatformSummary, UserSession, Wanted};
 
 /// Alive: neither ended nor overdue, which it is before the sweep has come by.
 macro_rules! alive {
@@ -60,121 +52,23 @@ macro_rules! columns {
 
 mod changes;
 
-pub use changes::{Heartbeat, Kept, Started};
-
-/// A user session: one device of one user.
-#[derive(Clone, Debug, Serialize, FromRow, ToSchema)]
-#[schema(example = json!({
-    "id": "01939f1c-6c3a-7d31-9a55-0d5b8f1f0a11", "user_id": "6f1c2d3e-0000-4000-8000-000000000001",
-    "session_id": "8c5f-1", "platform": "web", "status": "active", "started_at": "2026-11-21T09:00:00.000Z",
-    "last_activity_at": "2026-11-21T09:29:41.120Z", "last_heartbeat_at": "2026-11-21T09:30:00.123Z",
-    "expires_at": "2026-11-21T10:30:00.123Z", "ended_at": null, "end_reason": null, "total_duration_seconds": null,
-    "activity_count": 57, "frontend_connections": 1, "sse_connections": 0,
-    "last_ws_connection": "2026-11-21T09:00:01.004Z", "connection_quality": "good", "node": "presence-1",
-    "device_info": {"browser": "Firefox"}, "location_info": {}, "metadata": {"theme": "dark"},
-    "user_agent": "Mozilla/5.0", "ip_address": "203.0.113.0/24", "created_at": "2026-11-21T09:00:00.000Z",
-    "updated_at": "2026-11-21T09:30:02.000Z",
-}))]
-pub struct UserSession {
-    /// The server's own id; calls name `session_id`.
-    pub id: UserSessionId,
-    /// Whose it is.
-    pub user_id: UserId,
-    /// The client's id.
-    #[schema(min_length = 1, max_length = 128)]
-    pub session_id: String,
-    /// Where it runs.
-    pub platform: Platform,
-    /// As of the last heartbeat.
-    pub status: UserSessionStatus,
-    /// When it began.
-    pub started_at: Timestamp,
-    /// When the person last did something.
-    pub last_activity_at: Timestamp,
-    /// When it was last heard of.
-    pub last_heartbeat_at: Timestamp,
-    /// When it is over unless it is heard of.
-    pub expires_at: Timestamp,
-    /// When it ended; for a timeout when it was last heard of.
-    pub ended_at: Option<Timestamp>,
-    /// Why it ended.
-    pub end_reason: Option<EndReason>,
-    /// From start to end, once it has ended.
-    pub total_duration_seconds: Option<i64>,
-    /// How often the person did something.
-    pub activity_count: i64,
-    /// Its WebSockets on `node`.
-    pub frontend_connections: i32,
-    /// Its event streams on `node`.
-    pub sse_connections: i32,
-    /// When the last WebSocket was opened.
-    pub last_ws_connection: Option<Timestamp>,
-    /// By the last Ping's round trip.
-    pub connection_quality: Option<Quality>,
-    /// The server that holds its connections, or held the last one.
-    pub node: Option<String>,
-    /// What the client says of its device.
-    #[schema(value_type = Object)]
-    pub device_info: Value,
-    /// What the client says of where it is.
-    #[schema(value_type = Object)]
-    pub location_info: Value,
-    /// What the client keeps here.
-    #[schema(value_type = Object)]
-    pub metadata: Value,
-    /// The first 512 characters of its User-Agent.
-    pub user_agent: Option<String>,
-    /// The network it came from: /24 of IPv4, /48 of IPv6.
-    pub ip_address: Option<String>,
-    /// When the row was made.
-    pub created_at: Timestamp,
-    /// When it was last written.
-    pub updated_at: Timestamp,
+from_row! {
+    UserSession {
+        id, user_id, session_id, platform, status, started_at, last_activity_at, last_heartbeat_at,
+        expires_at, ended_at, end_reason, total_duration_seconds, activity_count, frontend_connections,
+        sse_connections, last_ws_connection, connection_quality, node, device_info, location_info, metadata,
+        user_agent, ip_address, created_at, updated_at,
+    }
 }
-
-/// Another live session of the same user, in short.
-#[derive(Clone, Debug, Serialize, FromRow, ToSchema)]
-#[schema(example = json!({
-    "session_id": "phone-1", "platform": "ios-external", "status": "idle",
-    "started_at": "2026-11-21T08:00:00.000Z", "last_activity_at": "2026-11-21T09:10:00.000Z",
-    "last_heartbeat_at": "2026-11-21T09:29:30.000Z"
-}))]
-#[expect(missing_docs, reason = "the fields are those of UserSession")]
-pub struct OtherSession {
-    pub session_id: String,
-    pub platform: Platform,
-    pub status: UserSessionStatus,
-    pub started_at: Timestamp,
-    pub last_activity_at: Timestamp,
-    pub last_heartbeat_at: Timestamp,
+from_row! {
+    OtherSession {
+        session_id, platform, status, started_at, last_activity_at, last_heartbeat_at,
+    }
 }
-
-/// How many live sessions there are on a platform, and how old they are.
-#[derive(Clone, Debug, Serialize, FromRow, ToSchema)]
-#[schema(example = json!({
-    "platform": "web", "active_count": 42, "avg_session_minutes": 31.5, "oldest_session": "2026-11-20T22:10:00.000Z",
-    "latest_activity": "2026-11-21T09:29:41.120Z",
-}))]
-pub struct PlatformSummary {
-    /// The platform.
-    pub platform: Platform,
-    /// Its live sessions.
-    pub active_count: i64,
-    /// How long they have been open by now, on average.
-    pub avg_session_minutes: f64,
-    /// When the oldest of them began.
-    pub oldest_session: Timestamp,
-    /// When somebody last did something in one of them.
-    pub latest_activity: Timestamp,
-}
-
-/// Which sessions a list is asked for.
-#[derive(Clone, Copy, Debug, Default)]
-#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
-pub struct Wanted {
-    pub user_id: Option<UserId>,
-    pub status: Option<UserSessionStatus>,
-    pub platform: Option<Platform>,
+from_row! {
+    PlatformSummary {
+        platform, active_count, avg_session_minutes, oldest_session, latest_activity,
+    }
 }
 
 impl Store {

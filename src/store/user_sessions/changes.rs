@@ -3,43 +3,14 @@
 use serde_json::Value;
 use sqlx::{Postgres, Transaction};
 
-use super::{OtherSession, UserSession};
-use crate::domain::user_session::OpenVerdict;
-use crate::ids::{UserId, UserSessionId};
+use crate::domain::ids::{UserId, UserSessionId};
+use crate::domain::user_session::{Device, EndReason, Heartbeat, Kept, OpenVerdict, Rules, Started, UserSession};
 use crate::protocol::json::keepable;
 use crate::protocol::{Code, Refusal};
 use crate::store::{Store, StoreError, Viewer};
-use crate::user_session::{Device, EndReason, Rules};
 
 /// The other sessions of the user that a start tells, at most.
 const OTHERS: i64 = 50;
-
-/// What a client keeps with its session; `None` where it does not say.
-#[derive(Clone, Debug, Default)]
-#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
-pub struct Kept {
-    pub device_info: Option<Value>,
-    pub location_info: Option<Value>,
-    pub metadata: Option<Value>,
-}
-
-/// A session that was started, or was there.
-#[derive(Debug)]
-#[expect(missing_docs, reason = "the types say it")]
-pub struct Started {
-    pub session: UserSession,
-    pub newly_made: bool,
-    pub others: Vec<OtherSession>,
-}
-
-/// A heartbeat over HTTP.
-#[derive(Clone, Copy, Debug)]
-pub struct Heartbeat {
-    /// Whether the person did something.
-    pub active: bool,
-    /// How often.
-    pub activity: i64,
-}
 
 impl Store {
     /// Starts a session for its user, or continues it.
