@@ -5,15 +5,15 @@
 //!
 //! The modules: `data_dir` chooses the data directory, `home` is what is in it and its lock, `account` is the user that
 //! PostgreSQL runs as, `programs` (with `download`) finds `initdb` and `postgres`, `cluster` makes the cluster and what
-//! is in it, `keeper` is the thread that starts the postmaster and starts it again when it dies.
+//! is in it, `guard` is the thread that starts the postmaster and starts it again when it dies.
 
 mod account;
 mod cluster;
 mod data_dir;
 mod download;
 mod error;
+mod guard;
 mod home;
-mod keeper;
 mod output;
 mod programs;
 #[cfg(test)]
@@ -32,8 +32,8 @@ use sqlx::{
 use self::{
     account::Account,
     cluster::{Cluster, Leftovers},
+    guard::Guard,
     home::Home,
-    keeper::Keeper,
     programs::Search,
 };
 
@@ -81,7 +81,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Embedded {
     socket_dir: PathBuf,
-    keeper: Keeper,
+    guard: Guard,
 }
 
 impl Embedded {
@@ -108,7 +108,7 @@ impl Embedded {
         let leftovers = cluster.clear_leftovers().await;
 
         let postmaster = cluster.postmaster(&programs, &socket_dir, options);
-        let embedded = Self { socket_dir, keeper: Keeper::start(postmaster, home.log(), home.into_lock())? };
+        let embedded = Self { socket_dir, guard: Guard::start(postmaster, home.log(), home.into_lock())? };
         let connection = embedded.wait_until_ready(&cluster, leftovers).await?;
         cluster::provide(connection).await?;
         Ok(embedded)
@@ -130,12 +130,12 @@ impl Embedded {
     /// The process id of the postmaster: after a death, and until it is replaced, the one that died.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.keeper.pid()
+        self.guard.pid()
     }
 
     /// Stops the database and waits until it is gone: first politely, cutting off those still connected, then by force.
     pub async fn stop(self) {
-        self.keeper.stop().await;
+        self.guard.stop().await;
     }
 
     fn connect_as(&self, role: &str, database: &str) -> PgConnectOptions {
@@ -157,7 +157,7 @@ impl Embedded {
                 Ok(Err(error)) if !may_pass(&error) => return Err(EmbeddedError::Prepare(error)),
                 Ok(Err(_)) | Err(_) => {}
             }
-            let patience = match (self.keeper.has_died(), leftovers) {
+            let patience = match (self.guard.has_died(), leftovers) {
                 (false, _) => START_PATIENCE,
                 (true, Leftovers::Found) => LEFTOVERS_PATIENCE,
                 (true, Leftovers::None) => Duration::ZERO,

@@ -15,8 +15,8 @@ use super::{
     Options, PORT, SUPERUSER,
     account::Account,
     error::{Doing, EmbeddedError},
+    guard::WAYS_TO_END,
     home::Home,
-    keeper::WAYS_TO_END,
     output::output_of,
     programs::{Need, Programs},
 };

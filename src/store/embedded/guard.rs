@@ -49,12 +49,12 @@ struct Life {
 
 /// The handle of the thread.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct Guard {
     life: watch::Sender<Life>,
     thread: Thread,
 }
 
-impl Keeper {
+impl Guard {
     /// Starts the postmaster, and holds the lock of the data directory until it has ended for good.
     pub(super) fn start(mut postmaster: Command, log: PathBuf, lock: File) -> Result<Self, EmbeddedError> {
         let output = File::options().create(true).append(true).mode(0o600).open(&log).doing("open", &log)?;
@@ -109,7 +109,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for Guard {
     fn drop(&mut self) {
         self.end(Signal::SIGINT);
     }
