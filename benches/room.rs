@@ -105,7 +105,7 @@ fn encode_once_and_fan_out(bencher: Bencher, seats: usize) {
     let Full { room, seats, clock, .. } = Full::of(seats);
     let state = common::entrant(ParticipantId::new()).state;
     bencher.counter(ItemsCount::new(seats.len())).bench_local(|| {
-        seats[0].seat.set_state(Arc::clone(&state));
+        seats[0].seat.set_state(state.clone());
         room.tick(clock.now() + Duration::from_secs(10));
     });
 }

@@ -1,5 +1,10 @@
 //! A person in a reading session.
 
+use chrono::{DateTime, Utc};
+
+use super::document::Document;
+use super::ids::{ParticipantId, UserId};
+use super::reading_session::CloseReason;
 use super::words::words;
 
 words! {
@@ -95,4 +100,40 @@ impl Quality {
     pub fn best(qualities: impl Iterator<Item = Self>) -> Option<Self> {
         qualities.max_by_key(|quality| quality.rank())
     }
+}
+
+/// A stored participant who is present somewhere.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct StoredParticipant {
+    pub id: ParticipantId,
+    pub user_id: Option<UserId>,
+    pub name: Option<String>,
+    pub role: Role,
+    pub state: Document,
+    pub joined_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+}
+
+/// What stands behind a resume token.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields are the tables', see migrations")]
+pub struct Membership {
+    pub role: Role,
+    pub removed: bool,
+    pub resume_generation: i32,
+    pub close_reason: Option<CloseReason>,
+}
+
+/// Whether a participant still belongs to a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It does.
+    Good,
+    /// The participant was removed.
+    Removed,
+    /// The session is closed.
+    Closed(CloseReason),
+    /// The session is not there any more.
+    Gone,
 }

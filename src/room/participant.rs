@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde_json::value::RawValue;
 
 use super::ledger::Mark;
+use crate::domain::document::Document;
 use crate::ids::{ParticipantId, UserId};
 
 pub use crate::domain::participant::{LeaveReason, Quality, Role, Status};
 pub use crate::domain::reading_session::CloseReason;
 
 /// The public state of a person: JSON that the room does not look into.
-pub type State = Arc<RawValue>;
+pub type State = Document;
 
 /// A person as the others see it. A value that is never changed in place: a change makes a new one,
 /// so that snapshots and diffs can share it without a copy and without a lock.

@@ -182,7 +182,7 @@ impl Room {
             None => {
                 let mark = Mark::new(id, self.id, now, now);
                 // Memory is right: what the store has of the state may be older than a flush.
-                shared.ledger.state(&mark, Arc::clone(&entrant.state));
+                shared.ledger.state(&mark, entrant.state.clone());
                 mark
             }
         };

@@ -142,7 +142,7 @@ impl Roster {
             user_id: person.shown.user_id,
             name: Arc::clone(&person.shown.name),
             role: person.shown.role,
-            state: Arc::clone(&person.shown.state),
+            state: person.shown.state.clone(),
             joined_at: person.shown.joined_at,
             generation: person.generation,
         })

@@ -6,14 +6,13 @@ mod doubt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use serde_json::value::RawValue;
 use sqlx::FromRow;
-use sqlx::types::Json;
 
 pub(super) use self::desk::Desk;
 pub use self::doubt::Doubtful;
 use self::doubt::{Doubt, Made};
 use super::{Store, StoreError};
+use crate::domain::document::Document;
 use crate::domain::admission::{AdmissionVerdict, Rejection};
 use crate::ids::{InviteId, ParticipantId, SessionId, UserId};
 use crate::room::{self, Entrant, Role};
@@ -94,7 +93,7 @@ struct Granted {
     user_id: Option<UserId>,
     name: Option<String>,
     role: Option<Role>,
-    state: Option<Json<Box<RawValue>>>,
+    state: Option<Document>,
     joined_at: Option<DateTime<Utc>>,
     resume_generation: Option<i32>,
     newly_made: Option<bool>,
@@ -129,7 +128,7 @@ impl Granted {
                 user_id: self.user_id,
                 name: self.name?.into(),
                 role: self.role?,
-                state: self.state?.0.into(),
+                state: self.state?,
                 joined_at: self.joined_at?,
                 generation: self.resume_generation?,
             },

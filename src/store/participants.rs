@@ -4,49 +4,16 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde_json::value::RawValue;
 use sqlx::FromRow;
-use sqlx::types::Json;
 
 use super::{Store, StoreError, Viewer};
-use crate::ids::{ParticipantId, SessionId, UserId};
-use crate::room::{self, CloseReason, Entrant, Role};
+use crate::domain::ids::{ParticipantId, SessionId, UserId};
+use crate::domain::participant::{Membership, Standing, StoredParticipant};
+use crate::domain::reading_session::CloseReason;
+use crate::room::{self, Entrant};
 
-/// A stored participant who is present somewhere.
-#[derive(Debug, FromRow)]
-#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
-pub struct StoredParticipant {
-    pub id: ParticipantId,
-    pub user_id: Option<UserId>,
-    pub name: Option<String>,
-    pub role: Role,
-    pub state: Json<Box<RawValue>>,
-    pub joined_at: DateTime<Utc>,
-    pub last_seen_at: DateTime<Utc>,
-}
-
-/// What stands behind a resume token.
-#[derive(Clone, Debug, FromRow)]
-#[expect(missing_docs, reason = "the fields are the tables', see migrations")]
-pub struct Membership {
-    pub role: Role,
-    pub removed: bool,
-    pub resume_generation: i32,
-    pub close_reason: Option<CloseReason>,
-}
-
-/// Whether somebody still belongs to a session.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Standing {
-    /// It does.
-    Good,
-    /// It was removed.
-    Removed,
-    /// The session is closed.
-    Closed(CloseReason),
-    /// The session is not there any more.
-    Gone,
-}
+from_row! { StoredParticipant { id, user_id, name, role, state, joined_at, last_seen_at } }
+from_row! { Membership { role, removed, resume_generation, close_reason } }
 
 impl Store {
     /// Whether somebody (`None`: the service) still belongs to a session.
@@ -226,7 +193,7 @@ impl Store {
                 user_id: person.user_id,
                 name: person.name?.into(),
                 role: person.role,
-                state: person.state.0.into(),
+                state: person.state,
                 joined_at: person.joined_at,
                 generation: row.resume_generation,
             };
