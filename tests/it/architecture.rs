@@ -47,6 +47,55 @@ fn imports_point_down_only() {
     assert!(wrong.is_empty(), "arrows that point up: {wrong:#?}");
 }
 
+/// What is below the wire and the database names neither.
+const BARE: &[&str] = &["domain", "room", "user_session"];
+const FOREIGN: &[&str] =
+    &["sqlx", "serde", "serde_json", "utoipa", "clap", "axum", "hyper", "tungstenite", "prometheus_client"];
+
+/// JSON that is carried, and never looked into.
+const CARRIED: (&str, &str) = ("domain/document.rs", "serde_json");
+
+#[test]
+fn the_floor_names_neither_the_wire_nor_the_database() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut read = 0;
+    let mut wrong = Vec::new();
+    for module in BARE {
+        for path in rust_files(&source.join(module)) {
+            let file = path.strip_prefix(&source).expect("a file in src").to_str().expect("a plain name");
+            if file.ends_with("tests.rs") {
+                continue;
+            }
+            read += 1;
+            let named = foreign_names(&fs::read_to_string(&path).expect("a source file"));
+            wrong.extend(named.into_iter().filter(|name| (file, *name) != CARRIED).map(|name| format!("{file}: {name}")));
+        }
+    }
+    assert!(read > 20, "the test reads files: it found {read}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_foreign_name_is_found_however_it_is_written() {
+    assert_eq!(foreign_names("use sqlx::Type;"), ["sqlx"]);
+    assert_eq!(foreign_names("#[derive(Clone, serde::Serialize)]\nstruct S(axum::Json<u8>);"), ["serde", "axum"]);
+    assert_eq!(foreign_names("#[serde(transparent)]\npub struct Id(u64);"), ["serde"]);
+    assert_eq!(foreign_names("use {\n    clap,\n    utoipa::ToSchema,\n};"), ["utoipa", "clap"]);
+    assert!(foreign_names("/// As sqlx does it.\nfn f(serde_like: u8) {} // axum\n").is_empty());
+    assert!(foreign_names("fn f() {}\n#[cfg(test)]\nmod tests {\n    use serde_json::json;\n}\n").is_empty());
+}
+
+/// The libraries of [`FOREIGN`] that a source file names outside of its tests.
+fn foreign_names(source: &str) -> Vec<&'static str> {
+    let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let words: Vec<&str> = code
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'))
+        .collect();
+    FOREIGN.iter().copied().filter(|name| words.contains(name)).collect()
+}
+
 #[test]
 fn an_arrow_is_found_however_it_is_written() {
     let found = |text: &str| imports(text).collect::<Vec<_>>();
