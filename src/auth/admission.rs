@@ -17,7 +17,7 @@ use crate::domain::invite::InviteFault;
 use crate::ids::{InviteId, ParticipantId, SessionId, UserId};
 use crate::protocol::{Code, Refusal};
 use crate::room::{self, Entrant, JoinError, Joined, Listener, Place, Registry, Room, Who};
-use crate::store::admission::{Admitted, Doubtful, Knock, Verdict};
+use crate::store::admission::{AdmissionRequest, Admitted, Compensation, Verdict};
 use crate::store::{IdleRule, PATIENCE, Store, Viewer};
 
 /// Sessions whose rooms can be opened at the same time without waiting for each other.
@@ -67,7 +67,7 @@ pub struct Admission {
     admittee: Admittee,
     /// What the store has granted and has to take back where nobody comes in by it; `None` for whoever
     /// is here already.
-    granted: Option<Doubtful>,
+    granted: Option<Compensation>,
     uncounted_invite: Option<InviteId>,
     /// When the credential expires, and the connection with it.
     pub until: Option<Moment>,
@@ -209,25 +209,25 @@ impl Doorkeeper {
     }
 
     async fn ask(&self, session: SessionId, identity: &Identity) -> Result<Admitted, Refusal> {
-        let knock = Knock {
+        let request = AdmissionRequest {
             session,
             resume: identity.resume,
             user: identity.user,
             invite_sha256: identity.invite,
             name: identity.name.clone(),
         };
-        match self.store.admit(knock).await? {
+        match self.store.admit(request).await? {
             Verdict::Admitted(admitted) => Ok(*admitted),
             Verdict::Rejected(rejection) => Err(refusal(rejection, self.store.idle())),
         }
     }
 
     fn admission(&self, room: Arc<Room>, admitted: Admitted, identity: &Identity) -> Admission {
-        let Admitted { session, entrant, granted, uncounted_invite } = admitted;
+        let Admitted { session, entrant, compensation, uncounted_invite } = admitted;
         Admission {
             room,
             admittee: Admittee::Participant { entrant, place: None },
-            granted: Some(granted),
+            granted: Some(compensation),
             uncounted_invite,
             until: identity.until,
             session,
@@ -301,7 +301,7 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         if let Some(granted) = self.granted.take() {
-            self.store.take_back(granted);
+            self.store.compensate(granted);
         }
     }
 }

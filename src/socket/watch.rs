@@ -17,11 +17,11 @@ use super::Sockets;
 use super::end::End;
 use super::limits::Permit;
 use crate::clock::Moment;
+use crate::domain::participant::Standing;
 use crate::ids::ParticipantId;
 use crate::protocol::v1::{self, Session, Welcome};
 use crate::protocol::{Code, Refusal};
 use crate::room::{CaughtUp, Event, Gone, SitNews, Snapshot, Watch, Watching};
-use crate::domain::participant::Standing;
 use crate::user_session::Tie;
 
 /// So many comments that keep a stream alive, and the store is asked whether the reader still belongs to

@@ -1,26 +1,27 @@
-//! Admission as the database decides it: one call, one verdict, and one round trip for all who come at once.
+//! Admission as the database decides it: one call and one verdict for each request, one round trip for all requests
+//! that arrive together.
 
-mod desk;
-mod doubt;
+mod batcher;
+mod compensation;
 
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-pub(super) use self::desk::Desk;
-pub use self::doubt::Doubtful;
-use self::doubt::{Doubt, Made};
+pub(super) use self::batcher::Batcher;
+pub use self::compensation::Compensation;
+use self::compensation::{CompensationGuard, Made};
 use super::{Store, StoreError};
-use crate::domain::document::Document;
 use crate::domain::admission::{AdmissionVerdict, Rejection};
+use crate::domain::document::Document;
 use crate::ids::{InviteId, ParticipantId, SessionId, UserId};
 use crate::room::{self, Entrant, Role};
 
-/// What somebody shows at the door.
+/// A request for admission: what a person presents to join a session.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the fields are the arguments of lastseen.admit()")]
-pub struct Knock {
+pub struct AdmissionRequest {
     pub session: SessionId,
     /// From a resume token whose signature was checked.
     pub resume: Option<(ParticipantId, i32)>,
@@ -29,31 +30,31 @@ pub struct Knock {
     pub name: Option<String>,
 }
 
-/// What the database says to it.
+/// What the database decides.
 #[derive(Debug)]
 pub enum Verdict {
-    /// Come in.
+    /// The person is admitted.
     Admitted(Box<Admitted>),
     /// Not, and why.
     Rejected(Rejection),
 }
 
-/// Somebody who is let in.
+/// A person who is admitted.
 #[derive(Debug)]
 pub struct Admitted {
     /// The session.
     pub session: room::Session,
     /// The person.
     pub entrant: Entrant,
-    /// What to take back where the connection fails.
-    pub granted: Doubtful,
+    /// What to undo where no connection comes of it.
+    pub compensation: Compensation,
     /// An invite without a limit of uses by which the person came: its use is counted with the flush.
     pub uncounted_invite: Option<InviteId>,
 }
 
 #[derive(Debug, FromRow)]
 struct Row {
-    /// Which of those who were asked for together it is about, from 1.
+    /// Which request of its batch it answers, from 1.
     nth: i64,
     verdict: String,
     detail: Option<String>,
@@ -110,7 +111,7 @@ struct Granted {
 }
 
 impl Granted {
-    fn admitted(self, granted: Doubtful) -> Option<Admitted> {
+    fn admitted(self, compensation: Compensation) -> Option<Admitted> {
         let id = self.participant_id?;
         let counted_invite = self.invite_id.filter(|_| self.invite_counted == Some(true));
         Some(Admitted {
@@ -132,27 +133,27 @@ impl Granted {
                 joined_at: self.joined_at?,
                 generation: self.resume_generation?,
             },
-            granted: granted.having(self.newly_made?.then_some(Made { participant: id, counted_invite })),
+            compensation: compensation.with(self.newly_made?.then_some(Made { participant: id, counted_invite })),
             uncounted_invite: self.invite_id.filter(|_| self.invite_uncounted == Some(true)),
         })
     }
 }
 
 impl Store {
-    /// Asks whether somebody may come in, and notes that it does. What the database does for somebody
-    /// who stops waiting is taken back with a flush.
+    /// Asks the database to admit a person, which writes that it is present. Where the caller stops waiting, what
+    /// was written is undone with a flush.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn admit(&self, knock: Knock) -> Result<Verdict, StoreError> {
+    pub async fn admit(&self, request: AdmissionRequest) -> Result<Verdict, StoreError> {
         let new_id = ParticipantId::new();
-        let doubt = Doubt::new(self, &knock, new_id);
-        let row = self.desk.ask(knock, new_id).await?;
-        let granted = doubt.resolve();
+        let guard = CompensationGuard::new(self, &request, new_id);
+        let row = self.batcher.ask(request, new_id).await?;
+        let compensation = guard.disarm();
         if let Some(rejection) = rejection(&row.verdict, row.detail.as_deref())? {
             return Ok(Verdict::Rejected(rejection));
         }
-        match granted.and_then(|granted| row.granted.admitted(granted)) {
+        match compensation.and_then(|compensation| row.granted.admitted(compensation)) {
             Some(admitted) => Ok(Verdict::Admitted(Box::new(admitted))),
             None => Err(StoreError::Incomplete(ADMIT)),
         }

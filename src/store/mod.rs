@@ -183,11 +183,11 @@ pub struct Store {
     batches: PgPool,
     /// For what takes longer than a request may wait; an operator looks at one after the other.
     reports: PgPool,
-    desk: Arc<admission::Desk>,
-    /// Admissions to be taken back with a flush.
-    doubts: Arc<SegQueue<admission::Doubtful>>,
-    /// Statements that nobody waits for; the end of the store does.
-    errands: TaskTracker,
+    batcher: Arc<admission::Batcher>,
+    /// Admissions to be undone with a flush.
+    compensations: Arc<SegQueue<admission::Compensation>>,
+    /// Statements that no request waits for; [`Store::close`] does.
+    background: TaskTracker,
     idle: IdleRule,
     node: String,
 }
@@ -207,8 +207,9 @@ impl Store {
         let requests = pool(connections, PATIENCE).connect_with(options.clone()).await?;
         let batches = pool(2, BATCH_PATIENCE).connect_lazy_with(options.clone());
         let reports = pool(1, REPORT_PATIENCE).connect_lazy_with(options);
-        let desk = Arc::new(admission::Desk::open(requests.clone(), idle, &node));
-        Ok(Self { requests, batches, reports, desk, doubts: Arc::default(), errands: TaskTracker::new(), idle, node })
+        let batcher = Arc::new(admission::Batcher::start(requests.clone(), idle, &node));
+        let (compensations, background) = (Arc::default(), TaskTracker::new());
+        Ok(Self { requests, batches, reports, batcher, compensations, background, idle, node })
     }
 
     /// The name of this server in the database.
@@ -231,8 +232,8 @@ impl Store {
 
     /// Ends what is under way, and gives the connections back.
     pub async fn close(&self) {
-        self.errands.close();
-        self.errands.wait().await;
+        self.background.close();
+        self.background.wait().await;
         self.batches.close().await;
         self.reports.close().await;
         self.requests.close().await;

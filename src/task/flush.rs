@@ -11,7 +11,7 @@ use crate::domain::participant::StaleCause;
 use crate::ids::InviteId;
 use crate::room::ledger::Chunk;
 use crate::room::{CloseReason, Ledger, Registry};
-use crate::store::admission::Doubtful;
+use crate::store::admission::Compensation;
 use crate::store::presence::{CHUNK_ROWS, Stale};
 use crate::store::{Store, StoreError};
 use crate::user_session::{ClientSession, UserSessions};
@@ -95,9 +95,9 @@ impl Flusher {
             }
             uses.counts.clear();
         }
-        // Rooms that drain recall nobody: what is in doubt then is for the next start to settle.
+        // Rooms that drain recall nobody: what is not undone then, the next start settles.
         if !self.registry.is_draining() {
-            self.store.settle_doubts(|doubtful| self.is_here(doubtful)).await?;
+            self.store.run_compensations(|compensation| self.is_here(compensation)).await?;
         }
         Ok(written)
     }
@@ -142,8 +142,8 @@ impl Flusher {
         Ok(())
     }
 
-    fn is_here(&self, doubtful: &Doubtful) -> bool {
-        self.registry.find(doubtful.session()).is_some_and(|room| room.recall(doubtful.who()).is_some())
+    fn is_here(&self, compensation: &Compensation) -> bool {
+        self.registry.find(compensation.session()).is_some_and(|room| room.recall(compensation.who()).is_some())
     }
 
     /// Somebody or a whole session was ended behind our back: by another server, cron or SQL.

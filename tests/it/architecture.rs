@@ -68,7 +68,9 @@ fn the_floor_names_neither_the_wire_nor_the_database() {
             }
             read += 1;
             let named = foreign_names(&fs::read_to_string(&path).expect("a source file"));
-            wrong.extend(named.into_iter().filter(|name| (file, *name) != CARRIED).map(|name| format!("{file}: {name}")));
+            wrong.extend(
+                named.into_iter().filter(|name| (file, *name) != CARRIED).map(|name| format!("{file}: {name}")),
+            );
         }
     }
     assert!(read > 20, "the test reads files: it found {read}");

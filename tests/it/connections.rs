@@ -290,7 +290,7 @@ async fn somebody_who_was_let_in_and_never_came_is_not_left_present() {
     assert!(person(pool, id).await.is_active, "from the admission on");
     drop(admission);
     eventually("Ada gone again", async || {
-        store.settle_doubts(|_| false).await.expect("a database");
+        store.run_compensations(|_| false).await.expect("a database");
         let ada = person(pool, id).await;
         (!ada.is_active && ada.leave_reason.as_deref() == Some("timeout")).then_some(())
     })
