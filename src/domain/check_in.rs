@@ -6,9 +6,9 @@ use super::ids::{CheckInId, UserId};
 use super::words::words;
 
 words! {
-    /// Whether somebody is still here, as far as that was said.
+    /// Whether a check-in was checked out.
     CheckInStatus {
-        /// Nobody checked out.
+        /// Not checked out.
         Active = "active",
         /// Checked out.
         Inactive = "inactive",

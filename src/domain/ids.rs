@@ -56,7 +56,7 @@ id! {
     UserId;
     /// The row of a user session; clients know it by the `session_id` that they made.
     UserSessionId;
-    /// Somebody's hour of being here.
+    /// A user's hour of being here.
     CheckInId;
     /// People who sit together.
     PartnershipId;

@@ -54,7 +54,7 @@ pub enum Inspection {
     Unknown,
 }
 
-/// A stored invite. Its token is known only to those who were given it.
+/// A stored invite. Its token is not stored.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the fields are the table's, see migrations")]
 pub struct Invite {

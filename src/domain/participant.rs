@@ -8,19 +8,19 @@ use super::reading_session::CloseReason;
 use super::words::words;
 
 words! {
-    /// What somebody may do in a session.
+    /// What a participant may do in a session.
     Role {
         /// Opened the session, or came by an invite with this role: may rename, invite, remove, close.
         Host = "host",
         /// A regular member.
         Participant = "participant",
-        /// Somebody without an account, or invited as one.
+        /// A person without an account, or invited as one.
         Guest = "guest",
     }
 }
 
 words! {
-    /// Whether somebody is at the other end.
+    /// Whether a participant is connected and active.
     Status {
         /// Connected, and did something lately.
         Active = "active",
@@ -44,9 +44,9 @@ words! {
 }
 
 words! {
-    /// Why somebody is gone from a room.
+    /// Why a participant is gone from a room.
     LeaveReason {
-        /// It said so.
+        /// It sent `leave`.
         Left = "left",
         /// Its connection was lost and the grace ran out.
         Timeout = "timeout",
@@ -102,7 +102,7 @@ impl Quality {
     }
 }
 
-/// A stored participant who is present somewhere.
+/// A stored participant who is present.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the fields are the table's, see migrations")]
 pub struct StoredParticipant {

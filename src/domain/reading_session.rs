@@ -5,7 +5,7 @@ use super::words::words;
 words! {
     /// Why a session is closed.
     CloseReason {
-        /// Nobody was seen for the idle timeout.
+        /// Its participants were not seen for the idle timeout.
         Idle = "idle",
         /// A host closed it.
         Host = "host",

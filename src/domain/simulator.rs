@@ -19,7 +19,7 @@ words! {
         Stopping = "STOPPING",
         /// Over, as it was asked to be.
         Stopped = "STOPPED",
-        /// Over, and `error` says why.
+        /// Over, with the reason in `error`.
         Error = "ERROR",
     }
 }
@@ -131,7 +131,7 @@ pub enum Move {
         /// How it ended.
         error: String,
     },
-    /// CREATING, STARTING or RUNNING to STOPPING: nobody keeps it any more.
+    /// CREATING, STARTING or RUNNING to STOPPING: no server looks after it any more.
     Marked,
     /// STOPPING to STOPPED: nothing of it runs any more.
     Stopped,

@@ -12,7 +12,7 @@ words! {
         Open = "open",
         /// Completed.
         Completed = "completed",
-        /// Nobody completed it within its length and the grace.
+        /// Not completed within its length and the grace.
         Abandoned = "abandoned",
     }
 }

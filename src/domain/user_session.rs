@@ -30,15 +30,15 @@ words! {
 words! {
     /// How a user session is.
     UserSessionStatus {
-        /// Alive, and somebody did something lately.
+        /// Alive, with activity lately.
         Active = "active",
-        /// Alive, and nobody did anything for `idle-after`.
+        /// Alive, without activity for `idle-after`.
         Idle = "idle",
         /// The last connection was lost; it may come back until the session expires.
         Reconnecting = "reconnecting",
         /// It was ended.
         Ended = "ended",
-        /// Nothing was heard of it any more.
+        /// It had no heartbeat for the timeout.
         Timeout = "timeout",
     }
 }
@@ -48,9 +48,9 @@ words! {
     EndReason {
         /// The person logged out.
         Logout = "logout",
-        /// Nothing was heard of it any more.
+        /// It had no heartbeat for the timeout.
         Timeout = "timeout",
-        /// Somebody ended it.
+        /// It was ended by a call.
         Manual = "manual",
         /// The app was closed.
         AppClose = "app_close",
@@ -117,7 +117,7 @@ impl ClientSession {
     }
 }
 
-/// What a connection says of the device at its other end.
+/// What is known of the device at the other end of a connection.
 #[derive(Clone, Debug)]
 pub struct Device {
     /// The session it belongs to.
@@ -147,11 +147,11 @@ pub struct UserSession {
     pub started_at: DateTime<Utc>,
     /// When the person last did something.
     pub last_activity_at: DateTime<Utc>,
-    /// When it was last heard of.
+    /// When the last heartbeat came.
     pub last_heartbeat_at: DateTime<Utc>,
-    /// When it is over unless it is heard of.
+    /// When it ends unless a heartbeat comes.
     pub expires_at: DateTime<Utc>,
-    /// When it ended; for a timeout when it was last heard of.
+    /// When it ended; for a timeout the last heartbeat.
     pub ended_at: Option<DateTime<Utc>>,
     /// Why it ended.
     pub end_reason: Option<EndReason>,
@@ -169,9 +169,9 @@ pub struct UserSession {
     pub connection_quality: Option<Quality>,
     /// The server that holds its connections, or held the last one.
     pub node: Option<String>,
-    /// What the client says of its device.
+    /// The device, as the client describes it.
     pub device_info: Document,
-    /// What the client says of where it is.
+    /// The location, as the client describes it.
     pub location_info: Document,
     /// What the client keeps here.
     pub metadata: Document,
@@ -208,7 +208,7 @@ pub struct PlatformSummary {
     pub avg_session_minutes: f64,
     /// When the oldest of them began.
     pub oldest_session: DateTime<Utc>,
-    /// When somebody last did something in one of them.
+    /// When the last activity in one of them was.
     pub latest_activity: DateTime<Utc>,
 }
 
@@ -221,7 +221,7 @@ pub struct Wanted {
     pub platform: Option<Platform>,
 }
 
-/// What a client keeps with its session; `None` where it does not say.
+/// What a client stores with its session; `None` where it sent nothing.
 #[derive(Clone, Debug, Default)]
 #[expect(missing_docs, reason = "the fields are the table's, see migrations")]
 pub struct Kept {

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 
-/// Defines the codes, and the list of them all, so that none is forgotten where they are told.
+/// Defines the codes, and the list of all codes, so that none is missing in the document.
 macro_rules! codes {
     ($(#[$meta:meta])* pub enum $name:ident { $($variant:ident),+ $(,)? }) => {
         $(#[$meta])*
@@ -16,8 +16,8 @@ macro_rules! codes {
 }
 
 codes! {
-/// Why somebody is refused or sent away. The table of protocol.md, section 2, and the HTTP errors of
-/// section 5.
+/// Why a request is refused or a connection closed: the table of docs/PROTOCOL.md, section 2, and the HTTP errors
+/// of section 5.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[expect(missing_docs, reason = "each is the code of the same name; see `Code::row`")]
 pub enum Code {
@@ -135,7 +135,7 @@ impl Code {
         self.row().code
     }
 
-    /// The WebSocket close code; `None` where this is only ever told over HTTP.
+    /// The WebSocket close code; `None` for a code that is sent over HTTP only.
     pub const fn close_code(self) -> Option<u16> {
         self.row().close
     }
@@ -145,7 +145,7 @@ impl Code {
         self.row().http
     }
 
-    /// What is said where nothing more exact is known.
+    /// The message where the refusal has none of its own.
     pub const fn message(self) -> &'static str {
         self.row().message
     }
@@ -159,8 +159,8 @@ impl Code {
     }
 }
 
-/// Whether a client reconnects after this close code: below 4500, but for those that say that coming
-/// back would end the same way.
+/// Whether a client reconnects after this close code: below 4500, except for those after which the next attempt
+/// would end the same way.
 pub const fn reconnects(close_code: u16) -> bool {
     close_code < 4500 && !matches!(close_code, 1000 | 1002 | 1003 | 1007 | 1009)
 }

@@ -50,7 +50,7 @@ fn codes() -> Object {
     Object::builder().schema_type(Type::String).enum_values(Some(words)).build()
 }
 
-/// Which refusal a response is, for whoever counts them.
+/// Which refusal a response is, for the metrics.
 #[derive(Clone, Copy, Debug)]
 pub struct Refused(pub Code);
 

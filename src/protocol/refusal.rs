@@ -1,4 +1,4 @@
-//! A refusal: what was wrong, told the same way over HTTP and over a WebSocket.
+//! A refusal: what was wrong, with the same code and message over HTTP and over a WebSocket.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,14 +18,14 @@ pub struct FieldError {
     pub message: String,
 }
 
-/// What somebody is told instead of getting what they asked for.
+/// The answer to a request that is not carried out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
     /// Which of the refusals it is.
     pub code: Code,
-    /// For a person. Never holds a token, nor anything of the server's inside.
+    /// For a person. Never holds a token or an internal detail.
     pub message: Cow<'static, str>,
-    /// When to come back, where that helps.
+    /// When to try again, where that helps.
     pub retry_after: Option<Duration>,
     /// Why the session is closed, where it is.
     pub reason: Option<CloseReason>,
@@ -57,13 +57,13 @@ impl Refusal {
         Self { reason: Some(reason), ..Self::new(Code::SessionClosed, message) }
     }
 
-    /// The same with a time to come back.
+    /// The same with a time to try again.
     pub fn retry_after(self, after: Duration) -> Self {
         Self { retry_after: Some(after), ..self }
     }
 
-    /// The same with a random time to come back between `least` and twice that, so that those who are
-    /// refused together do not come back together.
+    /// The same with a random time to try again between `least` and twice that, so that clients that are refused
+    /// together do not come back together.
     pub fn retry_about(self, least: Duration) -> Self {
         self.retry_after(least.mul_f64(1.0 + rand::random::<f64>()))
     }

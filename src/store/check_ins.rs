@@ -1,4 +1,4 @@
-//! Check-ins: somebody is here for the next hour.
+//! Check-ins: a user is here for the next hour.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ from_row! { ActiveCheckIn { id, user_id, name, checked_in_at, expires_at, minute
 from_row! { CheckInStats { active, expired_but_marked_active, checked_out, total, avg_duration_minutes } }
 
 impl Store {
-    /// Checks a user in for the next hour, and says whether that is a new check-in: one that runs is
-    /// extended to an hour from now.
+    /// Checks a user in for the next hour, and returns whether that made a new check-in: one that runs is extended
+    /// to an hour from now.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -32,7 +32,7 @@ impl Store {
                 .bind(user)
                 .execute(&mut *transaction)
                 .await?;
-            // `greatest`, since whoever was served before us may have begun after us.
+            // `greatest`, since the transaction that had the lock before may have begun after this one.
             let extended = sqlx::query_as(
                 "UPDATE check_ins SET expires_at = greatest(expires_at, now() + interval '1 hour'), name = coalesce($2, name)
                  WHERE id = (SELECT id FROM active_check_ins WHERE user_id = $1 ORDER BY checked_in_at DESC, id DESC LIMIT 1)
@@ -64,7 +64,7 @@ impl Store {
         .await
     }
 
-    /// Checks out. Who does so late was here until the hour was over, as far as anybody knows.
+    /// Checks out. A late check-out counts as one at the end of the hour.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -140,7 +140,7 @@ impl Store {
         .await
     }
 
-    /// Deletes check-ins that were over longer ago than this, and says how many.
+    /// Deletes check-ins that were over longer ago than this, and returns how many.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,5 +1,5 @@
-//! The flush of user sessions: what was heard over their connections goes to the database, one
-//! statement for up to 10,000 of them.
+//! The flush of user sessions: what their connections received since the last flush is written, one statement for
+//! up to 10,000 sessions.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub struct Over {
     pub user_id: UserId,
 }
 
-/// Opens those that the database has not heard of; the answer is in what [`WRITE`] finds afterwards.
+/// Opens the sessions that have no row yet. What became of them shows in what [`WRITE`] returns afterwards.
 const OPEN: &str = "
 select count(*)
 from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[])
@@ -31,8 +31,8 @@ cross join lateral lastseen.open_user_session(
 /// As in the flush of participants: ages instead of times, sorted ids, and parameters in sub-selects,
 /// so that each session is looked up by its id, in the order of the ids.
 ///
-/// The connections, and what follows from them, are `mine` where this server holds the session's
-/// connections, or nobody does: what another server is late to say does not touch them.
+/// The connections, and what follows from them, are `mine` where this server holds connections of the session, or no
+/// server does. A late flush of a server whose connections are gone does not touch them.
 const WRITE: &str = "
 with beats as materialized (
   select b.session_id, b.user_id, b.activity, b.sockets, b.streams, b.quality,
@@ -75,8 +75,8 @@ where (b.session_id, b.user_id) not in (select w.session_id, w.user_id from writ
   and (s.id is null or s.ended_at is not null)";
 
 impl Store {
-    /// Writes what was heard of user sessions, those first that the database has not heard of at all.
-    /// Time never runs backwards. Returns those that are not to be written any more.
+    /// Writes heartbeats and activity of user sessions, and opens those first that have no row yet. Time never runs
+    /// backwards. Returns the sessions that are not to be written any more.
     ///
     /// # Errors
     /// [`StoreError`].

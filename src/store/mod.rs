@@ -35,8 +35,8 @@ pub use self::error::StoreError;
 use crate::config::{IdleCounts, SessionSettings};
 use crate::ids::UserId;
 
-/// How long a request waits for the database before it is told to come back: a join is answered
-/// within 2 s whatever the database does.
+/// How long a request waits for the database before it is refused as `unavailable`: a join is answered within 2 s
+/// whatever the database does.
 pub const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// How long an operator waits for an answer about the past.
@@ -45,7 +45,7 @@ const REPORT_PATIENCE: Duration = Duration::from_secs(8);
 /// How long a flush or a sweep waits for one statement.
 const BATCH_PATIENCE: Duration = Duration::from_secs(30);
 
-/// After so long without use a connection is asked whether it still lives before it is used again.
+/// A connection that was not used for this long is pinged before it is used again.
 const RESTED: Duration = Duration::from_secs(1);
 
 /// What keeps sessions open, as the SQL functions are told.
@@ -211,7 +211,7 @@ fn pool(connections: u32, patience: Duration) -> PgPoolOptions {
         .max_connections(connections)
         .acquire_timeout(patience)
         .max_lifetime(Duration::from_mins(30))
-        // Asked whether it lives, a connection costs a round trip: one that was just used is taken as it is.
+        // A ping costs a round trip: a connection that was just used is taken as it is.
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
             Box::pin(async move {
@@ -222,8 +222,8 @@ fn pool(connections: u32, patience: Duration) -> PgPoolOptions {
             })
         })
         .after_connect(move |connection, _| {
-            // The database gives up when we do: what nobody waits for any more must not be carried out
-            // later, behind the back of whoever took it for undone.
+            // The database gives up when the request does: a statement that was reported as failed must not be
+            // carried out later.
             Box::pin(async move {
                 sqlx::query(
                     "SELECT set_config('role', 'lastseen_service', false), set_config('statement_timeout', $1, false)",
@@ -239,7 +239,7 @@ fn pool(connections: u32, patience: Duration) -> PgPoolOptions {
 /// Reads `DATABASE_URL`.
 ///
 /// # Errors
-/// Says what is wrong without repeating the URL, which holds a password.
+/// What is wrong, without the URL, which holds a password.
 pub fn connect_options(url: &str) -> Result<PgConnectOptions, String> {
     // sqlx takes any scheme, and would ask the port of another database.
     let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));

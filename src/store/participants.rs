@@ -1,4 +1,4 @@
-//! Participants: who is in a session by the database, and who is put out of it.
+//! Participants: who is present in a session by the database, and who is removed from it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ from_row! { StoredParticipant { id, user_id, name, role, state, joined_at, last_
 from_row! { Membership { role, removed, resume_generation, close_reason } }
 
 impl Store {
-    /// Whether somebody (`None`: the service) still belongs to a session.
+    /// Whether a participant (`None`: the service) still belongs to a session.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -84,8 +84,8 @@ impl Store {
         .await
     }
 
-    /// How many people are present in each of these sessions, as far as `viewer` may see them; a session
-    /// with nobody in it is not named.
+    /// How many people are present in each of these sessions, as far as `viewer` may see them. A session without any
+    /// is left out.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -131,7 +131,7 @@ impl Store {
         .await
     }
 
-    /// Puts somebody out of a session for good; whether there was somebody to put out.
+    /// Removes a participant from a session for good; false where there was none to remove.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -202,7 +202,7 @@ impl Store {
         Ok(restored.collect())
     }
 
-    /// Ends the presence of people whom another server left behind and nobody has seen for `stale`.
+    /// Ends the presence of participants of other servers who were not seen for `stale`: their server is gone.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,4 +1,4 @@
-//! The flush: what was seen goes to the database, one statement for up to 10,000 participants.
+//! The flush: presence is written, one statement for up to 10,000 participants.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::room::ledger::Row;
 /// Rows of one statement.
 pub const CHUNK_ROWS: usize = 10_000;
 
-/// A participant that the database does not take as present: it has to leave memory.
+/// A participant that the database refuses to hold as present: it has to leave memory.
 #[derive(Clone, Debug, FromRow)]
 pub struct Stale {
     /// Who.
@@ -33,7 +33,7 @@ pub struct Stale {
 /// `moved` is counted so that it is complete before the first participant is touched. The parameters
 /// stand in sub-selects so that the planner does not know how many there are: it then looks each
 /// participant up by its id, in the order of the (sorted) ids, instead of reading the whole table.
-/// Who is refused, and why, is only looked at where not everybody was written.
+/// Which participants are refused, and why, is only looked up where not all were written.
 macro_rules! write {
     (beats: $beats:literal, set: $set:literal, where: $where:literal) => {
         concat!(
@@ -97,15 +97,14 @@ where refused.why is not null"
     };
 }
 
-/// People of whom there is nothing to say but that they are here: nearly everybody, in a statement
-/// that computes two columns and no more.
+/// Participants who are present and unchanged: nearly all of them, in a statement that computes two columns.
 const WRITE_BEATS: &str = write!(
     beats: "unnest((select $1::uuid[]), (select $3::int[]), (select $4::int[])) as b (id, seen_age, active_age)",
     set: "is_active = true, left_at = null, leave_reason = null",
     where: "not p.is_active"
 );
 
-/// People who are gone or show a new state.
+/// Participants who are gone or have a new state.
 const WRITE_CHANGES: &str = write!(
     beats: "(
       select a.id, a.seen_age, a.active_age, a.left_as, a.state::jsonb as state
@@ -150,8 +149,8 @@ impl Rooms {
 }
 
 impl Store {
-    /// Writes when participants were seen, that some are gone, and new states. Time never runs
-    /// backwards, and what did not change is not written. Returns those who are not to be present.
+    /// Writes when participants were seen, which of them are gone, and new states. Time never runs backwards, and
+    /// what did not change is not written. Returns the participants that are not to be present.
     ///
     /// # Errors
     /// [`StoreError`], and then nothing of it was written.

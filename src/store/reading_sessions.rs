@@ -295,7 +295,7 @@ impl Store {
         .await
     }
 
-    /// Closes the sessions that are idle and says which; each is said by one sweep only.
+    /// Closes the sessions that are idle and returns them; each is returned by one sweep only.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -309,7 +309,7 @@ impl Store {
         .await
     }
 
-    /// Closes the sessions that were opened longer ago than this and says which.
+    /// Closes the sessions that were opened longer ago than this, and returns them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -322,7 +322,7 @@ impl Store {
         .await
     }
 
-    /// Closes the sessions in which there was at most one person for this long and says which.
+    /// Closes the sessions in which there was at most one person for this long, and returns them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -335,7 +335,7 @@ impl Store {
         .await
     }
 
-    /// Deletes sessions that were closed longer ago than this, and says how many.
+    /// Deletes sessions that were closed longer ago than this, and returns how many.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,4 +1,4 @@
-//! Sits of rooms: started, found again after a restart, and recorded for whoever was there.
+//! Sits of rooms: started, found again after a restart, and recorded for each user who took part.
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
@@ -61,7 +61,7 @@ impl Store {
         .await
     }
 
-    /// Records a sit that is over for each user who was there. To do it twice does nothing more.
+    /// Records a sit that is over for each user who took part. Doing it twice changes nothing.
     ///
     /// # Errors
     /// [`StoreError`], and then nothing of it was written.

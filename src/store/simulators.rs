@@ -1,5 +1,5 @@
 //! Simulators: companion instances of user sessions. Each move from state to state is one conditional
-//! UPDATE that names the state it comes from, and says whether it took place.
+//! UPDATE that names the state it comes from; its result is whether it took place.
 
 use std::time::Duration;
 
@@ -129,7 +129,7 @@ impl Store {
         .await
     }
 
-    /// Notes that somebody used a simulator; whether it was there to be used.
+    /// Notes that a simulator was used; false where it is over or unknown.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -210,7 +210,7 @@ impl Store {
         self.batch(async { Ok(statement.execute(&self.batches).await?.rows_affected() > 0) }).await
     }
 
-    /// Marks all simulators of this server to be stopped, and says how many.
+    /// Marks all simulators of this server to be stopped, and returns how many.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -221,7 +221,7 @@ impl Store {
         .await
     }
 
-    /// Marks the simulators to be stopped whose user sessions are over, and says how many.
+    /// Marks the simulators to be stopped whose user sessions are over, and returns how many.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -232,7 +232,7 @@ impl Store {
         .await
     }
 
-    /// Marks the simulators to be stopped that nobody used for this long, and says how many.
+    /// Marks the simulators to be stopped that were not used for this long, and returns how many.
     ///
     /// # Errors
     /// [`StoreError`].

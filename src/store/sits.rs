@@ -158,7 +158,7 @@ impl Store {
         .await
     }
 
-    /// Marks overdue sits as abandoned, and says how many.
+    /// Marks overdue sits as abandoned, and returns how many.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,5 +1,5 @@
-//! User sessions: read, list, count, sweep; `changes` has what changes one of them. What is heard over
-//! their connections comes with the flush, see `heartbeats`.
+//! User sessions: read, list, count, sweep; `changes` has what changes one of them. Heartbeats over connections
+//! are written with the flush, see `heartbeats`.
 
 use std::time::Duration;
 
@@ -146,7 +146,7 @@ impl Store {
         .await
     }
 
-    /// Ends sessions that nothing was heard of any more, and says how many.
+    /// Ends sessions that are past their end without a heartbeat, and returns how many.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -154,7 +154,7 @@ impl Store {
         self.batch(sqlx::query_scalar("SELECT expire_user_sessions()").fetch_one(&self.batches)).await
     }
 
-    /// Deletes sessions that ended longer ago than this, and says how many.
+    /// Deletes sessions that ended longer ago than this, and returns how many.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -167,8 +167,7 @@ impl Store {
         .await
     }
 
-    /// Takes the connections for lost that this server had when it ended without saying so, and says of
-    /// how many sessions.
+    /// Marks the connections as lost that this server held when it crashed, and returns of how many sessions.
     ///
     /// # Errors
     /// [`StoreError`].

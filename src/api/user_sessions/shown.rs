@@ -38,11 +38,11 @@ pub struct UserSession {
     started_at: Timestamp,
     /// When the person last did something.
     last_activity_at: Timestamp,
-    /// When it was last heard of.
+    /// When the last heartbeat came.
     last_heartbeat_at: Timestamp,
-    /// When it is over unless it is heard of.
+    /// When it ends unless a heartbeat comes.
     expires_at: Timestamp,
-    /// When it ended; for a timeout when it was last heard of.
+    /// When it ended; for a timeout the last heartbeat.
     ended_at: Option<Timestamp>,
     /// Why it ended.
     end_reason: Option<EndReason>,
@@ -60,10 +60,10 @@ pub struct UserSession {
     connection_quality: Option<Quality>,
     /// The server that holds its connections, or held the last one.
     node: Option<String>,
-    /// What the client says of its device.
+    /// The device, as the client describes it.
     #[schema(value_type = Object)]
     device_info: Document,
-    /// What the client says of where it is.
+    /// The location, as the client describes it.
     #[schema(value_type = Object)]
     location_info: Document,
     /// What the client keeps here.
@@ -155,7 +155,7 @@ pub struct PlatformSummary {
     avg_session_minutes: f64,
     /// When the oldest of them began.
     oldest_session: Timestamp,
-    /// When somebody last did something in one of them.
+    /// When the last activity in one of them was.
     latest_activity: Timestamp,
 }
 

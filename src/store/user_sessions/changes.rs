@@ -9,7 +9,7 @@ use crate::protocol::json::keepable;
 use crate::protocol::{Code, Refusal};
 use crate::store::{Store, StoreError, Viewer};
 
-/// The other sessions of the user that a start tells, at most.
+/// The most other sessions of the user that a start returns.
 const OTHERS: i64 = 50;
 
 impl Store {
@@ -70,7 +70,7 @@ impl Store {
         .await
     }
 
-    /// Notes that a session was heard of, over HTTP.
+    /// Writes a heartbeat that came over HTTP.
     ///
     /// # Errors
     /// `session_not_found`, `session_ended`, or what [`StoreError`] becomes.
@@ -107,8 +107,7 @@ impl Store {
         answer.await?
     }
 
-    /// Changes the metadata by a merge patch. Patches that come at once are all applied, one after the
-    /// other.
+    /// Changes the metadata by a merge patch. Concurrent patches are all applied, one after the other.
     ///
     /// # Errors
     /// `invalid_request` where it would become too large, `session_not_found`, `session_ended`, or what
