@@ -6,6 +6,7 @@
 pub mod disagreement;
 pub mod fold;
 pub mod frame;
+pub mod generator;
 pub mod habits;
 pub mod judge;
 pub mod latency;
@@ -30,12 +31,12 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use self::generator::{AT_ONCE, Assignment, Generator, unix_millis};
 use self::plan::Plan;
-use self::progress::{Line, OFTEN};
+use self::progress::{Line, OFTEN, Progress};
 use self::report::Report;
 use self::rest::Rest;
 use self::room::Invited;
-use self::run::{AT_ONCE, Assignment, Generator, Progress, unix_millis};
 use self::tally::Tally;
 use self::target::Target;
 use self::worker::Worker;

@@ -90,7 +90,7 @@ impl Person {
 
     /// Tries until it is in, as a client does; `None` where it gives up, or the run is over.
     async fn come_in(&mut self, due: Instant) -> Option<Stay> {
-        let _outside = self.run.outside();
+        let _guard = self.run.on_the_way_in();
         let mut next = due;
         for tries in 0.. {
             tokio::select! {

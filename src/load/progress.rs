@@ -1,16 +1,44 @@
-//! The line that moves while a run goes on. On a terminal only: nothing is drawn elsewhere.
+//! How far a run is, and the progress line of a terminal. Nothing is drawn where there is no terminal.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
-use super::run::Progress;
 
 /// How often it is drawn.
 pub const OFTEN: Duration = Duration::from_millis(250);
 
-/// The line.
+/// How far a run is.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Progress {
+    pub quiet: bool,
+    pub open: u64,
+    pub joins: u64,
+    pub failures: u64,
+    pub beats: u64,
+    pub disagreements: u64,
+    pub join_p99_ms: f64,
+}
+
+impl Progress {
+    /// The progress of two processes together.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            quiet: self.quiet && other.quiet,
+            open: self.open + other.open,
+            joins: self.joins + other.joins,
+            failures: self.failures + other.failures,
+            beats: self.beats + other.beats,
+            disagreements: self.disagreements + other.disagreements,
+            join_p99_ms: self.join_p99_ms.max(other.join_p99_ms),
+        }
+    }
+}
+
+/// The progress line.
 pub struct Line {
     bar: ProgressBar,
     people: u64,
@@ -18,7 +46,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// A line for this plan.
+    /// The line of a run of this plan.
     pub fn new(plan: &Plan) -> Self {
         let whole = plan.ramp_time() + plan.hold;
         let bar = ProgressBar::new(u64::try_from(whole.as_millis()).unwrap_or(u64::MAX));
@@ -27,7 +55,7 @@ impl Line {
         Self { bar, people: plan.people() as u64, whole }
     }
 
-    /// Draws where the run is.
+    /// Draws the line.
     pub fn draw(&self, progress: Progress) {
         let elapsed = self.bar.elapsed().min(self.whole);
         self.bar.set_position(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
@@ -41,7 +69,7 @@ impl Line {
         ));
     }
 
-    /// Takes it away.
+    /// Removes the line.
     pub fn clear(&self) {
         self.bar.finish_and_clear();
     }

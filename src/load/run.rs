@@ -1,62 +1,32 @@
-//! A run in one process: people come as planned, are held, and are compared with the truth when all is quiet.
+//! The state of a run in one process: its phase, its counts, and who is still on the way in.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::disagreement::{Disagreement, Kind};
 use super::habits::Habits;
-use super::plan::{Plan, Profile};
-use super::rest::Rest;
-use super::room::{Invited, Room};
+use super::plan::Plan;
 use super::tally::Tally;
 use super::target::Target;
-use super::{judge, person};
 
-/// How often it is looked whether they are.
-const LOOK: Duration = Duration::from_millis(200);
-
-/// So many rooms are asked for at once.
-pub const AT_ONCE: usize = 8;
-
-/// Where the run is.
+/// The part of the run that is under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
     /// People come, and do what they do.
     Load,
-    /// The same, after all lines were cut.
+    /// The same, after all connections were cut.
     Cut,
-    /// Nobody does anything; who is away comes back.
+    /// Nobody acts any more; whoever is disconnected reconnects.
     Quiet,
     /// Everybody leaves.
     Over,
 }
 
-/// What one process is to play.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the types say it")]
-pub struct Assignment {
-    pub plan: Plan,
-    pub target: Target,
-    pub rooms: Vec<Invited>,
-    pub token: Option<String>,
-    /// Which of the plan's workers this is.
-    pub worker: usize,
-    /// When the first person is due, in milliseconds of Unix time: the same for all workers.
-    pub starts_at: u64,
-}
-
-/// What all people of a process share.
+/// The state that all people of a process share.
 #[expect(missing_docs, reason = "the types say it")]
 pub struct Run {
     pub plan: Plan,
@@ -71,86 +41,19 @@ pub struct Run {
     outside: AtomicU64,
 }
 
-/// Somebody who is on the way in.
-pub struct Outside(Arc<Run>);
+/// Guard of a person who is on the way in.
+pub struct OnTheWayIn(Arc<Run>);
 
-impl Drop for Outside {
+impl Drop for OnTheWayIn {
     fn drop(&mut self) {
         self.0.outside.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Run {
-    /// Counts somebody as on the way in, until that is dropped.
-    pub fn outside(self: &Arc<Self>) -> Outside {
-        self.outside.fetch_add(1, Ordering::Relaxed);
-        Outside(Arc::clone(self))
-    }
-
-    /// Somebody will not come any more.
-    pub fn give_up(&self) {
-        self.tally.lock().outside += 1;
-    }
-
-    /// How long somebody may be away without being told to be gone.
-    pub fn grace(&self) -> Duration {
-        Duration::from_millis(self.grace_ms.load(Ordering::Relaxed))
-    }
-
-    /// The address that this person comes from, where that was said.
-    pub fn source(&self, number: usize) -> Option<IpAddr> {
-        let sources = &self.plan.sources;
-        (!sources.is_empty()).then(|| sources[number % sources.len()])
-    }
-}
-
-/// Where a run is, for whoever watches it.
-#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Progress {
-    pub quiet: bool,
-    pub open: u64,
-    pub joins: u64,
-    pub failures: u64,
-    pub beats: u64,
-    pub disagreements: u64,
-    pub join_p99_ms: f64,
-}
-
-impl Progress {
-    /// That of two processes.
-    pub fn and(self, other: Self) -> Self {
+    /// The state of a run that begins.
+    pub fn new(plan: Plan, target: Target) -> Self {
         Self {
-            quiet: self.quiet && other.quiet,
-            open: self.open + other.open,
-            joins: self.joins + other.joins,
-            failures: self.failures + other.failures,
-            beats: self.beats + other.beats,
-            disagreements: self.disagreements + other.disagreements,
-            join_p99_ms: self.join_p99_ms.max(other.join_p99_ms),
-        }
-    }
-}
-
-/// Plays an assignment.
-pub struct Generator {
-    run: Arc<Run>,
-    rest: Rest,
-    rooms: Vec<Arc<Room>>,
-    worker: usize,
-    start: Instant,
-    players: TaskTracker,
-}
-
-impl Generator {
-    /// Gets ready.
-    ///
-    /// # Errors
-    /// Where the HTTP client cannot be set up.
-    pub fn new(assignment: Assignment) -> anyhow::Result<Self> {
-        let Assignment { plan, target, rooms, token, worker, starts_at } = assignment;
-        let rest = Rest::new(target.clone(), token)?;
-        let run = Arc::new(Run {
             habits: Habits::of(&plan),
             plan,
             target,
@@ -159,150 +62,33 @@ impl Generator {
             open: AtomicU64::new(0),
             grace_ms: AtomicU64::new(0),
             outside: AtomicU64::new(0),
-        });
-        let rooms = rooms.into_iter().map(|way| Arc::new(Room::new(way))).collect();
-        let start = Instant::now() + Duration::from_millis(starts_at.saturating_sub(unix_millis()));
-        Ok(Self { run, rest, rooms, worker, start, players: TaskTracker::new() })
-    }
-
-    /// Where it is.
-    pub fn progress(&self) -> Progress {
-        let tally = self.run.tally.lock();
-        Progress {
-            quiet: *self.run.phase.borrow() == Phase::Quiet,
-            open: self.run.open.load(Ordering::Relaxed),
-            joins: tally.joins,
-            failures: tally.failures.values().sum(),
-            beats: tally.beats_answered,
-            disagreements: tally.disagreements.count(),
-            join_p99_ms: tally.join.quantile_ms(0.99),
         }
     }
 
-    /// Loads until the plan is over, or until `stop`.
-    pub async fn load(&self, stop: &CancellationToken) {
-        tokio::spawn(count_seconds(Arc::clone(&self.run), self.start));
-        tokio::select! {
-            () = self.play() => {}
-            () = stop.cancelled() => {}
-        }
-        self.run.phase.send_replace(Phase::Quiet);
+    /// Counts a person as on the way in until the guard is dropped.
+    pub fn on_the_way_in(self: &Arc<Self>) -> OnTheWayIn {
+        self.outside.fetch_add(1, Ordering::Relaxed);
+        OnTheWayIn(Arc::clone(self))
     }
 
-    async fn play(&self) {
-        let plan = &self.run.plan;
-        for post in plan.posts().into_iter().filter(|post| post.worker == self.worker) {
-            let due = self.start + post.due;
-            sleep_until(due).await;
-            let room = Arc::clone(&self.rooms[post.room]);
-            self.players.spawn(person::live(Arc::clone(&self.run), room, post, due));
-        }
-        let all_due = self.start + plan.ramp_time();
-        if plan.profile == Profile::Storm {
-            sleep_until(all_due + plan.hold / 2).await;
-            self.cut().await;
-        }
-        sleep_until(all_due + plan.hold).await;
+    /// How many people are on the way in.
+    pub fn outside(&self) -> u64 {
+        self.outside.load(Ordering::Relaxed)
     }
 
-    /// Cuts all lines at once, and notes how long it takes until everybody is back.
-    async fn cut(&self) {
-        let (at, before) = (Instant::now(), self.run.open.load(Ordering::Relaxed));
-        self.run.phase.send_replace(Phase::Cut);
-        let returns = self.run.tally.lock().returns;
-        let run = Arc::clone(&self.run);
-        self.players.spawn(async move {
-            // Lines that drop by themselves meanwhile come back as well: those who were cut are back at the latest
-            // when as many came back as were cut and nobody is outside.
-            loop {
-                let back = run.tally.lock().returns - returns >= before && run.outside.load(Ordering::Relaxed) == 0;
-                if back {
-                    run.tally.lock().all_back = Some(at.elapsed());
-                }
-                if back || *run.phase.borrow() == Phase::Over {
-                    return;
-                }
-                sleep(Duration::from_millis(20)).await;
-            }
-        });
+    /// Counts a person who will not come in any more.
+    pub fn give_up(&self) {
+        self.tally.lock().outside += 1;
     }
 
-    /// Waits until what everybody sees is what the server says; what is still wrong when patience is over
-    /// is noted.
-    pub async fn check(&self) {
-        let deadline = Instant::now() + self.run.plan.patience + self.run.grace() * 2;
-        while self.run.outside.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
-            sleep(LOOK).await;
-        }
-        stream::iter(&self.rooms).for_each_concurrent(AT_ONCE, |room| self.check_room(room, deadline)).await;
-        let mut tally = self.run.tally.lock();
-        tally.outside += self.run.outside.load(Ordering::Relaxed);
+    /// How long a person may be away before the server may announce a leave.
+    pub fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace_ms.load(Ordering::Relaxed))
     }
 
-    async fn check_room(&self, room: &Room, deadline: Instant) {
-        let seats = room.seats().len() as u64;
-        if seats == 0 {
-            return;
-        }
-        loop {
-            let key = room.key().map(|(token, _)| token);
-            let found = match self.rest.participants(room.way.id, key.as_deref()).await {
-                Ok(truth) => judge::disagreements(room, &truth),
-                Err(error) => vec![Disagreement::new(Kind::NotCompared, room.way.id, format!("{error:#}"))],
-            };
-            if found.is_empty() || Instant::now() >= deadline {
-                let mut tally = self.run.tally.lock();
-                tally.compared += seats;
-                found.into_iter().for_each(|one| tally.disagree(one));
-                return;
-            }
-            sleep(LOOK).await;
-        }
+    /// The source address of this person's connections, where the plan names addresses.
+    pub fn source(&self, number: usize) -> Option<IpAddr> {
+        let sources = &self.plan.sources;
+        (!sources.is_empty()).then(|| sources[number % sources.len()])
     }
-
-    /// Everybody leaves. What was counted.
-    pub async fn finish(self) -> Tally {
-        self.run.phase.send_replace(Phase::Over);
-        self.players.close();
-        self.players.wait().await;
-        for room in &self.rooms {
-            for (_, whereabouts) in room.all_whereabouts() {
-                for who in whereabouts.lock().suspicions() {
-                    self.run.tally.lock().disagree(Disagreement::new(Kind::WrongLeave, room.way.id, who));
-                }
-            }
-        }
-        self.close_rooms().await;
-        std::mem::take(&mut *self.run.tally.lock())
-    }
-
-    /// Rooms whose host is ours are closed by it; the others by whoever opened them as the service, or by
-    /// their age.
-    async fn close_rooms(&self) {
-        stream::iter(&self.rooms)
-            .for_each_concurrent(AT_ONCE, |room| async move {
-                if let Some((token, true)) = room.key() {
-                    // One that stays open is closed by its idle timeout.
-                    let _ = self.rest.close(room.way.id, Some(&token)).await;
-                }
-            })
-            .await;
-    }
-}
-
-/// Notes what each second of the run was like.
-async fn count_seconds(run: Arc<Run>, start: Instant) {
-    for second in 1.. {
-        sleep_until(start + Duration::from_secs(second)).await;
-        if *run.phase.borrow() == Phase::Over {
-            return;
-        }
-        run.tally.lock().turn(run.open.load(Ordering::Relaxed));
-    }
-}
-
-/// The present, for processes to agree on.
-pub fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

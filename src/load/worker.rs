@@ -13,7 +13,8 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::run::{Assignment, Generator, Progress};
+use super::generator::{Assignment, Generator};
+use super::progress::Progress;
 use super::tally::Tally;
 use super::watched;
 

@@ -28,7 +28,6 @@ const LAYERS: &[&[&str]] = &[
 /// Circles that are still to be opened: a parent and those of its modules that may use each other until
 /// then. Nothing may be added.
 const KNOWN_CIRCLES: &[(&str, &[&str])] = &[
-    ("load", &["person", "run"]),
     ("room", &["ledger", "participant"]),
     ("room", &["registry", "room", "seat", "watch"]),
     ("user_session", &["ledger", "mark", "tie"]),
