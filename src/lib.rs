@@ -1,14 +1,15 @@
 //! lastseen: a realtime WebSocket presence server for collaborative sessions, backed by PostgreSQL.
 //!
 //! ARCHITECTURE.md has the map and the walks through it. Imports point down only:
-//! `command → server → api → socket → task → simulator → auth → store → load → protocol → {room, user_session} → {config, clock, metrics} → domain`.
+//! `command → server → api → socket → task → simulator → admission → store → identity → load → protocol → {room, user_session} → {config, clock, metrics} → domain`.
 
+pub mod admission;
 pub mod api;
-pub mod auth;
 pub mod clock;
 pub mod command;
 pub mod config;
 pub mod domain;
+pub mod identity;
 pub mod load;
 pub mod metrics;
 pub mod protocol;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use futures_util::future::try_join_all;
-use lastseen::auth::jwt::{self, JwtRole};
+use lastseen::identity::jwt::{self, JwtRole};
 use serde_json::{Value, json};
 
 use crate::process::Process;

@@ -1,8 +1,8 @@
 //! What a caller may do: at all, and in a session.
 
 use super::Api;
-use crate::auth::Caller;
-use crate::auth::resume::ResumeClaims;
+use crate::identity::Caller;
+use crate::identity::resume::ResumeClaims;
 use crate::ids::{ParticipantId, SessionId, UserId};
 use crate::protocol::{Code, Refusal};
 use crate::room::{CloseReason, Role};

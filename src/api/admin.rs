@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use crate::auth::Caller;
+use crate::identity::Caller;
 use crate::protocol::Refusal;
 use crate::room::Status;
 use crate::store::analytics::Count;

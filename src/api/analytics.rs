@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::extract::{Filter, parse};
-use crate::auth::Caller;
+use crate::identity::Caller;
 use crate::protocol::Refusal;
 use crate::protocol::name::short_text;
 

@@ -13,8 +13,8 @@ use utoipa::IntoParams;
 use super::Api;
 use super::access::Member;
 use super::extract::{Address, Filter, Ids};
-use crate::auth::Caller;
-use crate::auth::admission::{join_refusal, refused_at};
+use crate::admission::join_refusal;
+use crate::identity::{Caller, jwt};
 use crate::ids::{ParticipantId, SessionId};
 use crate::protocol::Refusal;
 use crate::room::{JoinError, Watching};
@@ -75,7 +75,7 @@ pub async fn follow(
         return Err(refusal);
     }
     let until = match caller {
-        Caller::User { expires_at, .. } => Some(refused_at(expires_at, &api.sockets.clock)),
+        Caller::User { expires_at, .. } => Some(jwt::deadline(expires_at, &api.sockets.clock)),
         _ => None,
     };
     let tie = match (&caller, device) {

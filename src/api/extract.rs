@@ -12,7 +12,7 @@ use serde::de::{DeserializeOwned, Deserializer, Error};
 use uuid::Uuid;
 
 use super::Api;
-use crate::auth::{Caller, client_address::client_address};
+use crate::identity::{Caller, client_address::client_address};
 use crate::protocol::{Code, Refusal};
 use crate::socket::upgrade::{Peer, bearer};
 use crate::user_session::ClientSession;

@@ -12,10 +12,10 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::extract::{Body, Ids, whole_or_null};
-use crate::auth::Caller;
-use crate::auth::admission::dead_invite;
-use crate::auth::invite::InviteToken;
+use crate::admission::dead_invite;
 use crate::domain::invite::{Inspection, Invite, NewInvite};
+use crate::identity::Caller;
+use crate::identity::invite::InviteToken;
 use crate::ids::{InviteId, SessionId, UserId};
 use crate::protocol::v1::Timestamp;
 use crate::protocol::{Code, Refusal};

@@ -38,7 +38,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::openapi::Interface;
-use crate::auth::Keys;
+use crate::identity::Keys;
 use crate::metrics::Metrics;
 use crate::protocol::problem::Refused;
 use crate::protocol::{Code, Refusal};

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::extract::Ids;
-use crate::auth::Caller;
+use crate::identity::Caller;
 use crate::ids::{ParticipantId, SessionId};
 use crate::protocol::v1::{Participant, Timestamp};
 use crate::protocol::{Code, Refusal};

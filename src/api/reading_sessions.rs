@@ -16,7 +16,7 @@ use super::extract::{Address, Body, Filter, Ids, parse, whole_or_null};
 use super::invites::{FreshInvite, fresh};
 use super::page::{self, Asked, Page};
 use super::{Api, openapi};
-use crate::auth::Caller;
+use crate::identity::Caller;
 use crate::ids::SessionId;
 use crate::protocol::v1::{self, Session, Timestamp};
 use crate::protocol::{Code, Refusal, name};

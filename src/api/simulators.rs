@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::extract::{Body, Ids};
-use crate::auth::Caller;
 use crate::domain::ids::{SimulatorId, UserId};
 use crate::domain::simulator::{Made, NewSimulator, Simulator, SimulatorStatus};
+use crate::identity::Caller;
 use crate::protocol::problem::{MEDIA_TYPE, Problem};
 use crate::protocol::v1::Timestamp;
 use crate::protocol::{Code, Refusal};

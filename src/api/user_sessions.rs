@@ -16,13 +16,13 @@ use self::shown::{OtherSession, PlatformSummary, UserSession};
 use super::Api;
 use super::extract::{Address, Body, Filter, Ids, parse, whole_or_null};
 use super::page::{Asked, Page};
-use crate::auth::Caller;
-use crate::auth::client_address::masked;
 use crate::domain::document::Document;
 use crate::domain::ids::UserId;
 use crate::domain::user_session::{
     self, ClientSession, Device, EndReason, Heartbeat, Kept, Platform, UserSessionStatus, Wanted,
 };
+use crate::identity::Caller;
+use crate::identity::client_address::masked;
 use crate::protocol::json::keepable;
 use crate::protocol::problem::Problem;
 use crate::protocol::{Code, Refusal, name};

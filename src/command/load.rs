@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::jwt::{self, JwtRole};
+use crate::identity::jwt::{self, JwtRole};
 use crate::load::plan::{PerMinute, PerSecond, Plan, Profile, Share, sources};
 use crate::load::target::Target;
 use crate::load::worker;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use uuid::Uuid;
 
-use crate::auth::jwt::{self, JwtRole};
 use crate::config::{DatabaseSettings, IdentitySettings};
+use crate::identity::jwt::{self, JwtRole};
 use crate::server::server_secret;
 
 /// Whose token.

@@ -14,14 +14,14 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::Admissions;
 use crate::api::{self, Api};
-use crate::auth::admission::Doorkeeper;
-use crate::auth::jwks::JwksSource;
-use crate::auth::jwt::Verifier;
-use crate::auth::resume::ResumeKey;
-use crate::auth::{Keys, secret};
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, IdentitySettings, Settings};
+use crate::identity::jwks::JwksSource;
+use crate::identity::jwt::Verifier;
+use crate::identity::resume::ResumeKey;
+use crate::identity::{Keys, secret};
 use crate::metrics::Metrics;
 use crate::protocol::v1::Frames;
 use crate::room::{Ledger, Registry, Shared, schedule::Schedule, sits::Sits};
@@ -123,7 +123,7 @@ impl Server {
             sweeper: Arc::clone(&sweeper),
         }));
         let sockets = Arc::new(Sockets {
-            doorkeeper: Arc::new(Doorkeeper::new(Arc::clone(&keys), store.clone(), Arc::clone(&registry))),
+            admissions: Arc::new(Admissions::new(Arc::clone(&keys), store.clone(), Arc::clone(&registry))),
             frames: Frames::new(clock, settings),
             clock,
             metrics: Arc::clone(&metrics),

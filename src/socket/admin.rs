@@ -16,9 +16,9 @@ use super::pace::{Pace, Verdict};
 use super::pulse::Pulse;
 use super::upgrade::{Knock, Upgraded, answer, knock, shown_bearer, upgraded};
 use super::{Sockets, Timings};
-use crate::auth::Caller;
-use crate::auth::admission::refused_at;
 use crate::clock::Moment;
+use crate::identity::Caller;
+use crate::identity::jwt;
 use crate::protocol::v1::{self, ClientFrame};
 use crate::protocol::{Code, Refusal};
 use crate::room::{Gone, Text};
@@ -55,8 +55,8 @@ async fn admit(sockets: &Sockets, bearer: Option<&str>) -> Result<Moment, Refusa
     if sockets.figures.is_draining() {
         return Err(Code::Draining.into());
     }
-    match sockets.doorkeeper.keys().caller(bearer).await? {
-        Caller::Service { expires_at } => Ok(refused_at(expires_at, &sockets.clock)),
+    match sockets.admissions.keys().caller(bearer).await? {
+        Caller::Service { expires_at } => Ok(jwt::deadline(expires_at, &sockets.clock)),
         Caller::Anonymous => Err(Code::Unauthenticated.into()),
         Caller::User { .. } | Caller::Guest(_) => {
             Err(Refusal::new(Code::Forbidden, "Only the service role may watch the server."))

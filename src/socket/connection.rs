@@ -13,7 +13,7 @@ use super::frame::{Decoder, Outbox};
 use super::limits::Permit;
 use super::line::{Line, decode};
 use super::member::Member;
-use crate::auth::admission::Admission;
+use crate::admission::Admission;
 use crate::clock::Moment;
 use crate::protocol::Refusal;
 use crate::protocol::v1::{self, Session, Welcome};
@@ -34,7 +34,7 @@ impl Welcomed {
     /// the newcomer only watches.
     fn of(admission: &Admission, sockets: &Sockets) -> Self {
         let claims = admission.resume_claims();
-        let resume = claims.as_ref().map(|claims| sockets.doorkeeper.keys().resume().sign(claims));
+        let resume = claims.as_ref().map(|claims| sockets.admissions.keys().resume().sign(claims));
         let now = sockets.clock.utc(sockets.clock.now());
         let mut session = admission.session.clone();
         if claims.is_some() {

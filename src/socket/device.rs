@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use axum::http::{HeaderMap, header};
 
 use super::Sockets;
-use crate::auth::client_address::masked;
+use crate::identity::client_address::masked;
 use crate::ids::UserId;
 use crate::protocol::{Refusal, name};
 use crate::store::StoreError;

@@ -23,7 +23,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::admission::Doorkeeper;
+use crate::admission::Admissions;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::metrics::Metrics;
@@ -40,7 +40,7 @@ use stats::Figures;
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the types say it")]
 pub struct Sockets {
-    pub doorkeeper: Arc<Doorkeeper>,
+    pub admissions: Arc<Admissions>,
     pub frames: Frames,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,

@@ -25,8 +25,8 @@ use super::device::device;
 use super::frame::Decoder;
 use super::line::Line;
 use super::member::Member;
-use crate::auth::admission::{Admission, Credentials, join_refusal};
-use crate::auth::client_address::client_address;
+use crate::admission::{Admission, Credentials, join_refusal};
+use crate::identity::client_address::client_address;
 use crate::ids::SessionId;
 use crate::protocol::problem::MEDIA_TYPE;
 use crate::protocol::v1::SUBPROTOCOL;
@@ -167,7 +167,7 @@ impl Admittance {
             match connection::enter(member, sockets, admission) {
                 Ok(entered) => return Ok((entered, self.device)),
                 Err(error) if last_try => return Err(join_refusal(error)),
-                Err(_) => admission = sockets.doorkeeper.admit(self.session, &self.credentials).await?,
+                Err(_) => admission = sockets.admissions.admit(self.session, &self.credentials).await?,
             }
         }
         Err(Code::Internal.into())
@@ -178,7 +178,7 @@ async fn admit(sockets: &Sockets, id: &str, shown: Result<Shown, Refusal>) -> Re
     let started = tokio::time::Instant::now();
     let session = Uuid::parse_str(id).map(SessionId).map_err(|_| Code::SessionNotFound)?;
     let (credentials, device) = shown?;
-    let admission = sockets.doorkeeper.admit(session, &credentials).await;
+    let admission = sockets.admissions.admit(session, &credentials).await;
     sockets.metrics.admission_seconds.observe(started.elapsed().as_secs_f64());
     Ok(Admittance { admission: admission?, session, credentials, device })
 }

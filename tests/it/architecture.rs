@@ -15,8 +15,9 @@ const LAYERS: &[&[&str]] = &[
     &["socket"],
     &["task"],
     &["simulator"],
-    &["auth"],
+    &["admission"],
     &["store"],
+    &["identity"],
     // A client: of the server it may know the protocol alone.
     &["load"],
     &["protocol"],

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lastseen::auth::Keys;
-use lastseen::auth::admission::{Credentials, Doorkeeper};
-use lastseen::auth::jwt::Verifier;
-use lastseen::auth::resume::ResumeKey;
+use lastseen::admission::{Admissions, Credentials};
 use lastseen::config::IdleCounts;
+use lastseen::identity::Keys;
+use lastseen::identity::jwt::Verifier;
+use lastseen::identity::resume::ResumeKey;
 use lastseen::ids::SessionId;
 use lastseen::store::{IdleRule, Store};
 use serde_json::{Value, json};
@@ -284,9 +284,9 @@ async fn somebody_who_was_let_in_and_never_came_is_not_left_present() {
     let store = Store::open(server.database.options.clone(), 1, idle, "test".to_owned()).await.expect("a store");
     let keys = Keys::new(Verifier::with_secret(SECRET.as_bytes(), None), ResumeKey::derive(SECRET.as_bytes()));
     let registry = Arc::clone(server.server.registry());
-    let doorkeeper = Doorkeeper::new(Arc::new(keys), store.clone(), registry);
+    let admissions = Admissions::new(Arc::new(keys), store.clone(), registry);
     let credentials = Credentials { bearer: Some(token), ..Credentials::default() };
-    let admission = doorkeeper.admit(SessionId(session.id), &credentials).await.expect("let in");
+    let admission = admissions.admit(SessionId(session.id), &credentials).await.expect("let in");
     assert!(person(pool, id).await.is_active, "from the admission on");
     drop(admission);
     eventually("Ada gone again", async || {

@@ -405,34 +405,34 @@ pub(super) mod signers {
     use super::*;
 
     /// A private key under an id.
-    pub(in crate::auth) struct Signer {
-        pub(in crate::auth) id: &'static str,
-        pub(in crate::auth) pair: KeyPair,
+    pub(in crate::identity) struct Signer {
+        pub(in crate::identity) id: &'static str,
+        pub(in crate::identity) pair: KeyPair,
         algorithm: Algorithm,
         key: EncodingKey,
     }
 
     impl Signer {
-        pub(in crate::auth) fn rs256(id: &'static str) -> Self {
+        pub(in crate::identity) fn rs256(id: &'static str) -> Self {
             let pair = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
             let key = EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes()).unwrap();
             Self { id, pair, algorithm: Algorithm::RS256, key }
         }
 
-        pub(in crate::auth) fn es256(id: &'static str) -> Self {
+        pub(in crate::identity) fn es256(id: &'static str) -> Self {
             let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
             let key = EncodingKey::from_ec_der(pair.serialized_der());
             Self { id, pair, algorithm: Algorithm::ES256, key }
         }
 
-        pub(in crate::auth) fn eddsa(id: &'static str) -> Self {
+        pub(in crate::identity) fn eddsa(id: &'static str) -> Self {
             let pair = KeyPair::generate_for(&PKCS_ED25519).unwrap();
             let key = EncodingKey::from_ed_der(pair.serialized_der());
             Self { id, pair, algorithm: Algorithm::EdDSA, key }
         }
 
         /// The public half as it stands in a key set.
-        pub(in crate::auth) fn jwk(&self) -> Value {
+        pub(in crate::identity) fn jwk(&self) -> Value {
             let raw = self.pair.der_bytes();
             let base64 = |bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes);
             let mut jwk = match self.algorithm {
@@ -447,12 +447,12 @@ pub(super) mod signers {
         }
 
         /// A token that names this key.
-        pub(in crate::auth) fn sign(&self, claims: &Value) -> String {
+        pub(in crate::identity) fn sign(&self, claims: &Value) -> String {
             self.sign_as(Some(self.id), claims)
         }
 
         /// A token that names another key, or none.
-        pub(in crate::auth) fn sign_as(&self, id: Option<&str>, claims: &Value) -> String {
+        pub(in crate::identity) fn sign_as(&self, id: Option<&str>, claims: &Value) -> String {
             let mut header = Header::new(self.algorithm);
             header.kid = id.map(str::to_owned);
             encode(&header, claims, &self.key).unwrap()
@@ -460,7 +460,7 @@ pub(super) mod signers {
     }
 
     /// The text of a key set.
-    pub(in crate::auth) fn key_set(keys: &[Value]) -> String {
+    pub(in crate::identity) fn key_set(keys: &[Value]) -> String {
         json!({ "keys": keys }).to_string()
     }
 }

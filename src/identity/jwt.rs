@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use chrono::Utc;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode, get_current_timestamp,
@@ -17,6 +18,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::jwks::{Jwks, JwksError, JwksSource, NoKey};
+use crate::clock::{Clock, Moment};
 use crate::protocol::name::display_name;
 
 /// How far the issuer's clock may be off, in seconds.
@@ -230,6 +232,12 @@ impl UncheckedClaims {
         }
         Ok(Claims { subject, role, name, expires_at })
     }
+}
+
+/// From when on a token that expires at this Unix time is refused.
+pub fn deadline(expires_at: i64, clock: &Clock) -> Moment {
+    let left = expires_at.saturating_sub(Utc::now().timestamp()).saturating_add(LEEWAY_SECONDS.into());
+    clock.now() + Duration::from_secs(u64::try_from(left).unwrap_or_default())
 }
 
 /// Makes a token that is signed with a shared secret (HS256), and good for `ttl`, in whole seconds,

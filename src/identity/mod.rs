@@ -1,6 +1,5 @@
-//! Who is asking, and whether it may come in.
+//! Identity: tokens and keys, the caller behind a request, and the address that it comes from.
 
-pub mod admission;
 pub mod client_address;
 pub mod invite;
 pub mod jwks;
@@ -13,12 +12,12 @@ use crate::protocol::{Code, Refusal};
 use jwt::{JwtRole, TokenError, Verifier};
 use resume::{ResumeClaims, ResumeKey};
 
-/// Who asks, by the Bearer token of a request.
+/// The caller of a request, by its Bearer token.
 #[derive(Clone, Debug)]
 pub enum Caller {
-    /// Nobody in particular.
+    /// No token was sent.
     Anonymous,
-    /// The holder of a resume token; what stands behind it is for the store to say.
+    /// The holder of a resume token. Whether the participant may still use it is for the store to decide.
     Guest(ResumeClaims),
     /// A user of the embedding application.
     User {
@@ -36,7 +35,7 @@ pub enum Caller {
     },
 }
 
-/// What tokens are checked with.
+/// The keys that tokens are checked with.
 #[derive(Debug)]
 pub struct Keys {
     jwt: Verifier,
@@ -49,15 +48,15 @@ impl Keys {
         Self { jwt, resume }
     }
 
-    /// Signs and reads resume tokens.
+    /// The key of resume tokens.
     pub fn resume(&self) -> &ResumeKey {
         &self.resume
     }
 
-    /// Who holds this Bearer token.
+    /// The caller behind a Bearer token.
     ///
     /// # Errors
-    /// `token_expired`, `unauthenticated`, or `unavailable` where the keys cannot be had.
+    /// `token_expired`, `unauthenticated`, or `unavailable` where the key set cannot be read.
     pub async fn caller(&self, bearer: Option<&str>) -> Result<Caller, Refusal> {
         let Some(token) = bearer else { return Ok(Caller::Anonymous) };
         if resume::is_resume_token(token) {

@@ -4,16 +4,15 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::invite::InviteToken;
-use super::resume::ResumeClaims;
-use super::{Caller, Keys};
-use crate::clock::{Clock, Moment};
+use crate::clock::Moment;
 use crate::domain::admission::Rejection;
 use crate::domain::invite::InviteFault;
+use crate::identity::invite::InviteToken;
+use crate::identity::resume::ResumeClaims;
+use crate::identity::{Caller, Keys, jwt};
 use crate::ids::{InviteId, ParticipantId, SessionId, UserId};
 use crate::protocol::{Code, Refusal};
 use crate::room::{self, Entrant, JoinError, Joined, Listener, Place, Registry, Room, Who};
@@ -38,7 +37,7 @@ pub struct Credentials {
 
 /// Lets people in.
 #[derive(Debug)]
-pub struct Doorkeeper {
+pub struct Admissions {
     keys: Arc<Keys>,
     store: Store,
     registry: Arc<Registry>,
@@ -82,8 +81,8 @@ enum Admittee {
     Observer,
 }
 
-impl Doorkeeper {
-    /// A doorkeeper of the rooms in `registry`.
+impl Admissions {
+    /// Admissions to the rooms in `registry`.
     pub fn new(keys: Arc<Keys>, store: Store, registry: Arc<Registry>) -> Self {
         let doors = (0..DOORS).map(|_| Mutex::default()).collect();
         Self { keys, store, registry, doors, hasher: RandomState::new() }
@@ -149,7 +148,7 @@ impl Doorkeeper {
                 who: Who::User(id),
                 user: Some(id),
                 name: shown.name.clone().or(name),
-                until: Some(refused_at(expires_at, &self.registry.shared().clock)),
+                until: Some(jwt::deadline(expires_at, &self.registry.shared().clock)),
                 ..stranger
             }),
             Caller::Anonymous if invite.is_none() => {
@@ -304,12 +303,6 @@ impl Drop for Admission {
             self.store.compensate(granted);
         }
     }
-}
-
-/// When a JWT that expires at this Unix time is refused.
-pub fn refused_at(unix_seconds: i64, clock: &Clock) -> Moment {
-    let left = unix_seconds.saturating_sub(Utc::now().timestamp()).saturating_add(super::jwt::LEEWAY_SECONDS.into());
-    clock.now() + Duration::from_secs(u64::try_from(left).unwrap_or_default())
 }
 
 fn reserve(room: &Arc<Room>, who: Who) -> Result<Option<Place>, Refusal> {
