@@ -1,0 +1,88 @@
+//! An admission that was granted: how it is used, and how it is given back.
+
+use std::sync::Arc;
+
+use crate::clock::Moment;
+use crate::identity::resume::ResumeClaims;
+use crate::ids::InviteId;
+use crate::room::{self, Entrant, JoinError, Joined, Listener, Place, Room};
+use crate::store::Store;
+use crate::store::admission::Compensation;
+
+/// The proof that a connection may join a room, with a place reserved for it. Dropped unused, it has the
+/// store take back what was granted.
+#[derive(Debug)]
+pub struct Admission {
+    pub(super) room: Arc<Room>,
+    pub(super) admittee: Admittee,
+    /// What the store has to undo unless the room is joined; `None` for a participant who is in the room
+    /// already.
+    pub(super) compensation: Option<Compensation>,
+    pub(super) uncounted_invite: Option<InviteId>,
+    /// When the credential expires and the connection has to end.
+    pub until: Option<Moment>,
+    /// The session.
+    pub session: room::Session,
+    pub(super) store: Store,
+}
+
+/// What the connection becomes in the room.
+#[derive(Debug)]
+pub(super) enum Admittee {
+    /// A participant, with a reservation unless it is in the room already.
+    Participant { entrant: Entrant, place: Option<Place> },
+    /// The service, which watches without being shown.
+    Observer,
+}
+
+impl Admission {
+    /// Keeps a reservation until the room is joined.
+    pub(super) fn hold(&mut self, reservation: Option<Place>) {
+        if let Admittee::Participant { place, .. } = &mut self.admittee {
+            *place = reservation;
+        }
+    }
+
+    /// The claims of the participant's current resume token; `None` for an observer.
+    pub fn resume_claims(&self) -> Option<ResumeClaims> {
+        match &self.admittee {
+            Admittee::Participant { entrant, .. } => Some(ResumeClaims {
+                participant: entrant.id.0,
+                session: self.session.id.0,
+                generation: entrant.generation,
+            }),
+            Admittee::Observer => None,
+        }
+    }
+
+    /// Takes a seat in the room: from then on the listener receives the room's events.
+    ///
+    /// # Errors
+    /// [`JoinError`] where the room changed meanwhile; the store then takes back what it granted.
+    pub fn enter(mut self, listener: Arc<dyn Listener>) -> Result<Joined, JoinError> {
+        let joined = match &mut self.admittee {
+            Admittee::Observer => self.room.observe(listener)?,
+            Admittee::Participant { entrant, place } => {
+                // No place was reserved for a participant who was in the room. One that left meanwhile may
+                // have been removed, which the store has to decide.
+                if place.is_none() && self.room.participant(entrant.id).is_none() {
+                    return Err(JoinError::Retired);
+                }
+                self.room.join(entrant.clone(), place.take(), listener)?
+            }
+        };
+        self.compensation = None;
+        if let Some(invite) = self.uncounted_invite {
+            self.room.ledger().invite_used(invite, 1);
+        }
+        Ok(joined)
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        if let Some(compensation) = self.compensation.take() {
+            self.store.take_back(compensation);
+        }
+    }
+}
