@@ -1,4 +1,4 @@
-//! What the server counts, for Prometheus. The list for operators is in docs/reference/metrics.md.
+//! The metrics of the server, for Prometheus. The list for operators is in docs/OPERATIONS.md.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Formatter};
@@ -11,13 +11,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-/// One label whose values are a closed set of words: never a name, an id or a token.
+/// One label whose values are a closed set of words. Names, ids and tokens must not be labels.
 type Label = [(&'static str, &'static str); 1];
 
 /// A gauge of seconds.
 type Seconds = Gauge<f64, AtomicU64>;
 
-/// One server's figures. Counters are added to where things happen; gauges are set when somebody asks.
+/// The metrics of one server. Counters are incremented where things happen; gauges of counts are set at each scrape.
 #[expect(missing_docs, reason = "each has its help text where it is registered, below")]
 pub struct Metrics {
     registry: Registry,
@@ -50,7 +50,7 @@ pub struct Metrics {
     simulator_ends: Family<Label, Counter>,
 }
 
-/// Counts by word; what never was is not named.
+/// Counts by word, without words that were never counted.
 pub type Counts = BTreeMap<&'static str, u64>;
 
 impl Debug for Metrics {
@@ -59,7 +59,7 @@ impl Debug for Metrics {
     }
 }
 
-/// From a millisecond to half a minute.
+/// Buckets from one millisecond to half a minute.
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.0, 16))
 }
@@ -104,58 +104,59 @@ impl Default for Metrics {
 impl Metrics {
     fn register(&mut self) {
         let r = &mut self.registry;
-        r.register("connections", "WebSockets that are open", self.connections.clone());
-        r.register("observers", "WebSockets of the service that only watch", self.observers.clone());
-        r.register("sse_connections", "Streams of events that are open", self.sse_connections.clone());
+        r.register("connections", "Open WebSocket connections", self.connections.clone());
+        r.register("observers", "Open WebSocket connections of the service as an observer", self.observers.clone());
+        r.register("sse_connections", "Open streams of Server-Sent Events", self.sse_connections.clone());
         r.register("rooms", "Rooms in memory", self.rooms.clone());
-        r.register("user_sessions", "User sessions with connections to this server", self.user_sessions.clone());
-        r.register("participants", "People in rooms, by status", self.participants.clone());
-        r.register("joins", "People who came into a room", self.joins.clone());
-        r.register("leaves", "People who left a room, by reason", self.leaves.clone());
+        r.register("user_sessions", "User sessions with a connection to this server", self.user_sessions.clone());
+        r.register("participants", "Participants in rooms, by status", self.participants.clone());
+        r.register("joins", "Participants who joined a room", self.joins.clone());
+        r.register("leaves", "Participants who left a room, by reason", self.leaves.clone());
         r.register("beats", "Beats received", self.beats.clone());
-        r.register("diffs", "Steps of rooms that were told", self.diffs.clone());
-        r.register("deliveries", "Frames about rooms that were sent to connections", self.deliveries.clone());
-        r.register("lagged", "Connections that fell behind and got a snapshot", self.lagged.clone());
-        r.register("connection_ends", "WebSockets that ended, by reason", self.connection_ends.clone());
-        r.register("refusals", "Requests and joins that were refused, by code", self.refusals.clone());
-        r.register_with_unit("admission", "Time to decide on a join", Unit::Seconds, self.admission_seconds.clone());
-        r.register("flush_rows", "Participants written by the flush", self.flush_rows.clone());
-        r.register("flush_user_sessions", "User sessions written by the flush", self.flush_user_sessions.clone());
+        r.register("diffs", "Presence diffs published", self.diffs.clone());
+        r.register("deliveries", "Presence frames sent to connections", self.deliveries.clone());
+        r.register("lagged", "Connections that fell behind and were sent a snapshot", self.lagged.clone());
+        r.register("connection_ends", "WebSocket connections that ended, by reason", self.connection_ends.clone());
+        r.register("refusals", "Requests and joins refused, by code", self.refusals.clone());
+        r.register_with_unit(
+            "admission",
+            "Duration of the decision on a join",
+            Unit::Seconds,
+            self.admission_seconds.clone(),
+        );
+        r.register("flush_rows", "Participant rows written by flushes", self.flush_rows.clone());
+        r.register("flush_user_sessions", "User session rows written by flushes", self.flush_user_sessions.clone());
         r.register(
             "flush_failures",
-            "Statements of the flush that failed and are retried",
+            "Statements of flushes that failed; they are retried",
             self.flush_failures.clone(),
         );
-        r.register_with_unit("flush_duration", "Time of one flush", Unit::Seconds, self.flush_seconds.clone());
-        r.register(
-            "flush_backlog",
-            "Participants and user sessions that wait to be written",
-            self.flush_backlog.clone(),
-        );
+        r.register_with_unit("flush_duration", "Duration of a flush", Unit::Seconds, self.flush_seconds.clone());
+        r.register("flush_backlog", "Participants and user sessions waiting to be written", self.flush_backlog.clone());
         r.register_with_unit(
             "flush_age",
-            "Time since the last flush that wrote everything",
+            "Time since the start of the last flush that wrote everything",
             Unit::Seconds,
             self.flush_age_seconds.clone(),
         );
-        r.register("sweeps", "Sweeps that were run", self.sweeps.clone());
-        r.register("sweep_failures", "Policies of sweeps that failed, by policy", self.sweep_failures.clone());
-        r.register_with_unit("sweep_duration", "Time of one sweep", Unit::Seconds, self.sweep_seconds.clone());
-        r.register("swept", "What sweeps ended or deleted, by policy", self.swept.clone());
-        r.register("simulators", "Simulators that this server looks after, by status", self.simulators.clone());
+        r.register("sweeps", "Sweeps run", self.sweeps.clone());
+        r.register("sweep_failures", "Failures of sweep policies, by policy", self.sweep_failures.clone());
+        r.register_with_unit("sweep_duration", "Duration of a sweep", Unit::Seconds, self.sweep_seconds.clone());
+        r.register("swept", "Rows that sweeps ended or deleted, by policy", self.swept.clone());
+        r.register("simulators", "Simulators of this server, by status", self.simulators.clone());
         r.register(
             "simulator_ends",
-            "Simulators of this server that are over, by the status that they ended in",
+            "Simulators of this server that ended, by final status",
             self.simulator_ends.clone(),
         );
     }
 
-    /// People in rooms with this status.
+    /// Participants in rooms with this status.
     pub fn participants(&self, status: &'static str) -> Gauge {
         self.participants.get_or_create_owned(&[("status", status)])
     }
 
-    /// People who left for this reason.
+    /// Participants who left for this reason.
     pub fn leaves(&self, reason: &'static str) -> Counter {
         self.leaves.get_or_create_owned(&[("reason", reason)])
     }
@@ -165,17 +166,17 @@ impl Metrics {
         self.refusals.get_or_create_owned(&[("code", code)])
     }
 
-    /// WebSockets that ended for this reason.
+    /// WebSocket connections that ended for this reason.
     pub fn connection_ends(&self, reason: &'static str) -> Counter {
         self.connection_ends.get_or_create_owned(&[("reason", reason)])
     }
 
-    /// What sweeps did by this policy.
+    /// Rows that sweeps ended or deleted by this policy.
     pub fn swept(&self, policy: &'static str) -> Counter {
         self.swept.get_or_create_owned(&[("policy", policy)])
     }
 
-    /// How often this policy failed.
+    /// Failures of this policy.
     pub fn sweep_failures(&self, policy: &'static str) -> Counter {
         self.sweep_failures.get_or_create_owned(&[("policy", policy)])
     }
@@ -190,22 +191,22 @@ impl Metrics {
         self.simulator_ends.get_or_create_owned(&[("status", status)])
     }
 
-    /// All who left so far, by these reasons.
+    /// Leaves so far, by these reasons.
     pub fn leaves_by(&self, reasons: impl Iterator<Item = &'static str>) -> Counts {
         counts(&self.leaves, "reason", reasons)
     }
 
-    /// All refusals so far, by these codes.
+    /// Refusals so far, by these codes.
     pub fn refusals_by(&self, codes: impl Iterator<Item = &'static str>) -> Counts {
         counts(&self.refusals, "code", codes)
     }
 
-    /// All WebSockets that ended so far, by these reasons.
+    /// WebSocket connections that ended so far, by these reasons.
     pub fn connection_ends_by(&self, reasons: impl Iterator<Item = &'static str>) -> Counts {
         counts(&self.connection_ends, "reason", reasons)
     }
 
-    /// All figures in the text format of Prometheus (OpenMetrics 1.0).
+    /// All metrics in the text format of Prometheus (OpenMetrics 1.0).
     pub fn encode(&self) -> String {
         let mut out = String::with_capacity(16 * 1024);
         text::encode(&mut out, &self.registry).expect("writing to a string cannot fail");

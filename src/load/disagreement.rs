@@ -1,30 +1,31 @@
-//! Where the server and what it said do not agree, told so that somebody can act on it.
+//! Disagreements: where frames and answers of the server contradict each other, each with what is needed to look
+//! into it.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
 use serde::{Deserialize, Serialize};
 
-/// So many are kept whole; the others are counted.
+/// How many are kept in full; the others are only counted.
 const SHOWN: usize = 50;
 
-/// What does not agree.
+/// The kind of a disagreement.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// A step of a room did not come.
+    /// A diff of a room is missing.
     Gap,
-    /// Somebody was told to be gone who was not.
+    /// A leave was announced for a participant who was connected.
     WrongLeave,
     /// A beat got no answer.
     BeatUnanswered,
-    /// What a client was told is not what the server answers over HTTP.
+    /// The view that frames gave to a client is not the server's answer over HTTP.
     View,
-    /// The count of a room is not the number of people who were named.
+    /// The occupancy of a room is not the number of participants listed.
     Count,
-    /// A frame that is none of the protocol's.
+    /// A frame that the protocol does not have.
     Frame,
-    /// The server could not be asked whether the views are right.
+    /// The server's answer could not be had, so that views were not compared.
     NotCompared,
 }
 
@@ -43,14 +44,14 @@ impl Kind {
     }
 }
 
-/// One thing that is not as it should be.
+/// One disagreement.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Disagreement {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
-    /// In which session.
+    /// The session in which it occurred.
     pub session: String,
-    /// Who saw what of whom.
+    /// Which client received what about which participant.
     pub detail: String,
 }
 
@@ -67,7 +68,7 @@ impl Display for Disagreement {
     }
 }
 
-/// All of them: counted, and the first ones in full.
+/// All disagreements: counted by kind, and the first ones in full.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Disagreements {
     by_kind: BTreeMap<Kind, u64>,
@@ -90,7 +91,7 @@ impl Disagreements {
         &self.shown
     }
 
-    /// One more.
+    /// Adds one.
     pub fn add(&mut self, disagreement: Disagreement) {
         *self.by_kind.entry(disagreement.kind).or_default() += 1;
         if self.shown.len() < SHOWN {
@@ -98,7 +99,7 @@ impl Disagreements {
         }
     }
 
-    /// All of another worker's.
+    /// Adds those of another worker.
     pub fn join(&mut self, other: Self) {
         for (kind, count) in other.by_kind {
             *self.by_kind.entry(kind).or_default() += count;

@@ -1,4 +1,4 @@
-//! Who is in a room, and what each frame makes of it: the fold of `static/client/presence.js`, in Rust.
+//! A client's view of its room, and what each frame changes in it: the fold of the browser client, in Rust.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,56 +13,56 @@ pub struct View {
     seq: u64,
     occupancy: usize,
     people: BTreeMap<ParticipantId, Arc<Person>>,
-    /// A count came instead of names.
+    /// The last frame had a count instead of a list.
     counted: bool,
-    /// Steps are missing, and no snapshot has come since.
+    /// Diffs are missing, and no snapshot has arrived since.
     torn: bool,
 }
 
 /// What a frame changed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Folded {
-    /// Who was not in the view before.
+    /// Participants who were not in the view before.
     pub came: Vec<ParticipantId>,
-    /// Who is not in it any more, and why, where that was told.
+    /// Participants who are not in it any more, with the reason where the frame has one.
     pub gone: Vec<(ParticipantId, Option<Reason>)>,
-    /// The first step that is missing, where one is.
+    /// The first missing `seq`, if any.
     pub missing: Option<u64>,
 }
 
 impl View {
-    /// The last step that is in the view.
+    /// The `seq` of the last diff or snapshot in the view.
     pub fn seq(&self) -> u64 {
         self.seq
     }
 
-    /// How many people are here, as last told.
+    /// The last occupancy received.
     pub fn occupancy(&self) -> usize {
         self.occupancy
     }
 
-    /// Who is known to be here.
+    /// The participants in the view.
     pub fn people(&self) -> &BTreeMap<ParticipantId, Arc<Person>> {
         &self.people
     }
 
-    /// Whether the room is told by its count alone.
+    /// Whether the room sends its occupancy alone.
     pub fn is_counted(&self) -> bool {
         self.counted
     }
 
-    /// Whether steps are missing.
+    /// Whether diffs are missing.
     pub fn is_torn(&self) -> bool {
         self.torn
     }
 
-    /// A `welcome`.
+    /// Applies a `welcome`.
     pub fn welcome(&mut self, you: Option<ParticipantId>, snapshot: &Snapshot) -> Folded {
         self.you = you;
         self.snapshot(snapshot)
     }
 
-    /// A `state`, and what a `welcome` has of one.
+    /// Applies a `state`, or the snapshot in a `welcome`.
     pub fn snapshot(&mut self, snapshot: &Snapshot) -> Folded {
         let mut folded = Folded::default();
         let listed = snapshot.participants.iter().map(|person| (person.id, Arc::clone(person))).collect();
@@ -70,13 +70,13 @@ impl View {
         folded.came.extend(self.people.keys().filter(|id| !before.contains_key(id)));
         folded.gone.extend(before.into_keys().filter(|id| !self.people.contains_key(id)).map(|id| (id, None)));
         (self.seq, self.occupancy) = (snapshot.seq, snapshot.occupancy);
-        // Of a room over its limit a snapshot lists the receiver alone.
+        // For a room over its detail limit a snapshot lists the receiver alone.
         self.counted = snapshot.occupancy > self.people.len() && self.people.keys().all(|id| Some(*id) == self.you);
         self.torn = false;
         folded
     }
 
-    /// A `diff`. `None` where it is old.
+    /// Applies a `diff`; `None` where it is older than the view.
     pub fn diff(&mut self, diff: &Diff) -> Option<Folded> {
         let mut folded = self.step(diff.seq, diff.occupancy)?;
         for person in diff.joins.iter().chain(&diff.updates) {
@@ -93,7 +93,7 @@ impl View {
         Some(folded)
     }
 
-    /// An `occupancy`: too many to list. `None` where it is old.
+    /// Applies an `occupancy`; `None` where it is older than the view.
     pub fn count(&mut self, seq: u64, occupancy: usize) -> Option<Folded> {
         let folded = self.step(seq, occupancy)?;
         let you = self.you;
@@ -109,7 +109,7 @@ impl View {
         let missing = (seq > self.seq + 1).then_some(self.seq + 1);
         self.occupancy = occupancy;
         match missing {
-            // A gap stays one until a snapshot comes.
+            // The view stays incomplete until a snapshot arrives.
             Some(_) => self.torn = true,
             None => self.seq = seq,
         }

@@ -1,4 +1,4 @@
-//! What the server says, read as a client reads it: keys that it does not know are ignored.
+//! Frames from the server, read as a client reads them: unknown keys are ignored.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::ids::ParticipantId;
 
-/// Somebody in a room, as far as everybody is told: when somebody was last seen is not told by itself.
+/// A participant, as diffs have it: without the time of the last beat, which causes no diff.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[expect(missing_docs, reason = "the fields are the contract's")]
 pub struct Person {
@@ -23,7 +23,7 @@ pub struct Person {
     pub state: Value,
 }
 
-/// Somebody who is not here any more.
+/// A participant who left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[expect(missing_docs, reason = "the fields are the contract's")]
 pub struct Leave {
@@ -31,7 +31,7 @@ pub struct Leave {
     pub reason: Reason,
 }
 
-/// Why somebody is not here any more.
+/// Why a participant left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the words are the contract's")]
@@ -44,7 +44,7 @@ pub enum Reason {
     Unknown,
 }
 
-/// A step of the room.
+/// A diff.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[expect(missing_docs, reason = "the fields are the contract's")]
 pub struct Diff {
@@ -55,7 +55,7 @@ pub struct Diff {
     pub leaves: Vec<Leave>,
 }
 
-/// Who is here.
+/// A snapshot of a room.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[expect(missing_docs, reason = "the fields are the contract's")]
 pub struct Snapshot {
@@ -64,7 +64,7 @@ pub struct Snapshot {
     pub participants: Vec<Arc<Person>>,
 }
 
-/// What a newcomer is told beside who is here.
+/// The part of a `welcome` beside the snapshot.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[expect(missing_docs, reason = "the fields are the contract's")]
 pub struct Welcome {
@@ -98,11 +98,11 @@ pub enum Frame {
         reference: Option<u64>,
     },
     Error(Fault),
-    /// Tells nothing about who is here.
+    /// A frame that says nothing about participants.
     Other,
 }
 
-/// The type of a frame, without reading the rest of it.
+/// The type of a frame, without decoding the rest.
 pub fn kind(text: &str) -> Result<Cow<'_, str>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Kind<'a> {
@@ -112,10 +112,10 @@ pub fn kind(text: &str) -> Result<Cow<'_, str>, serde_json::Error> {
     Ok(serde_json::from_str::<Kind<'_>>(text)?.r#type)
 }
 
-/// Reads a frame.
+/// Decodes a frame.
 ///
 /// # Errors
-/// Where it is not of the form that the protocol gives to frames of its type.
+/// Where it does not have the form of its type.
 pub fn decode(text: &str) -> Result<Frame, serde_json::Error> {
     #[derive(Deserialize)]
     struct Count {

@@ -22,13 +22,13 @@ use super::tally::Tally;
 use super::target::Target;
 use super::{judge, person};
 
-/// How often it is looked whether they are.
+/// How often views are compared while they still differ.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// So many rooms are asked for at once.
+/// How many rooms are asked for at the same time.
 pub const AT_ONCE: usize = 8;
 
-/// What one process is to play.
+/// The part of a plan that one process plays.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the types say it")]
 pub struct Assignment {
@@ -38,7 +38,7 @@ pub struct Assignment {
     pub token: Option<String>,
     /// Which of the plan's workers this is.
     pub worker: usize,
-    /// When the first person is due, in milliseconds of Unix time: the same for all workers.
+    /// When the first person is due, in milliseconds of Unix time; the same for all workers.
     pub starts_at: u64,
 }
 
@@ -53,7 +53,7 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Gets ready.
+    /// A generator that has not begun yet.
     ///
     /// # Errors
     /// Where the HTTP client cannot be set up.
@@ -66,7 +66,7 @@ impl Generator {
         Ok(Self { run, rest, rooms, worker, start, players: TaskTracker::new() })
     }
 
-    /// Where it is.
+    /// How far the run is.
     pub fn progress(&self) -> Progress {
         let tally = self.run.tally.lock();
         Progress {
@@ -80,7 +80,7 @@ impl Generator {
         }
     }
 
-    /// Loads until the plan is over, or until `stop`.
+    /// Loads until the plan is over or `stop` is cancelled.
     pub async fn load(&self, stop: &CancellationToken) {
         tokio::spawn(count_seconds(Arc::clone(&self.run), self.start));
         tokio::select! {
@@ -106,15 +106,15 @@ impl Generator {
         sleep_until(all_due + plan.hold).await;
     }
 
-    /// Cuts all lines at once, and notes how long it takes until everybody is back.
+    /// Cuts all connections at once, and records how long it takes until everybody is back.
     async fn cut(&self) {
         let (at, before) = (Instant::now(), self.run.open.load(Ordering::Relaxed));
         self.run.phase.send_replace(Phase::Cut);
         let returns = self.run.tally.lock().returns;
         let run = Arc::clone(&self.run);
         self.players.spawn(async move {
-            // Lines that drop by themselves meanwhile come back as well: those who were cut are back at the latest
-            // when as many came back as were cut and nobody is outside.
+            // Connections that drop by themselves meanwhile also count as returns: those that were cut are back
+            // at the latest when as many returned as were cut and nobody is outside.
             loop {
                 let back = run.tally.lock().returns - returns >= before && run.outside() == 0;
                 if back {
@@ -128,8 +128,8 @@ impl Generator {
         });
     }
 
-    /// Waits until what everybody sees is what the server says; what is still wrong when patience is over
-    /// is noted.
+    /// Waits until every view is what the server answers. Differences that remain when the plan's patience is
+    /// over are recorded.
     pub async fn check(&self) {
         let deadline = Instant::now() + self.run.plan.patience + self.run.grace() * 2;
         while self.run.outside() > 0 && Instant::now() < deadline {
@@ -161,7 +161,7 @@ impl Generator {
         }
     }
 
-    /// Everybody leaves. What was counted.
+    /// Lets everybody leave, closes the rooms, and returns what was counted.
     pub async fn finish(self) -> Tally {
         self.run.phase.send_replace(Phase::Over);
         self.players.close();
@@ -177,8 +177,8 @@ impl Generator {
         std::mem::take(&mut *self.run.tally.lock())
     }
 
-    /// Rooms whose host is ours are closed by it; the others by whoever opened them as the service, or by
-    /// their age.
+    /// Closes the rooms whose host is ours. The others are closed by the process that opened them as the
+    /// service, or when they are idle.
     async fn close_rooms(&self) {
         stream::iter(&self.rooms)
             .for_each_concurrent(AT_ONCE, |room| async move {
@@ -191,7 +191,7 @@ impl Generator {
     }
 }
 
-/// Notes what each second of the run was like.
+/// Records one sample for each second of the run.
 async fn count_seconds(run: Arc<Run>, start: Instant) {
     for second in 1.. {
         sleep_until(start + Duration::from_secs(second)).await;
@@ -202,7 +202,7 @@ async fn count_seconds(run: Arc<Run>, start: Instant) {
     }
 }
 
-/// The present, for processes to agree on.
+/// The present in milliseconds of Unix time, on which all processes agree.
 pub fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

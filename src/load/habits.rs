@@ -1,4 +1,4 @@
-//! What people do once they are in, by profile: drawn from chance, so that all do not do it at once.
+//! What people do once they are in, by profile: at random times, so that they do not all act at once.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use rand::rngs::SmallRng;
 
 use super::plan::{Plan, Profile};
 
-/// What somebody does next.
+/// What a person does next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Act {
-    /// The line drops, and the person comes back after this long.
+    /// The connection drops, and the person comes back after this time.
     Drop(Duration),
-    /// The person goes for good, and another one comes.
+    /// The person leaves for good, and another one comes.
     Leave,
     /// A card is turned: a new public state.
     Turn,
@@ -21,27 +21,27 @@ pub enum Act {
 /// The habits of one person.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Habits {
-    /// How long until a line drops or a person leaves, on average.
+    /// The mean time until a connection drops or a person leaves.
     goes: Option<Duration>,
-    /// How many of those leave for good.
+    /// The share of those that leave for good.
     for_good: f64,
     /// The longest absence, in graces.
     away: f64,
-    /// How long until a card is turned, on average.
+    /// The mean time until a card is turned.
     turns: Option<Duration>,
-    /// How many beats say that the person did something.
+    /// The share of beats that report activity.
     pub active: f64,
 }
 
-/// A line on a phone drops this often, or four times in a short run.
+/// The mean time between drops of a phone's connection; a short run has four.
 const PHONE_DROPS: Duration = Duration::from_secs(90);
 
-/// A card is turned this often, or four times in a short run: beats and cards stay below the pace that the
-/// server allows.
+/// The mean time between turned cards; a short run has four. Beats and cards together stay below the frame rate
+/// that the server allows.
 const CARD_TURNS: Duration = Duration::from_secs(30);
 
 impl Habits {
-    /// Of the people of this plan.
+    /// The habits of the people of this plan.
     pub fn of(plan: &Plan) -> Self {
         let churn = (plan.churn > 0.0).then(|| Duration::from_secs_f64(60.0 / plan.churn));
         match plan.profile {
@@ -51,13 +51,13 @@ impl Habits {
             Profile::Tarot => {
                 let some = (plan.hold / 4).max(Duration::from_secs(1));
                 let goes = PHONE_DROPS.min(some);
-                // Some stay away longer than the grace, and are seen leaving and joining.
+                // Some absences are longer than the grace: others then see a leave and a join.
                 Self { goes: Some(goes), for_good: 0.1, away: 1.3, turns: Some(CARD_TURNS.min(some)), active: 0.8 }
             }
         }
     }
 
-    /// What the person does next, and after how long; `None` for somebody who only stays.
+    /// What the person does next, and after how long; `None` for a person who only stays.
     pub fn next(&self, chance: &mut SmallRng, grace: Duration) -> Option<(Duration, Act)> {
         let goes = self.goes.map(|mean| exponential(chance, mean));
         let turns = self.turns.map(|mean| exponential(chance, mean));
@@ -75,7 +75,7 @@ impl Habits {
     }
 }
 
-/// A time that is this long on average and owes nothing to the past. At most ten times as long.
+/// An exponentially distributed time with this mean, at most ten times the mean.
 fn exponential(chance: &mut SmallRng, mean: Duration) -> Duration {
     mean.mul_f64((-(1.0 - chance.random::<f64>()).ln()).min(10.0))
 }

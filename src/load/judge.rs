@@ -1,4 +1,4 @@
-//! Whether what a client was told is what the server answers over HTTP.
+//! Compares the view of each client with the server's answer over HTTP.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,8 +8,7 @@ use super::frame::{Person, Snapshot};
 use super::room::{Room, Seat};
 use crate::ids::ParticipantId;
 
-/// What does not agree in a room just now, of each client that is connected to it. `truth` is the server's
-/// answer over HTTP.
+/// What differs in a room at present, for each client connected to it. `truth` is the server's answer over HTTP.
 pub fn disagreements(room: &Room, truth: &Snapshot) -> Vec<Disagreement> {
     let people: BTreeMap<_, _> = truth.participants.iter().map(|person| (person.id, &**person)).collect();
     let seats = room.seats();
@@ -34,13 +33,13 @@ fn of_seat(room: &Room, seat: &Seat, truth: &Snapshot, people: &BTreeMap<Partici
     found
 }
 
-/// The first thing in which a view is not the truth.
+/// The first difference between a view and the server's answer.
 fn difference(view: &View, truth: &Snapshot, people: &BTreeMap<ParticipantId, &Person>) -> Option<String> {
     if view.is_torn() {
-        return Some(format!("misses steps after {}, and got no state", view.seq()));
+        return Some(format!("misses diffs after {} and received no state", view.seq()));
     }
     if view.occupancy() != truth.occupancy {
-        return Some(format!("was told {} people, the server says {}", view.occupancy(), truth.occupancy));
+        return Some(format!("received an occupancy of {}, the server answers {}", view.occupancy(), truth.occupancy));
     }
     if view.is_counted() {
         return None;
@@ -55,7 +54,7 @@ fn difference(view: &View, truth: &Snapshot, people: &BTreeMap<ParticipantId, &P
     }
     view.people().values().find_map(|person| {
         let there = people.get(&person.id)?;
-        (**person != **there).then(|| format!("sees {}, the server says {}", shown(person), shown(there)))
+        (**person != **there).then(|| format!("sees {}, the server answers {}", shown(person), shown(there)))
     })
 }
 
@@ -95,12 +94,12 @@ mod tests {
         Snapshot { seq: 4, occupancy: participants.len(), participants }
     }
 
-    /// A room with one client of `ids[0]`, which was told of these people.
-    fn room(told: Vec<Arc<Person>>) -> (Room, Arc<Seat>) {
+    /// A room with one client, `ids[0]`, which received these participants.
+    fn room(received: Vec<Arc<Person>>) -> (Room, Arc<Seat>) {
         let room = Room::new(Invited { id: SessionId::new(), invite: String::new(), host_invite: None });
-        let you = told[0].id;
+        let you = received[0].id;
         let mut view = View::default();
-        view.welcome(Some(you), &snapshot(told));
+        view.welcome(Some(you), &snapshot(received));
         let seat = Arc::new(Seat::new(you, view));
         room.sit(&seat);
         (room, seat)
@@ -109,23 +108,23 @@ mod tests {
     #[test]
     fn each_difference_is_named() {
         let [a, b, c] = std::array::from_fn(|_| ParticipantId::new());
-        let told = || vec![person(a, "active"), person(b, "active")];
+        let received = || vec![person(a, "active"), person(b, "active")];
         for (truth, words) in [
             (
                 vec![person(a, "active"), person(b, "active"), person(c, "active")],
-                "was told 2 people, the server says 3",
+                "received an occupancy of 2, the server answers 3",
             ),
             (vec![person(a, "active"), person(c, "active")], "whom the server does not list"),
             (vec![person(a, "active"), person(b, "idle")], "active, quality"),
         ] {
-            let (room, _seat) = room(told());
+            let (room, _seat) = room(received());
             let found = disagreements(&room, &snapshot(truth));
             assert_eq!(found.len(), 1, "{found:?}");
             assert_eq!(found[0].kind, Kind::View);
             assert!(found[0].detail.contains(words), "{found:?}");
         }
-        let (room, _seat) = room(told());
-        assert_eq!(disagreements(&room, &snapshot(told())), []);
+        let (room, _seat) = room(received());
+        assert_eq!(disagreements(&room, &snapshot(received())), []);
     }
 
     #[test]

@@ -1,15 +1,15 @@
-//! Latencies that keep their tail: a histogram that travels between processes as what it counted.
+//! Latencies in a histogram that keeps the tail, and that processes exchange as its counts.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Microseconds; three digits of each are kept.
+/// In microseconds, with a precision of three digits.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Latency(Histogram<u64>);
 
-/// What reports say of a latency.
+/// The quantiles that reports have.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Quantiles {
@@ -27,13 +27,13 @@ impl Default for Latency {
 }
 
 impl Latency {
-    /// One more.
+    /// Adds one.
     pub fn record(&mut self, latency: Duration) {
-        // It grows as needed: nothing that fits 64 bits is refused.
+        // The histogram grows as needed: every 64-bit value fits.
         let _ = self.0.record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// All of another.
+    /// Adds all of another histogram.
     pub fn add(&mut self, other: &Self) {
         let _ = self.0.add(&other.0);
     }
@@ -43,12 +43,12 @@ impl Latency {
         self.0.len()
     }
 
-    /// What at most this part of all took, in milliseconds.
+    /// The latency at this quantile, in milliseconds.
     pub fn quantile_ms(&self, quantile: f64) -> f64 {
         self.0.value_at_quantile(quantile) as f64 / 1000.0
     }
 
-    /// What a report says; `None` where nothing was measured.
+    /// The quantiles; `None` where nothing was measured.
     pub fn quantiles(&self) -> Option<Quantiles> {
         (!self.0.is_empty()).then(|| Quantiles {
             count: self.count(),
@@ -91,8 +91,8 @@ mod tests {
     #[test]
     fn the_tail_is_kept_on_the_way_to_another_process() {
         let latency = of(&[1, 2, 3, 4, 90_000]);
-        let told = serde_json::to_string(&latency).expect("JSON");
-        let back: Latency = serde_json::from_str(&told).expect("a latency");
+        let text = serde_json::to_string(&latency).expect("JSON");
+        let back: Latency = serde_json::from_str(&text).expect("a latency");
         let (here, there) = (latency.quantiles().expect("some"), back.quantiles().expect("some"));
         assert_eq!((there.count, there.p50_ms), (5, here.p50_ms));
         assert!((there.max_ms - 90_000.0).abs() < 90.0, "three digits: {there:?}");

@@ -1,31 +1,32 @@
-//! What this machine lets one process hold: files and ports. A plan that cannot fit is refused before it begins.
+//! What one process can hold on this machine: open files and ports. A plan that does not fit is refused at the
+//! start.
 
 use anyhow::{Context, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::plan::Plan;
 
-/// The most sockets of one process, whatever the system allows: beyond that it measures itself.
+/// The most sockets of one process, whatever the system allows: beyond that it would measure itself.
 pub const MOST_PER_WORKER: usize = 20_000;
 
-/// Files that are not sockets of people: the log, the runtime's own, calls over HTTP.
+/// Open files other than people's sockets: the log, the runtime's own, calls over HTTP.
 const OTHER_FILES: usize = 64;
 
-/// Ports that one address has for connections to one server, where the system does not say.
+/// Ports of one address for connections to one server, where the system does not report them.
 const USUAL_PORTS: usize = 28_000;
 
-/// Raises the number of files that this process may open as far as it goes; so many there are.
+/// Raises the limit of open files as far as possible and returns it.
 ///
 /// # Errors
 /// Where the system says neither.
 pub fn raise_files() -> anyhow::Result<usize> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("the limit of open files cannot be read")?;
-    // macOS names no limit and takes none above its own.
+    // macOS reports no hard limit, and refuses values above its own.
     let files = if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft };
     Ok(usize::try_from(files).unwrap_or(usize::MAX))
 }
 
-/// Whether the plan fits into processes with so many files each.
+/// Checks that the plan fits into processes with this limit of open files.
 ///
 /// # Errors
 /// What does not fit, and what helps.

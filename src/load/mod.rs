@@ -1,5 +1,5 @@
-//! The load generator: people who join, beat, drop and come back over the plain protocol, as a client in a
-//! browser does, and who check all the while that what they are told is so.
+//! The load generator: people who join, beat, drop and come back over the plain protocol, as a browser does, and
+//! who check every frame that they receive.
 //!
 //! It knows of the server what any client knows: frames, codes and calls of docs/reference/PROTOCOL.md.
 
@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::generator::{AT_ONCE, Assignment, Generator, unix_millis};
 use self::plan::Plan;
-use self::progress::{Line, OFTEN, Progress};
+use self::progress::{OFTEN, Progress, ProgressLine};
 use self::report::Report;
 use self::rest::Rest;
 use self::room::Invited;
@@ -41,24 +41,24 @@ use self::tally::Tally;
 use self::target::Target;
 use self::worker::Worker;
 
-/// Processes take so long to start.
+/// The time that worker processes need to start.
 const HEAD_START: Duration = Duration::from_secs(1);
 
-/// Carries out a plan, until it is over or until `stop`; both give a report of what was measured.
+/// Carries out a plan, until it is over or until `stop`; both return a report.
 ///
 /// # Errors
-/// What kept it from being begun: a server that is not ours or not there, a plan that does not fit.
+/// What prevented the start: a server that is not ours or not there, a plan that does not fit.
 pub async fn run(plan: Plan, target: Target, token: Option<String>, stop: CancellationToken) -> anyhow::Result<Report> {
     limits::check(&plan, limits::raise_files()?)?;
     let rest = Rest::new(target.clone(), token.clone())?;
-    // Asked before anything is made: whether the server is there at all.
+    // Before anything is created: whether the server answers.
     let before = rest.figures().await?;
     let rooms = open(&rest, &plan).await?;
     let started_at = chrono::Utc::now();
     let assignment = Assignment { plan, target, rooms, token: token.clone(), worker: 0, starts_at: unix_millis() };
     let started = Instant::now();
     let mut crew = Crew::gather(&assignment).await?;
-    let line = Line::new(&assignment.plan);
+    let line = ProgressLine::new(&assignment.plan);
     crew.load(&stop, &line).await?;
     line.clear();
     let after = rest.figures().await;
@@ -84,7 +84,7 @@ async fn open(rest: &Rest, plan: &Plan) -> anyhow::Result<Vec<Invited>> {
     stream::iter(opening).buffered(AT_ONCE).try_collect().await
 }
 
-/// Who plays: this process, or several others.
+/// The processes that play a plan: this one alone, or several workers.
 enum Crew {
     Alone(Box<Generator>),
     Workers(Vec<Worker>),
@@ -102,8 +102,8 @@ impl Crew {
         Ok(Self::Workers(try_join_all(parts.iter().map(Worker::start)).await?))
     }
 
-    /// Loads and compares.
-    async fn load(&mut self, stop: &CancellationToken, line: &Line) -> anyhow::Result<()> {
+    /// Loads, and compares views at the end.
+    async fn load(&mut self, stop: &CancellationToken, line: &ProgressLine) -> anyhow::Result<()> {
         match self {
             Self::Alone(generator) => {
                 let work = async {
@@ -136,7 +136,7 @@ impl Crew {
     }
 }
 
-/// Does it, and looks at it often.
+/// Runs `work`, and calls `look` at short intervals meanwhile.
 async fn watched<T>(work: impl Future<Output = T>, look: impl Fn()) -> T {
     tokio::pin!(work);
     loop {

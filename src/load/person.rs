@@ -1,6 +1,6 @@
-//! One person, as a browser would play it: comes in, beats, is cut off and comes back, leaves.
+//! One person, as a browser would play it: joins, beats, is cut off and comes back, leaves.
 
-mod hear;
+mod receive;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,9 +18,9 @@ use super::habits::{Act, Habits};
 use super::plan::Post;
 use super::room::{Room, Seat};
 use super::run::{Phase, Run};
-use super::socket::{self, End, Knock, Socket};
+use super::socket::{self, End, JoinRequest, Socket};
 
-/// Not welcomed by then, an attempt is given up: as long as the browser client waits.
+/// The timeout of an attempt to join, as in the browser client.
 const WELCOME: Duration = Duration::from_secs(15);
 
 /// Plays a person from when it is due until the run is over.
@@ -40,15 +40,15 @@ struct Person {
     phase: watch::Receiver<Phase>,
     /// From the last welcome, until the person leaves for good.
     resume: Option<String>,
-    /// How many people have had this place.
+    /// How many people have had this place before.
     times: u32,
 }
 
-/// Why a person is not connected any more.
+/// Why a connection ended.
 enum Out {
-    /// The line was cut, by the plan.
+    /// The plan cut it; the person comes back after this time.
     Cut(Duration),
-    /// It left, and another one comes in its place.
+    /// The person left, and another one comes in its place.
     Left,
     /// The server or the network ended it.
     Broke(End),
@@ -56,19 +56,19 @@ enum Out {
     Over,
 }
 
-/// Somebody who is in.
+/// A person who is connected.
 struct Stay {
     socket: Socket,
     seat: Arc<Seat>,
-    /// When the connection is known to have stood last.
-    heard: Instant,
+    /// When the last frame arrived: the connection is known to have stood then.
+    last_frame: Instant,
     beat: Duration,
     next_beat: Instant,
     beats: u64,
     act: Option<(Instant, Act)>,
-    /// Nothing is read before.
+    /// Nothing is read before this time.
     rests: Option<Instant>,
-    /// A `sync` has no answer yet.
+    /// A `sync` has not been answered yet.
     syncing: bool,
 }
 
@@ -88,7 +88,7 @@ impl Person {
         }
     }
 
-    /// Tries until it is in, as a client does; `None` where it gives up, or the run is over.
+    /// Tries until it has joined, as a client does; `None` where it gives up or the run is over.
     async fn come_in(&mut self, due: Instant) -> Option<Stay> {
         let _guard = self.run.on_the_way_in();
         let mut next = due;
@@ -100,7 +100,7 @@ impl Person {
             if tries == 0 {
                 self.run.tally.lock().late.record(next.elapsed());
             }
-            let end = match timeout(WELCOME, self.knock(due)).await {
+            let end = match timeout(WELCOME, self.join(due)).await {
                 Ok(Ok(stay)) => return Some(stay),
                 Ok(Err(end)) => end,
                 Err(_) => End::lost("no_welcome"),
@@ -119,30 +119,30 @@ impl Person {
 
     fn over(&self) -> impl Future<Output = ()> + use<> {
         let mut phase = self.phase.clone();
-        // The run holds the other end for as long as anybody plays.
+        // The run keeps the sender for as long as people are played.
         async move { drop(phase.wait_for(|phase| *phase == Phase::Over).await) }
     }
 
-    /// After how long a client comes back: full jitter from 5 s up to 30 s, as the browser client does.
+    /// After how long a client reconnects: full jitter of 5 s up to 30 s, as in the browser client.
     fn back_off(&mut self, end: &End, tries: u32) -> Option<Duration> {
         let most = Duration::from_secs(5) * 2_u32.pow(tries.min(8));
         let after = most.min(Duration::from_secs(30)).mul_f64(self.chance.random());
         end.comes_back.then(|| after.max(end.not_before))
     }
 
-    async fn knock(&mut self, due: Instant) -> Result<Stay, End> {
+    async fn join(&mut self, due: Instant) -> Result<Stay, End> {
         let name = match self.times {
             0 => format!("Reader {}", self.post.number),
             times => format!("Reader {} {times}", self.post.number),
         };
-        let knock = Knock {
+        let request = JoinRequest {
             way: &self.room.way,
             as_host: self.post.first,
             name: &name,
             resume: self.resume.as_deref(),
             source: self.run.source(self.post.number),
         };
-        let mut socket = socket::connect(&self.run.target, self.post.number, &knock).await?;
+        let mut socket = socket::connect(&self.run.target, self.post.number, &request).await?;
         let text = socket::next(&mut socket).await?;
         let refused = |end| End { comes_back: false, ..End::lost(end) };
         let (welcome, snapshot) = match self.room.read(&text) {
@@ -184,18 +184,28 @@ impl Person {
         {
             let mut tally = self.run.tally.lock();
             tally.came(again, now.saturating_duration_since(due));
-            tally.heard("welcome", bytes);
+            tally.received("welcome", bytes);
             for took in early {
                 tally.seen.record(took);
             }
         }
         self.room.sit(&seat);
-        // What the run did until now is no news to somebody who has just come in.
+        // Earlier phases of the run do not concern a person who has just joined.
         self.phase.mark_unchanged();
         self.run.open.fetch_add(1, Ordering::Relaxed);
         let beat = self.run.plan.beat.unwrap_or(Duration::from_millis(beat_ms));
         let act = self.habits.next(&mut self.chance, grace).map(|(after, act)| (now + after, act));
-        Ok(Stay { socket, seat, heard: now, beat, next_beat: now + beat, beats: 0, act, rests: None, syncing: false })
+        Ok(Stay {
+            socket,
+            seat,
+            last_frame: now,
+            beat,
+            next_beat: now + beat,
+            beats: 0,
+            act,
+            rests: None,
+            syncing: false,
+        })
     }
 
     async fn stay(&mut self, mut stay: Stay) -> Out {
@@ -211,7 +221,7 @@ impl Person {
                 Vec::new()
             }
             Out::Broke(end) => {
-                whereabouts.lock().broke(stay.heard);
+                whereabouts.lock().broke(stay.last_frame);
                 *self.run.tally.lock().ends.entry(end.why.clone()).or_default() += 1;
                 Vec::new()
             }
@@ -224,7 +234,7 @@ impl Person {
             self.run.tally.lock().beats_gone += stay.seat.beats.lock().len() as u64;
         }
         match out {
-            // Dropped without a word, as a line is.
+            // Dropped without a Close frame, as on a broken network.
             Out::Cut(_) | Out::Broke(_) => drop(stay),
             Out::Left | Out::Over => {
                 if !Box::pin(socket::leave(stay.socket)).await {
@@ -242,7 +252,7 @@ impl Person {
             let rests = stay.rests.is_some();
             let turn = tokio::select! {
                 text = socket::next(&mut stay.socket), if !rests => match text {
-                    Ok(text) => self.hear(stay, &text).await,
+                    Ok(text) => self.receive(stay, &text).await,
                     Err(end) => Err(Out::Broke(end)),
                 },
                 () = &mut alarm => self.act(stay).await,
@@ -276,13 +286,13 @@ impl Person {
         match phase {
             Phase::Over => Err(Out::Over),
             _ if !goes_on => Err(Out::Over),
-            // All at once, and each comes back as a client does that lost its line.
+            // All at once; each reconnects after the delay of a client that lost its connection.
             Phase::Cut => Err(Out::Cut(Duration::from_secs(5).mul_f64(self.chance.random()))),
             Phase::Load | Phase::Quiet => Ok(()),
         }
     }
 
-    /// Something is due.
+    /// Does what is due.
     async fn act(&mut self, stay: &mut Stay) -> Result<(), Out> {
         let now = Instant::now();
         stay.rests = stay.rests.filter(|until| *until > now);
@@ -308,7 +318,7 @@ impl Person {
     }
 
     async fn leave(&mut self, stay: &mut Stay) -> Out {
-        // Noted first: others may be told of it before we go on.
+        // Recorded before the frame is sent: others may receive the leave before this task goes on.
         let wrong = self.room.whereabouts(stay.seat.person).lock().left();
         for who in wrong {
             self.disagree(Kind::WrongLeave, who);

@@ -43,34 +43,34 @@ pub struct Plan {
     pub profile: Profile,
     pub sessions: usize,
     pub per_session: usize,
-    /// Arrivals a second.
+    /// Arrivals per second.
     pub ramp: f64,
-    /// How long everybody is held once the last one was due.
+    /// How long the load is held once the last person was due.
     pub hold: Duration,
-    /// Without it the server's.
+    /// The interval of beats; without it the server's.
     pub beat: Option<Duration>,
-    /// Of all people, in a minute.
+    /// The share of people per minute.
     pub churn: f64,
-    /// Of all people.
+    /// The share of people.
     pub slow: f64,
     pub workers: usize,
     pub sources: Vec<IpAddr>,
-    /// How long the views may take at the end until they are right, beside what the grace takes.
+    /// How long views may take at the end until they agree, beside twice the grace.
     pub patience: Duration,
-    /// What is left to chance is the same for the same number.
+    /// The seed of all random choices.
     pub seed: u64,
 }
 
 /// One person's place in the plan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Post {
-    /// Of all people.
+    /// The number among all people.
     pub number: usize,
     /// Which room.
     pub room: usize,
-    /// The first in the room is its host, where the room has one.
+    /// The first in a room is its host, where the room has one.
     pub first: bool,
-    /// Reads as slowly as a line may.
+    /// Reads slowly.
     pub slow: bool,
     /// Which worker plays it.
     pub worker: usize,
@@ -102,7 +102,7 @@ impl Plan {
                 room,
                 first: place == 0,
                 slow: chance.random_bool(self.slow),
-                // A room is whole in one worker, so that what its people say of each other can be judged.
+                // A room is played by one worker, which then knows all of its people and can check leaves.
                 worker: if rooms.len() >= self.workers { room } else { place } % self.workers,
                 due: Duration::ZERO,
             })
@@ -120,13 +120,13 @@ impl Plan {
         self.rooms().iter().sum()
     }
 
-    /// When the last one is due, from the start of the run.
+    /// When the last person is due, from the start of the run.
     pub fn ramp_time(&self) -> Duration {
         Duration::from_secs_f64(self.people().saturating_sub(1) as f64 / self.ramp)
     }
 }
 
-/// So many a second: `500/s`, also `500`.
+/// A rate per second: `500/s`, also `500`.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct PerSecond(pub f64);
 
@@ -141,7 +141,7 @@ impl FromStr for PerSecond {
     }
 }
 
-/// A part of all: `1%`.
+/// A share: `1%`.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Share(pub f64);
 
@@ -156,7 +156,7 @@ impl FromStr for Share {
     }
 }
 
-/// A part of all in a minute: `2%/min`. Over 100 % everybody goes several times.
+/// A share per minute: `2%/min`. Over 100 % everybody drops several times.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct PerMinute(pub f64);
 
@@ -171,7 +171,7 @@ impl FromStr for PerMinute {
     }
 }
 
-/// Addresses to come from: `127.0.0.2`, or `127.0.0.2-20` for all whose last number is in between.
+/// Source addresses: `127.0.0.2`, or the range `127.0.0.2-20` of its last number.
 ///
 /// # Errors
 /// What is wrong with the text.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
 
-/// How often it is drawn.
+/// How often the line is drawn.
 pub const OFTEN: Duration = Duration::from_millis(250);
 
 /// How far a run is.
@@ -39,13 +39,13 @@ impl Progress {
 }
 
 /// The progress line.
-pub struct Line {
+pub struct ProgressLine {
     bar: ProgressBar,
     people: u64,
     whole: Duration,
 }
 
-impl Line {
+impl ProgressLine {
     /// The line of a run of this plan.
     pub fn new(plan: &Plan) -> Self {
         let whole = plan.ramp_time() + plan.hold;

@@ -1,4 +1,4 @@
-//! What the generator asks of the server over HTTP: sessions to load, who is in them, its figures.
+//! The generator's calls over HTTP: opening and closing sessions, lists of participants, metrics.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,26 +12,26 @@ use super::room::Invited;
 use super::target::Target;
 use crate::ids::SessionId;
 
-/// How long the server may take for an answer.
+/// The timeout of a call.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The largest room that a server makes.
+/// The largest room that a server opens.
 const MOST_PARTICIPANTS: usize = 100_000;
 
-/// The server's figures by name and labels.
+/// The server's metrics by name and labels.
 pub type Figures = BTreeMap<String, f64>;
 
-/// The HTTP side of a server.
+/// A client of the server's HTTP interface.
 #[derive(Clone, Debug)]
 pub struct Rest {
     target: Target,
     http: reqwest::Client,
-    /// Of the service; without it sessions are opened as a guest.
+    /// A token of the service; without one, sessions are opened as a guest.
     token: Option<String>,
 }
 
 impl Rest {
-    /// Asks this server, as the service where there is a token of it.
+    /// A client of this server, as the service where there is a token.
     ///
     /// # Errors
     /// Where the TLS library cannot be set up.
@@ -39,10 +39,10 @@ impl Rest {
         Ok(Self { http: target.client()?, target, token })
     }
 
-    /// Opens a session for so many people.
+    /// Opens a session for this many people.
     ///
     /// # Errors
-    /// What the server says against it, and what helps.
+    /// The server's refusal, and what helps.
     pub async fn open(&self, title: &str, people: usize) -> anyhow::Result<Invited> {
         #[derive(Deserialize)]
         struct Invite {
@@ -54,7 +54,7 @@ impl Rest {
             invite: Invite,
             host_invite: Option<Invite>,
         }
-        // Somebody who comes may be here before somebody who goes is gone.
+        // A person who joins may be counted before the one it replaces is gone.
         let body = json!({"title": title, "max_participants": (people * 2).clamp(10, MOST_PARTICIPANTS)});
         let request = self.http.post(self.target.http("/v1/reading-sessions"));
         let request = request.header("content-type", "application/json").body(body.to_string());
@@ -74,10 +74,10 @@ impl Rest {
         Ok(Invited { id, invite: invite.token, host_invite: host_invite.map(|invite| invite.token) })
     }
 
-    /// Who is in a session, for the service or for somebody with a resume token of it.
+    /// The participants of a session, read as the service or with a resume token of the session.
     ///
     /// # Errors
-    /// Why it cannot be had.
+    /// Why the list cannot be read.
     pub async fn participants(&self, session: SessionId, resume: Option<&str>) -> anyhow::Result<Snapshot> {
         #[derive(Deserialize)]
         struct Listed {
@@ -92,7 +92,7 @@ impl Rest {
         Ok(Snapshot { seq, occupancy, participants: items })
     }
 
-    /// Closes a session that was made for the run, as the service or its host.
+    /// Closes a session of the run, as the service or its host.
     ///
     /// # Errors
     /// Why it stays open.
@@ -103,10 +103,10 @@ impl Rest {
         Ok(())
     }
 
-    /// The server's figures.
+    /// The server's metrics.
     ///
     /// # Errors
-    /// Why they cannot be had.
+    /// Why they cannot be read.
     pub async fn figures(&self) -> anyhow::Result<Figures> {
         let (status, text) = self.ask(self.http.get(self.target.http("/metrics")), None).await?;
         anyhow::ensure!(status == 200, "{}", problem(status, &text));
@@ -124,7 +124,7 @@ impl Rest {
     }
 }
 
-/// What a refusal says.
+/// The text of a refusal.
 fn problem(status: u16, text: &str) -> String {
     #[derive(Deserialize)]
     struct Problem {
@@ -137,7 +137,7 @@ fn problem(status: u16, text: &str) -> String {
     }
 }
 
-/// The figures of a page in the format of Prometheus, without the buckets of its histograms.
+/// The samples of a page in the format of Prometheus, without the buckets of histograms.
 fn figures(page: &str) -> Figures {
     let lines = page.lines().filter(|line| !line.starts_with('#') && !line.contains("_bucket{"));
     lines

@@ -1,4 +1,4 @@
-//! One room as the generator knows it: how to get in, who of ours is in it, and what was heard in it.
+//! One room as the generator knows it: how to join, which people of ours are in it, and which frames arrived.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,29 +13,29 @@ use super::frame::{Diff, Frame, Person, Snapshot, decode, kind};
 use super::whereabouts::Whereabouts;
 use crate::ids::{ParticipantId, SessionId};
 
-/// Frames of which the reading is shared: whoever is in a room hears the same text at about the same time.
+/// How many decoded diffs are kept: all clients of a room receive the same text at about the same time.
 const RECENT: usize = 4;
 
-/// The way into a session that was made for the run.
+/// How to join a session that was opened for the run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Invited {
     /// The session.
     pub id: SessionId,
-    /// For everybody.
+    /// The invite for everybody.
     pub invite: String,
-    /// For its host, where a guest opened it.
+    /// The host's invite, where a guest opened the session.
     pub host_invite: Option<String>,
 }
 
 /// One room.
 #[derive(Debug)]
 pub struct Room {
-    /// The way in.
+    /// How to join.
     pub way: Invited,
     whereabouts: Mutex<HashMap<ParticipantId, Arc<Mutex<Whereabouts>>>>,
     seats: Mutex<Vec<Arc<Seat>>>,
     recent: Mutex<VecDeque<(Box<str>, Arc<Diff>)>>,
-    /// Everybody as last told: views hold the same copy.
+    /// The participants as last received: views share these copies.
     known: Mutex<HashMap<ParticipantId, Arc<Person>>>,
     /// What opens the session over HTTP, where the run has no token of the service.
     key: Mutex<Key>,
@@ -47,19 +47,19 @@ struct Key {
     of_host: bool,
 }
 
-/// What one connected client of ours knows.
+/// One connected client of ours.
 #[derive(Debug)]
 pub struct Seat {
-    /// Whose it is.
+    /// Its participant.
     pub person: ParticipantId,
-    /// What it was told.
+    /// Its view of the room.
     pub view: Mutex<View>,
-    /// Beats that wait for an answer: their number, and when they were to be sent.
+    /// Beats without an answer: the number, and when each was due.
     pub beats: Mutex<VecDeque<(u64, Instant)>>,
 }
 
 impl Room {
-    /// A room that nobody is in yet.
+    /// A room without people.
     pub fn new(way: Invited) -> Self {
         Self {
             way,
@@ -71,32 +71,32 @@ impl Room {
         }
     }
 
-    /// Where this person is; begun where nobody asked before.
+    /// The whereabouts of a participant, created at the first call.
     pub fn whereabouts(&self, id: ParticipantId) -> Arc<Mutex<Whereabouts>> {
         Arc::clone(self.whereabouts.lock().entry(id).or_default())
     }
 
-    /// Of all who were ever here.
+    /// Those of all participants ever seen.
     pub fn all_whereabouts(&self) -> Vec<(ParticipantId, Arc<Mutex<Whereabouts>>)> {
         self.whereabouts.lock().iter().map(|(id, whereabouts)| (*id, Arc::clone(whereabouts))).collect()
     }
 
-    /// Takes a seat for a client that was welcomed.
+    /// Adds a client that was welcomed.
     pub fn sit(&self, seat: &Arc<Seat>) {
         self.seats.lock().push(Arc::clone(seat));
     }
 
-    /// Gives it back.
+    /// Removes a client.
     pub fn rise(&self, seat: &Arc<Seat>) {
         self.seats.lock().retain(|other| !Arc::ptr_eq(other, seat));
     }
 
-    /// Those who are connected.
+    /// The connected clients.
     pub fn seats(&self) -> Vec<Arc<Seat>> {
         self.seats.lock().clone()
     }
 
-    /// Keeps the newest resume token that opens the session over HTTP; a host's is worth most.
+    /// Keeps the newest resume token that opens the session over HTTP, a host's rather than another's.
     pub fn keep_key(&self, token: &str, of_host: bool) {
         let mut key = self.key.lock();
         if of_host || !key.of_host {
@@ -104,16 +104,16 @@ impl Room {
         }
     }
 
-    /// What opens the session over HTTP, and whether it is a host's.
+    /// The resume token that opens the session over HTTP, and whether it is a host's.
     pub fn key(&self) -> Option<(String, bool)> {
         let key = self.key.lock();
         key.token.clone().map(|token| (token, key.of_host))
     }
 
-    /// Reads a frame; what all in the room hear is read once.
+    /// Decodes a frame. A diff that all clients of the room receive is decoded once.
     ///
     /// # Errors
-    /// Where it is not of the form that the protocol gives to frames of its type.
+    /// Where it does not have the form of its type.
     pub fn read(&self, text: &str) -> Result<Frame, serde_json::Error> {
         if kind(text)? == "diff" {
             return self.read_diff(text).map(Frame::Diff);
@@ -145,7 +145,7 @@ impl Room {
         Ok(diff)
     }
 
-    /// Puts the copy that others hold in the place of each person who is the same.
+    /// Replaces each participant that is equal to the shared copy by that copy.
     fn share(&self, snapshot: &mut Snapshot) {
         let mut known = self.known.lock();
         for person in &mut snapshot.participants {
@@ -163,7 +163,7 @@ impl Seat {
         Self { person, view: Mutex::new(view), beats: Mutex::default() }
     }
 
-    /// The answer to a beat came: how long it took. `None` where no such beat waits.
+    /// Takes the answer to a beat, and returns how long it took; `None` where no such beat waits.
     pub fn answered(&self, reference: u64, now: Instant) -> Option<Duration> {
         let mut beats = self.beats.lock();
         let place = beats.iter().position(|(number, _)| *number == reference)?;

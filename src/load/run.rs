@@ -34,9 +34,9 @@ pub struct Run {
     pub habits: Habits,
     pub phase: watch::Sender<Phase>,
     pub tally: Mutex<Tally>,
-    /// Connections that stand.
+    /// Open connections.
     pub open: AtomicU64,
-    /// As the server's last welcome has it.
+    /// The grace of the last welcome.
     pub grace_ms: AtomicU64,
     outside: AtomicU64,
 }

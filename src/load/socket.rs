@@ -1,4 +1,4 @@
-//! One client's WebSocket, small: tens of thousands of them stand beside the server on one machine.
+//! One client's WebSocket, with small buffers: tens of thousands of them share a machine with the server.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -18,43 +18,43 @@ use super::target::Target;
 use crate::protocol::code::reconnects;
 use crate::protocol::v1::SUBPROTOCOL;
 
-/// The library clears its read buffer on each read, and holds it as long as the connection lives.
+/// The library clears its read buffer at each read, and keeps it for the life of the connection.
 const READ_BUFFER_BYTES: usize = 512;
 
-/// A welcome of a large room.
+/// The largest message, which is the welcome of a large room.
 const LARGEST_MESSAGE: usize = 64 * 1024 * 1024;
 
 /// A connection to the server.
 pub type Socket = WebSocketStream<TcpStream>;
 
-/// How somebody asks to be let in.
+/// A request to join.
 #[derive(Debug)]
-pub struct Knock<'a> {
+pub struct JoinRequest<'a> {
     /// The session.
     pub way: &'a Invited,
-    /// Its host's invite is shown, where there is one.
+    /// Uses the host's invite, where there is one.
     pub as_host: bool,
-    /// How it is called.
+    /// The display name.
     pub name: &'a str,
-    /// From an earlier welcome.
+    /// The resume token of an earlier welcome.
     pub resume: Option<&'a str>,
-    /// Which address it comes from.
+    /// The source address.
     pub source: Option<IpAddr>,
 }
 
-/// Why a connection ended, or never came to be.
+/// Why a connection ended, or could not be made.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct End {
-    /// In one word: the server's code where it gave one.
+    /// One word: the server's code where it sent one.
     pub why: String,
-    /// Whether a client comes back after it.
+    /// Whether a client reconnects after it.
     pub comes_back: bool,
-    /// The server asks to wait for so long.
+    /// How long the server asks to wait.
     pub not_before: Duration,
 }
 
 impl End {
-    /// The line is gone.
+    /// The connection broke.
     pub fn lost(why: impl Into<String>) -> Self {
         Self { why: why.into(), comes_back: true, not_before: Duration::ZERO }
     }
@@ -64,13 +64,13 @@ impl End {
 ///
 /// # Errors
 /// Why there is no connection.
-pub async fn connect(target: &Target, number: usize, knock: &Knock<'_>) -> Result<Socket, End> {
-    let stream = dial(target.address(number), knock.source).await.map_err(|error| End::lost(io_word(&error)))?;
-    let mut request = address(target, knock)
+pub async fn connect(target: &Target, number: usize, join: &JoinRequest<'_>) -> Result<Socket, End> {
+    let stream = dial(target.address(number), join.source).await.map_err(|error| End::lost(io_word(&error)))?;
+    let mut request = address(target, join)
         .into_client_request()
         .map_err(|error| End { comes_back: false, ..End::lost(format!("request: {error}")) })?;
     let mut protocols = SUBPROTOCOL.to_owned();
-    if let Some(resume) = knock.resume {
+    if let Some(resume) = join.resume {
         protocols.push_str(", lastseen.resume.");
         protocols.push_str(resume);
     }
@@ -98,18 +98,18 @@ async fn dial(to: SocketAddr, from: Option<IpAddr>) -> std::io::Result<TcpStream
     Ok(stream)
 }
 
-fn address(target: &Target, knock: &Knock<'_>) -> String {
-    let mut query = reqwest::Url::parse(&target.websocket(&format!("/v1/reading-sessions/{}/ws", knock.way.id)))
+fn address(target: &Target, join: &JoinRequest<'_>) -> String {
+    let mut query = reqwest::Url::parse(&target.websocket(&format!("/v1/reading-sessions/{}/ws", join.way.id)))
         .expect("put together from an address and an id");
-    query.query_pairs_mut().append_pair("name", knock.name);
-    if knock.resume.is_none() {
-        let invite = knock.way.host_invite.as_ref().filter(|_| knock.as_host).unwrap_or(&knock.way.invite);
+    query.query_pairs_mut().append_pair("name", join.name);
+    if join.resume.is_none() {
+        let invite = join.way.host_invite.as_ref().filter(|_| join.as_host).unwrap_or(&join.way.invite);
         query.query_pairs_mut().append_pair("invite", invite);
     }
     query.into()
 }
 
-/// A client cannot read the answer to a failed handshake, and comes back; we say what it was.
+/// A browser cannot read the answer to a failed handshake and reconnects; the report has the answer.
 fn not_upgraded(error: Error) -> End {
     match error {
         Error::Http(response) => {
@@ -130,13 +130,13 @@ fn http_word(response: &Response<Option<Vec<u8>>>) -> String {
     let body = response.body().as_deref().unwrap_or_default();
     match (serde_json::from_slice::<Problem>(body), response.status()) {
         (Ok(problem), _) => problem.code,
-        // The body may not have come whole; this one is worth its word.
+        // The body may be incomplete; the code in it is enough.
         (Err(_), StatusCode::TOO_MANY_REQUESTS) => "rate_limited".to_owned(),
         (Err(_), status) => format!("http_{}", status.as_u16()),
     }
 }
 
-/// One word for what the network said, the same on all systems.
+/// One word for a network error, the same on all systems.
 fn io_word(error: &std::io::Error) -> String {
     use std::io::ErrorKind;
     match error.kind() {
@@ -148,15 +148,15 @@ fn io_word(error: &std::io::Error) -> String {
     }
 }
 
-/// The next text, or how the connection ended. What keeps the connection alive is answered here.
+/// The next text, or how the connection ended. Pings are answered here.
 ///
 /// # Errors
-/// How it ended; 1000 is the answer to our own goodbye.
+/// How it ended; 1000 answers our own Close frame.
 pub async fn next(socket: &mut Socket) -> Result<Utf8Bytes, End> {
     loop {
         match socket.next().await {
             Some(Ok(Message::Text(text))) => return Ok(text),
-            // The library queues the Pong, and writes it with what comes next: there may be nothing.
+            // The library queues the Pong until the next write, which may never come.
             Some(Ok(Message::Ping(_))) => socket.flush().await.map_err(|error| broken(&error))?,
             Some(Ok(Message::Close(frame))) => return Err(closed(frame)),
             Some(Ok(_)) => {}
@@ -181,12 +181,12 @@ fn broken(error: &Error) -> End {
 /// Sends a frame.
 ///
 /// # Errors
-/// Where the line is gone.
+/// Where the connection is broken.
 pub async fn send(socket: &mut Socket, text: String) -> Result<(), End> {
     socket.send(Message::text(text)).await.map_err(|error| broken(&error))
 }
 
-/// Says goodbye with 1000, and waits a little for the answer; whether it came.
+/// Sends a Close frame with 1000 and waits briefly for the answer; whether it came.
 pub async fn leave(mut socket: Socket) -> bool {
     let goodbye = CloseFrame { code: CloseCode::Normal, reason: "".into() };
     let parting = async {

@@ -1,4 +1,4 @@
-//! What was counted and measured: in one worker, and added up over all of them.
+//! Counts and measurements of one worker, added up over all of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,49 +11,49 @@ use super::latency::Latency;
 /// Counts by word.
 pub type Counts = BTreeMap<String, u64>;
 
-/// What is added up.
+/// The counts of a run.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tally {
-    /// People who came in for the first time.
+    /// People who joined for the first time.
     pub joins: u64,
     /// People who came back.
     pub returns: u64,
-    /// Attempts to come in that failed, by why.
+    /// Failed attempts to join, by reason.
     pub failures: Counts,
-    /// Connections that ended though nobody here ended them, by why.
+    /// Connections that the server or the network ended, by reason.
     pub ends: Counts,
     /// Refusals on connections that went on, by code.
     pub errors: Counts,
-    /// Who was still outside at the end.
+    /// People who were not connected at the end.
     pub outside: u64,
     #[expect(missing_docs, reason = "the name says it")]
     pub beats_sent: u64,
     #[expect(missing_docs, reason = "the name says it")]
     pub beats_answered: u64,
-    /// Beats whose line went before an answer could come.
+    /// Beats whose connection ended before the answer.
     pub beats_gone: u64,
     /// Frames, by type.
     pub frames: Counts,
-    /// Of all frames that came, without what WebSocket and TCP put around them.
+    /// The payload of all frames received, without the overhead of WebSocket and TCP.
     pub bytes: u64,
-    /// From when somebody was to come for the first time until it was welcomed.
+    /// From when a person was due for the first time until the welcome.
     pub join: Latency,
-    /// From when somebody was to come back until it was welcomed.
+    /// From when a person was due to come back until the welcome.
     pub back: Latency,
-    /// From when somebody was to come in until another one was told of it.
+    /// From when a person was due until another client received the join.
     pub seen: Latency,
-    /// From when a beat was to be sent until it was answered.
+    /// From when a beat was due until its answer.
     pub beat: Latency,
-    /// How late the generator itself was with what it was to do.
+    /// How late the generator itself was.
     pub late: Latency,
-    /// How long it took until everybody was back after the cut of all lines, in the profile that has one.
+    /// How long it took until everybody was back after the cut of all connections, in the profile that has one.
     pub all_back: Option<Duration>,
-    /// Where the server and what it said do not agree.
+    /// Contradictions in what the server sent.
     pub disagreements: Disagreements,
-    /// How many views were compared with the server's own answer.
+    /// How many views were compared with the server's answer.
     pub compared: u64,
-    /// What happened in each second of the run.
+    /// One sample for each second of the run.
     pub seconds: Vec<Second>,
     #[serde(skip)]
     now: Second,
@@ -76,7 +76,7 @@ pub struct Second {
 }
 
 impl Tally {
-    /// Somebody came in, for the first time or again.
+    /// A person joined, for the first time or again.
     pub fn came(&mut self, again: bool, took: Duration) {
         if again {
             self.returns += 1;
@@ -90,15 +90,15 @@ impl Tally {
         self.now.join.record(took);
     }
 
-    /// An attempt to come in failed.
+    /// An attempt to join failed.
     pub fn failed(&mut self, why: &str) {
         *self.failures.entry(why.to_owned()).or_default() += 1;
         self.now.failures += 1;
     }
 
-    /// A frame of this type came.
-    pub fn heard(&mut self, kind: &'static str, bytes: usize) {
-        // Looked up first: nearly always it is there.
+    /// A frame of this type arrived.
+    pub fn received(&mut self, kind: &'static str, bytes: usize) {
+        // Looked up first, since it is nearly always there.
         match self.frames.get_mut(kind) {
             Some(count) => *count += 1,
             None => drop(self.frames.insert(kind.to_owned(), 1)),
@@ -108,7 +108,7 @@ impl Tally {
         self.now.bytes += bytes as u64;
     }
 
-    /// A beat was answered; how long it took, unless whoever sent it reads slowly.
+    /// A beat was answered; without a latency for slow readers.
     pub fn answered(&mut self, took: Option<Duration>) {
         self.beats_answered += 1;
         self.now.beats += 1;
@@ -118,7 +118,7 @@ impl Tally {
         }
     }
 
-    /// Something is not as it should be.
+    /// Something disagrees.
     pub fn disagree(&mut self, disagreement: Disagreement) {
         self.disagreements.add(disagreement);
     }
@@ -130,7 +130,7 @@ impl Tally {
         self.seconds.push(second);
     }
 
-    /// All that another worker counted.
+    /// Adds the counts of another worker.
     pub fn add(&mut self, other: Self) {
         self.joins += other.joins;
         self.returns += other.returns;
@@ -192,7 +192,7 @@ mod tests {
         tally.came(false, Duration::from_millis(5));
         tally.came(true, Duration::from_millis(7));
         tally.failed("rate_limited");
-        tally.heard("diff", 100);
+        tally.received("diff", 100);
         tally.answered(Some(Duration::from_millis(1)));
         tally.disagree(Disagreement::new(Kind::Gap, "x", "step 3 is missing"));
         tally.turn(1);
@@ -203,8 +203,8 @@ mod tests {
 
     #[test]
     fn workers_add_up_also_over_a_wire() {
-        let told = serde_json::to_string(&some()).expect("JSON");
-        let mut sum: Tally = serde_json::from_str(&told).expect("a tally");
+        let text = serde_json::to_string(&some()).expect("JSON");
+        let mut sum: Tally = serde_json::from_str(&text).expect("a tally");
         sum.add(some());
         assert_eq!((sum.joins, sum.returns, sum.beats_answered, sum.bytes), (4, 2, 2, 200));
         assert_eq!((sum.failures["rate_limited"], sum.frames["diff"]), (2, 2));

@@ -1,4 +1,4 @@
-//! The server that is loaded: where it is, and whether it is ours to load.
+//! The server under load: its addresses, and whether it may be loaded.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use anyhow::{Context, bail, ensure};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
-/// A server, with the addresses that its name had when they were checked: it is asked for no other.
+/// A server with the addresses that its name had when they were checked. No other address is asked.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Target {
     /// `http://host:port`.
@@ -16,10 +16,10 @@ pub struct Target {
 }
 
 impl Target {
-    /// Looks the server up.
+    /// Resolves the address of the server.
     ///
     /// # Errors
-    /// Where the address is none, or is not this machine's and nobody said that it may be loaded.
+    /// Where it is no address, or not one of this machine and the operator did not allow it.
     pub async fn resolve(url: &str, is_mine: bool) -> anyhow::Result<Self> {
         let base = Url::parse(url).with_context(|| format!("--url {url} cannot be read"))?;
         let plain = base.path() == "/" && base.query().is_none() && base.username().is_empty();
@@ -44,22 +44,23 @@ impl Target {
         Ok(Self { base: base_text, host: base.host_str().unwrap_or_default().to_owned(), addresses })
     }
 
-    /// The address of a call.
+    /// The URL of a call.
     pub fn http(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
 
-    /// The address of a WebSocket.
+    /// The URL of a WebSocket.
     pub fn websocket(&self, path: &str) -> String {
         self.http(path).replacen("http", "ws", 1)
     }
 
-    /// Where connections go: to each address in turn.
+    /// The address for a connection: each in turn.
     pub fn address(&self, turn: usize) -> SocketAddr {
         self.addresses[turn % self.addresses.len()]
     }
 
-    /// A client that asks this server and no other, whatever its name means by now and whatever it answers.
+    /// A client that connects to the checked addresses only, whatever the name resolves to by now, and that
+    /// follows no redirect.
     ///
     /// # Errors
     /// Where the TLS library cannot be set up.
@@ -81,7 +82,7 @@ mod tests {
         for url in ["http://127.0.0.1:8080", "http://127.0.0.9:8080/", "http://[::1]:8080", "http://localhost:8080"] {
             Target::resolve(url, false).await.unwrap_or_else(|error| panic!("{url}: {error}"));
         }
-        // Addresses for documentation: nothing is asked of them.
+        // Addresses for documentation; nothing is sent to them.
         for url in ["http://192.0.2.1:8080", "http://[2001:db8::1]"] {
             let refused = Target::resolve(url, false).await.expect_err(url).to_string();
             assert!(refused.contains("--i-own-this-server"), "{refused}");

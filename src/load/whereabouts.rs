@@ -1,4 +1,4 @@
-//! Where somebody really is, known here because we play it: what others are told of it is judged by this.
+//! Where a participant of ours really is. What the server sends to others about it is judged by this.
 
 use std::time::Duration;
 
@@ -6,28 +6,28 @@ use tokio::time::Instant;
 
 use super::frame::Reason;
 
-/// For how long the end of an absence may still be told as a leave: a large room gathers, a busy server lags.
+/// How long after an absence its leave may still arrive: a large room gathers changes, a busy server lags.
 const LATE_NEWS: Duration = Duration::from_secs(60);
 
-/// A server that counts in whole milliseconds may be early by so much.
+/// The tolerance for a server that counts in whole milliseconds.
 const ROUNDING: Duration = Duration::from_millis(5);
 
-/// So much is kept before we know whose it is: people of other workers would gather without end.
+/// How much is kept before it is known whose participant it is: of other workers' people nothing is ever known.
 const MOST_EARLY: usize = 1024;
 
-/// One participant of ours.
+/// One participant.
 #[derive(Debug, Default)]
 pub struct Whereabouts {
-    /// Another worker's people come and go without our knowing.
+    /// Whether this worker plays it: nothing is known of the people of other workers.
     ours: bool,
-    /// When it was to come in, this time.
+    /// When it was due this time.
     due: Option<Instant>,
-    /// When others were told of it, before we knew that it is in.
+    /// When others received its join, before this worker knew that it had joined.
     early: Vec<Instant>,
     place: Place,
-    /// An absence longer than the grace: when the grace was over, and when the person was back.
+    /// An absence longer than the grace: when the grace ended, and when the participant was back.
     overstayed: Option<(Instant, Instant)>,
-    /// Leaves that were told while the connection stood.
+    /// Leaves that others received while the connection was open.
     suspicions: Vec<String>,
 }
 
@@ -35,17 +35,17 @@ pub struct Whereabouts {
 enum Place {
     #[default]
     Here,
-    /// The line was cut then.
+    /// The connection was cut at this time.
     Lost(Instant),
-    /// It said so.
+    /// It sent `leave`.
     Left,
-    /// It said so, and whether that arrived is not known.
+    /// It sent `leave`, and whether that arrived is not known.
     Vanished,
 }
 
 impl Whereabouts {
-    /// Welcomed, now, after it was to come at `due`. What others were told of it before is given back: how
-    /// long that took.
+    /// The participant was welcomed, having been due at `due`. Returns how long each join took that others
+    /// received before.
     pub fn came(&mut self, due: Instant, now: Instant, grace: Duration) -> Vec<Duration> {
         if let Place::Lost(since) = self.place
             && since + grace <= now + ROUNDING
@@ -58,7 +58,8 @@ impl Whereabouts {
         std::mem::take(&mut self.early).into_iter().map(|at| at.saturating_duration_since(due)).collect()
     }
 
-    /// Another one is told of it: how long that took, where it is known when it was to come.
+    /// Another client received the join. Returns how long that took, where it is known when the participant was
+    /// due.
     pub fn seen(&mut self, at: Instant) -> Option<Duration> {
         match self.due {
             Some(due) => Some(at.saturating_duration_since(due)),
@@ -71,37 +72,37 @@ impl Whereabouts {
         }
     }
 
-    /// We cut its line. Who was told before that it is gone was told wrongly: those are given back.
+    /// The generator cuts the connection. Returns the leaves that others received before, which were wrong.
     pub fn lost(&mut self, at: Instant) -> Vec<String> {
         self.place = Place::Lost(at);
         self.due = None;
         std::mem::take(&mut self.suspicions)
     }
 
-    /// It says that it leaves. Who was told before that it is gone was told wrongly: those are given back.
+    /// The participant sends `leave`. Returns the leaves that others received before, which were wrong.
     pub fn left(&mut self) -> Vec<String> {
         self.place = Place::Left;
         self.due = None;
         std::mem::take(&mut self.suspicions)
     }
 
-    /// It said that it leaves, and heard no answer.
+    /// The participant sent `leave` and got no answer.
     pub fn vanished(&mut self) {
         self.place = Place::Vanished;
         self.suspicions.clear();
     }
 
-    /// Its connection ended by no doing of ours, and was last known to stand at `since`: what others were
-    /// told meanwhile may be right.
+    /// The connection was ended by the server or the network, and is last known to have stood at `since`: leaves
+    /// received after that may be right.
     pub fn broke(&mut self, since: Instant) {
         self.place = Place::Lost(since);
         self.due = None;
         self.suspicions.clear();
     }
 
-    /// Others are told that it is gone: whether that can be. Where its connection stands as far as we know
-    /// it is suspicious, and decided when more is known.
-    pub fn told_gone(&mut self, reason: Reason, at: Instant, grace: Duration, teller: impl FnOnce() -> String) {
+    /// Others received a leave. Judges whether it can be right; while the connection is open as far as is known,
+    /// that is decided later.
+    pub fn leave_received(&mut self, reason: Reason, at: Instant, grace: Duration, teller: impl FnOnce() -> String) {
         let may_be = match (reason, self.place) {
             (Reason::Left, Place::Left) | (Reason::Left | Reason::Timeout, Place::Vanished) => true,
             (Reason::Timeout, Place::Lost(since)) if since + grace <= at + ROUNDING => true,
@@ -115,7 +116,7 @@ impl Whereabouts {
         }
     }
 
-    /// What was told wrongly, when nothing more will be known.
+    /// The leaves that were wrong, when nothing more can become known.
     pub fn suspicions(&mut self) -> Vec<String> {
         match self.ours {
             true => std::mem::take(&mut self.suspicions),
@@ -137,7 +138,7 @@ mod tests {
     }
 
     impl Case {
-        /// Somebody who has just come in.
+        /// A participant who has just joined.
         fn new() -> Self {
             let (start, mut ours) = (Instant::now(), Whereabouts::default());
             ours.came(start, start, GRACE);
@@ -148,9 +149,9 @@ mod tests {
             self.start + second * SECOND
         }
 
-        fn told(&mut self, reason: Reason, second: u32) {
+        fn leave(&mut self, reason: Reason, second: u32) {
             let at = self.at(second);
-            self.ours.told_gone(reason, at, GRACE, || format!("{reason:?} at {second}"));
+            self.ours.leave_received(reason, at, GRACE, || format!("{reason:?} at {second}"));
         }
     }
 
@@ -158,13 +159,13 @@ mod tests {
     fn who_said_so_has_left() {
         let mut case = Case::new();
         assert_eq!(case.ours.left(), Vec::<String>::new());
-        case.told(Reason::Left, 1);
+        case.leave(Reason::Left, 1);
         assert!(case.ours.suspicions().is_empty());
-        case.told(Reason::Timeout, 20);
+        case.leave(Reason::Timeout, 20);
         assert_eq!(case.ours.suspicions(), ["Timeout at 20"]);
         case.ours.vanished();
-        case.told(Reason::Timeout, 40);
-        case.told(Reason::Removed, 40);
+        case.leave(Reason::Timeout, 40);
+        case.leave(Reason::Removed, 40);
         assert_eq!(case.ours.suspicions(), ["Removed at 40"], "the line may have been gone when it said so");
     }
 
@@ -172,10 +173,10 @@ mod tests {
     fn who_lost_the_line_is_gone_after_the_grace_and_not_before() {
         let mut case = Case::new();
         case.ours.lost(case.at(10));
-        case.told(Reason::Timeout, 24);
-        case.told(Reason::Left, 26);
+        case.leave(Reason::Timeout, 24);
+        case.leave(Reason::Left, 26);
         assert_eq!(case.ours.suspicions(), ["Timeout at 24", "Left at 26"]);
-        case.told(Reason::Timeout, 25);
+        case.leave(Reason::Timeout, 25);
         assert!(case.ours.suspicions().is_empty());
     }
 
@@ -184,21 +185,21 @@ mod tests {
         let mut case = Case::new();
         case.ours.lost(case.at(10));
         case.ours.came(case.at(20), case.at(21), GRACE);
-        case.told(Reason::Timeout, 26);
+        case.leave(Reason::Timeout, 26);
         assert_eq!(case.ours.suspicions(), ["Timeout at 26"], "back within the grace");
         case.ours.lost(case.at(30));
         case.ours.came(case.at(44), case.at(46), GRACE);
-        case.told(Reason::Timeout, 47);
+        case.leave(Reason::Timeout, 47);
         assert!(case.ours.suspicions().is_empty(), "the grace was over at 45");
     }
 
     #[test]
     fn who_stands_is_not_gone_unless_the_connection_turns_out_to_be_broken() {
         let mut case = Case::new();
-        case.told(Reason::Timeout, 5);
+        case.leave(Reason::Timeout, 5);
         assert_eq!(case.ours.lost(case.at(6)), ["Timeout at 5"]);
         let mut case = Case::new();
-        case.told(Reason::Timeout, 5);
+        case.leave(Reason::Timeout, 5);
         case.ours.broke(case.start);
         assert!(case.ours.suspicions().is_empty());
     }

@@ -1,8 +1,8 @@
-//! Several processes play one plan: this one tells them their part, and hears what they counted.
+//! Several processes play one plan: this one sends each worker its part and receives what it counted.
 //!
-//! A worker reads its assignment as one line from standard input, then a line when to be quiet, and one when
-//! to leave. It writes a line of JSON for each thing that it has to say. If this process dies, its input
-//! ends, and so does the worker.
+//! A worker reads its assignment as one line from standard input, then a line when to be quiet, and one when to
+//! leave. It writes a line of JSON for each message. If this process dies, the worker's input ends, and so does
+//! the worker.
 
 use std::process::Stdio;
 
@@ -21,25 +21,25 @@ use super::watched;
 /// The hidden subcommand.
 pub const COMMAND: &str = "load-worker";
 
-/// What a worker says.
+/// A message of a worker.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Said {
+enum Message {
     Progress(Progress),
     Checked,
     Tally(Box<Tally>),
 }
 
-const GONE: &str = "a worker ended before its time: what it said is above";
+const GONE: &str = "a worker ended before its time: its output is above";
 
 /// A worker's process.
 #[derive(Debug)]
 pub struct Worker {
-    /// Ends with this value.
+    /// Killed when dropped.
     _child: Child,
     input: ChildStdin,
-    said: mpsc::Receiver<Said>,
-    /// Where it was when it last said so.
+    messages: mpsc::Receiver<Message>,
+    /// The last progress received.
     pub progress: watch::Receiver<Progress>,
 }
 
@@ -52,75 +52,75 @@ impl Worker {
         let program = std::env::current_exe().context("where this program is cannot be found out")?;
         let mut command = Command::new(program);
         command.arg(COMMAND).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        // Ctrl-C is for this process, which tells the others.
+        // Ctrl-C reaches this process alone, which then stops the workers.
         command.process_group(0);
         let mut child = command.spawn().context("a worker cannot be started")?;
         let mut input = child.stdin.take().context("a worker has no input")?;
         let output = child.stdout.take().context("a worker has no output")?;
-        // The assignment holds tokens: by this way nobody else reads it.
+        // The assignment holds tokens: other users cannot read standard input.
         input.write_all(format!("{}\n", serde_json::to_string(assignment)?).as_bytes()).await?;
-        let (tell_progress, progress) = watch::channel(Progress::default());
-        let (tell, said) = mpsc::channel(1);
-        tokio::spawn(hear(output, tell_progress, tell));
-        Ok(Self { _child: child, input, said, progress })
+        let (send_progress, progress) = watch::channel(Progress::default());
+        let (send, messages) = mpsc::channel(1);
+        tokio::spawn(receive(output, send_progress, send));
+        Ok(Self { _child: child, input, messages, progress })
     }
 
-    /// Waits until it has compared; where `stop` comes first it does so at once.
+    /// Waits until the worker has compared its views; on `stop` it is asked to do so at once.
     ///
     /// # Errors
-    /// Where it ended before.
+    /// Where the worker ended before.
     pub async fn checked(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
-        let said = tokio::select! {
-            said = self.said.recv() => said,
+        let message = tokio::select! {
+            message = self.messages.recv() => message,
             () = stop.cancelled() => {
-                self.tell("quiet").await?;
-                self.said.recv().await
+                self.order("quiet").await?;
+                self.messages.recv().await
             }
         };
-        match said {
-            Some(Said::Checked) => Ok(()),
+        match message {
+            Some(Message::Checked) => Ok(()),
             _ => bail!(GONE),
         }
     }
 
-    /// Lets it leave; what it counted.
+    /// Lets the worker's people leave, and returns what it counted.
     ///
     /// # Errors
-    /// Where it ended before.
+    /// Where the worker ended before.
     pub async fn tally(&mut self) -> anyhow::Result<Tally> {
-        self.tell("leave").await?;
-        match self.said.recv().await {
-            Some(Said::Tally(tally)) => Ok(*tally),
+        self.order("leave").await?;
+        match self.messages.recv().await {
+            Some(Message::Tally(tally)) => Ok(*tally),
             _ => bail!(GONE),
         }
     }
 
-    async fn tell(&mut self, word: &str) -> anyhow::Result<()> {
+    async fn order(&mut self, word: &str) -> anyhow::Result<()> {
         self.input.write_all(format!("{word}\n").as_bytes()).await.context(GONE)
     }
 }
 
-async fn hear(output: ChildStdout, progress: watch::Sender<Progress>, tell: mpsc::Sender<Said>) {
+async fn receive(output: ChildStdout, progress: watch::Sender<Progress>, messages: mpsc::Sender<Message>) {
     let mut lines = BufReader::new(output).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        let heard = match serde_json::from_str(&line) {
-            Ok(Said::Progress(now)) => {
+        let forwarded = match serde_json::from_str(&line) {
+            Ok(Message::Progress(now)) => {
                 progress.send_replace(now);
                 Ok(())
             }
-            Ok(said) => tell.send(said).await.map_err(drop),
+            Ok(message) => messages.send(message).await.map_err(drop),
             Err(_) => Err(()),
         };
-        if heard.is_err() {
+        if forwarded.is_err() {
             return;
         }
     }
 }
 
-/// Is a worker.
+/// Runs as a worker.
 ///
 /// # Errors
-/// Where the assignment cannot be read, or nobody listens any more.
+/// Where the assignment cannot be read, or standard output is closed.
 pub async fn play() -> anyhow::Result<()> {
     super::limits::raise_files()?;
     let assignment = std::io::stdin().lines().next().context("a worker is started by `lastseen load`, not by hand")?;
@@ -134,14 +134,14 @@ pub async fn play() -> anyhow::Result<()> {
             () = leave.cancelled() => {}
         }
     };
-    // Nobody who listens is found out by the end of the input.
-    watched(work, || drop(say(&Said::Progress(generator.progress())))).await;
-    say(&Said::Checked)?;
+    // If nobody reads the output any more, the input ends too, which stops the work.
+    watched(work, || drop(send(&Message::Progress(generator.progress())))).await;
+    send(&Message::Checked)?;
     leave.cancelled().await;
-    say(&Said::Tally(Box::new(generator.finish().await)))
+    send(&Message::Tally(Box::new(generator.finish().await)))
 }
 
-/// Listens on a thread of its own, for which the program does not wait when it ends.
+/// Reads standard input on a thread of its own, for which the program does not wait at its end.
 fn listen(quiet: CancellationToken, leave: CancellationToken) {
     std::thread::spawn(move || {
         for line in std::io::stdin().lines() {
@@ -155,10 +155,10 @@ fn listen(quiet: CancellationToken, leave: CancellationToken) {
     });
 }
 
-fn say(said: &Said) -> anyhow::Result<()> {
+fn send(message: &Message) -> anyhow::Result<()> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    serde_json::to_writer(&mut out, said)?;
+    serde_json::to_writer(&mut out, message)?;
     out.write_all(b"\n")?;
     Ok(out.flush()?)
 }

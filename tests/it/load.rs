@@ -201,10 +201,10 @@ async fn what_somebody_in_between_takes_away_or_makes_up_is_found() {
     let server = TestServer::start(&["--beat-interval", "1s", "--grace", "1s"]).await;
     let flags = ["--sessions", "1", "--per-session", "4", "--patience", "1ms", "--churn", "1000%/min"];
     let lies = [
-        ("gap", lose_a_diff as Lie, "was not told step"),
+        ("gap", lose_a_diff as Lie, "did not receive diff"),
         ("beat_unanswered", swallow_beats, "waits for the answers"),
-        ("wrong_leave", say_somebody_left, "is gone (Timeout), who was not"),
-        ("view", rename_all, "the server says"),
+        ("wrong_leave", say_somebody_left, "left (Timeout), which it had not"),
+        ("view", rename_all, "the server answers"),
     ];
     join_all(lies.map(async |(kind, lie, words)| {
         let between = Between::start(server.address(), lie).await;

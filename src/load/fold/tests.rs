@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::*;
 use crate::load::frame::Leave;
 
-/// People are numbers here, and in `tests/js/fold.json`.
+/// Participants are numbers here, and in `tests/js/fold.json`.
 fn id(number: u8) -> ParticipantId {
     ParticipantId(Uuid::from_u128(u128::from(number)))
 }
@@ -31,7 +31,7 @@ fn people(numbers: &[u8]) -> Vec<Arc<Person>> {
 #[derive(Deserialize)]
 struct Case {
     case: String,
-    frames: Vec<Told>,
+    frames: Vec<Received>,
     #[serde(default)]
     gaps: usize,
     view: Expected,
@@ -46,7 +46,7 @@ struct Expected {
 
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Told {
+enum Received {
     Welcome {
         seq: u64,
         you: Option<u8>,
@@ -71,20 +71,20 @@ enum Told {
     Else,
 }
 
-fn fold(view: &mut View, told: &Told) -> Option<Folded> {
+fn fold(view: &mut View, received: &Received) -> Option<Folded> {
     let snapshot = |seq: u64, numbers: &[u8]| Snapshot { seq, occupancy: numbers.len(), participants: people(numbers) };
-    match told {
-        Told::Welcome { seq, you, people } => Some(view.welcome(you.map(id), &snapshot(*seq, people))),
-        Told::State { seq, people } => Some(view.snapshot(&snapshot(*seq, people))),
-        Told::Diff { seq, occupancy, joins, updates, leaves } => view.diff(&Diff {
+    match received {
+        Received::Welcome { seq, you, people } => Some(view.welcome(you.map(id), &snapshot(*seq, people))),
+        Received::State { seq, people } => Some(view.snapshot(&snapshot(*seq, people))),
+        Received::Diff { seq, occupancy, joins, updates, leaves } => view.diff(&Diff {
             seq: *seq,
             occupancy: *occupancy,
             joins: people(joins),
             updates: people(updates),
             leaves: leaves.iter().map(|number| Leave { id: id(*number), reason: Reason::Left }).collect(),
         }),
-        Told::Occupancy { seq, occupancy } => view.count(*seq, *occupancy),
-        Told::Else => None,
+        Received::Occupancy { seq, occupancy } => view.count(*seq, *occupancy),
+        Received::Else => None,
     }
 }
 
@@ -94,7 +94,7 @@ fn the_cases_of_the_browser_client_hold_here_too() {
     assert!(cases.len() > 10, "{} cases", cases.len());
     for Case { case, frames, gaps, view: expected } in cases {
         let mut view = View::default();
-        let missing = frames.iter().filter_map(|told| fold(&mut view, told)?.missing).count();
+        let missing = frames.iter().filter_map(|received| fold(&mut view, received)?.missing).count();
         assert_eq!(missing, gaps, "{case}");
         assert_eq!((view.seq(), view.occupancy()), (expected.seq, expected.occupancy), "{case}");
         let seen: Vec<_> = view.people().keys().copied().collect();
@@ -103,13 +103,13 @@ fn the_cases_of_the_browser_client_hold_here_too() {
 }
 
 #[test]
-fn a_view_knows_whether_it_is_told_names() {
+fn a_view_knows_whether_it_has_a_list() {
     let mut view = View::default();
     view.welcome(Some(id(1)), &Snapshot { seq: 1, occupancy: 900, participants: people(&[1]) });
     assert!(view.is_counted());
     view.snapshot(&Snapshot { seq: 2, occupancy: 2, participants: people(&[1, 2]) });
     assert!(!view.is_counted());
-    // Somebody is missing in it: that is for the truth to find out.
+    // A participant is missing in it, which only a comparison with the server shows.
     view.snapshot(&Snapshot { seq: 3, occupancy: 3, participants: people(&[1, 2]) });
     assert!(!view.is_counted());
     view.count(4, 900);
@@ -122,16 +122,16 @@ enum Happens {
     Comes(u8),
     Changes(u8),
     Goes(u8),
-    /// What gathered is told, unless it is lost on the way.
+    /// A tick: what has gathered is sent as one diff, unless it is lost on the way.
     Tick {
         lost: bool,
     },
-    /// Somebody who fell behind gets everything, in the midst of a gathering.
+    /// A subscriber that fell behind gets a snapshot while changes are gathering.
     Snapshot,
 }
 
 fn happens() -> impl Strategy<Value = Happens> {
-    // Number 0 is whose view it is, and stays.
+    // Number 0 is the client whose view is tested, and stays.
     prop_oneof![
         4 => (1..12_u8).prop_map(Happens::Comes),
         3 => (0..12_u8).prop_map(Happens::Changes),
@@ -141,11 +141,11 @@ fn happens() -> impl Strategy<Value = Happens> {
     ]
 }
 
-/// A room as the server keeps it: changes gather until a tick tells what everybody ends as.
+/// A room as the server keeps it: changes gather until a tick sends their net result.
 struct Model {
     seq: u64,
     people: BTreeMap<ParticipantId, Arc<Person>>,
-    /// Who is in the next diff, and whether it was here at the last one.
+    /// The participants of the next diff, and whether each was present at the last one.
     gathered: BTreeMap<ParticipantId, bool>,
     limit: usize,
     was_over: bool,
@@ -159,7 +159,7 @@ impl Model {
 
     fn snapshot(&mut self) -> Snapshot {
         let over = self.people.len() > self.limit;
-        // Whoever got no list needs one when the next step has it again.
+        // A subscriber without a list needs one when the next diff has participants again.
         self.was_over |= over;
         let listed = self.people.iter().filter(|(one, _)| !over || **one == id(0));
         let participants = listed.map(|(_, person)| Arc::clone(person)).collect();
@@ -169,7 +169,7 @@ impl Model {
     fn tick(&mut self, view: &mut View, lost: bool) -> Option<u64> {
         let over = self.people.len() > self.limit;
         let was_over = std::mem::replace(&mut self.was_over, over);
-        // A room that is told by its names again gets a snapshot, which is no step.
+        // A room that lists its participants again sends a snapshot, which takes no `seq`.
         self.seq += u64::from(over || !was_over);
         let gathered = std::mem::take(&mut self.gathered);
         if lost {
@@ -238,7 +238,7 @@ proptest! {
                     lost_one |= lost;
                     prop_assert!(missing.is_none() || lost_one, "a gap where nothing was lost");
                     if !lost && lost_one {
-                        // What told of the whole room mended it; all else shows the gap.
+                        // A snapshot closed the gap; any other frame shows it.
                         prop_assert_eq!(view.is_torn(), missing.is_some());
                         view.snapshot(&model.snapshot());
                         lost_one = false;

@@ -1,4 +1,4 @@
-//! The report as one page with charts: everything is in it, and it asks no other host.
+//! The report as one page with charts. It contains everything and asks no other host.
 
 use super::Report;
 
@@ -12,10 +12,10 @@ const UPLOT_STYLE: &str = include_str!("../../../static/vendor/uplot/uPlot.min.c
 /// # Errors
 /// Where a figure cannot be written as JSON.
 pub fn of(report: &Report) -> serde_json::Result<String> {
-    // In the page a `<` could end the element that it stands in.
+    // A `<` could end the element around it.
     let figures = serde_json::to_string(report)?.replace('<', "\\u003c");
     let text = report.text().replace('&', "&amp;").replace('<', "&lt;");
-    // What others wrote comes last: a mark in it would otherwise be taken for one of the page's.
+    // Text from outside is put in last: a placeholder in it would otherwise be replaced.
     Ok(PAGE
         .replace("{{uplot style}}", UPLOT_STYLE)
         .replace("{{script}}", SCRIPT)

@@ -1,4 +1,4 @@
-//! What a run has shown: for machines (its JSON), for people (`text`) and with charts (`html`).
+//! The result of a run: as JSON, as text (`text`) and as a page with charts (`html`).
 
 mod html;
 mod text;
@@ -13,7 +13,7 @@ use super::plan::Plan;
 use super::rest::Figures;
 use super::tally::{Counts, Second, Tally};
 
-/// Everything that is reported. The keys of its JSON stay: programs are written against them.
+/// Everything that is reported. The keys of the JSON must not change: programs read them.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "docs/reference/load.md says what each is")]
 pub struct Report {
@@ -104,7 +104,7 @@ pub struct Server {
     pub after: Figures,
 }
 
-/// A second of the run.
+/// One second of the run.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "docs/reference/load.md says what each is")]
 pub struct Moment {
@@ -121,7 +121,7 @@ pub struct Moment {
 }
 
 impl Report {
-    /// What was counted, beside what was planned.
+    /// The report of a plan and its counts.
     pub fn new(
         plan: Plan,
         started_at: chrono::DateTime<chrono::Utc>,
@@ -171,12 +171,12 @@ impl Report {
         }
     }
 
-    /// Whether the run was a good one: somebody was there to the end, and all that was told was so.
+    /// Whether the run was good: views were compared, and nothing disagreed.
     pub fn is_good(&self) -> bool {
         self.disagreements.count == 0 && self.disagreements.views_compared > 0
     }
 
-    /// What an operator could do about what went wrong.
+    /// What an operator can do about failures.
     pub fn hints(&self) -> Vec<&'static str> {
         let failed = |why: &str| self.joins.failures.contains_key(why);
         let disagreed = |kind: Kind| self.disagreements.by_kind.contains_key(kind.as_str());
@@ -201,7 +201,7 @@ impl Report {
             ),
             (
                 disagreed(Kind::NotCompared),
-                "not_compared: who is in a session is told to the service and to the people in it: give the load a token with --token or --jwt-secret.",
+                "not_compared: the list of participants is open to the service and to participants alone: give the load a token with --token or --jwt-secret.",
             ),
         ]
         .into_iter()
@@ -209,7 +209,7 @@ impl Report {
         .collect()
     }
 
-    /// The report for people.
+    /// The report as text.
     pub fn text(&self) -> String {
         text::of(self)
     }
@@ -224,7 +224,7 @@ impl Report {
 }
 
 fn joins(people: u64, tally: &Tally) -> Joins {
-    // The time in which as many came as were to come: who replaces somebody comes later.
+    // The time in which as many joined as were planned; replacements join later.
     let mut came = 0;
     let all_came = tally.seconds.iter().position(|second| {
         came += second.joins;

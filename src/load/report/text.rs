@@ -1,4 +1,4 @@
-//! The report for people: plain text in columns.
+//! The report as plain text in columns.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
@@ -17,7 +17,7 @@ fn write(report: &Report, out: &mut String) -> fmt::Result {
     head(report, out)?;
     joins(report, out)?;
     latencies(report, out)?;
-    heard(report, out)?;
+    received(report, out)?;
     disagreements(report, out)?;
     server(report, out)?;
     for hint in report.hints() {
@@ -56,7 +56,7 @@ fn joins(report: &Report, out: &mut String) -> fmt::Result {
     }
     counted(out, "failed to join", &joins.failures)?;
     counted(out, "lost connections", &report.connections_lost)?;
-    counted(out, "errors told", &report.errors)?;
+    counted(out, "errors received", &report.errors)?;
     writeln!(out, "outside at end   {:>10}", grouped(joins.outside_at_end))
 }
 
@@ -82,7 +82,7 @@ fn latencies(report: &Report, out: &mut String) -> fmt::Result {
     Ok(())
 }
 
-fn heard(report: &Report, out: &mut String) -> fmt::Result {
+fn received(report: &Report, out: &mut String) -> fmt::Result {
     let beats = &report.beats;
     writeln!(
         out,
@@ -113,7 +113,7 @@ fn disagreements(report: &Report, out: &mut String) -> fmt::Result {
     }
 }
 
-/// The figures that changed, and those that are not zero.
+/// The server's metrics that changed or are not zero.
 fn server(report: &Report, out: &mut String) -> fmt::Result {
     let (before, after) = (&report.server.before, &report.server.after);
     if after.is_empty() {

@@ -1,4 +1,4 @@
-//! What somebody hears: folded, and judged by what we know of the others.
+//! What a person receives: folded into its view, and checked against what is known of the others.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use crate::load::fold::Folded;
 use crate::load::frame::{Diff, Frame};
 use crate::load::socket;
 
-/// Who reads slowly takes a frame this often.
+/// How often a slow reader takes a frame.
 const SLOW_READER: Duration = Duration::from_millis(500);
 
 impl Person {
-    /// A frame came.
-    pub(super) async fn hear(&mut self, stay: &mut Stay, text: &str) -> Result<(), Out> {
-        stay.heard = Instant::now();
+    /// Handles a frame.
+    pub(super) async fn receive(&mut self, stay: &mut Stay, text: &str) -> Result<(), Out> {
+        stay.last_frame = Instant::now();
         if self.post.slow && self.loads() {
-            stay.rests = Some(stay.heard + SLOW_READER);
+            stay.rests = Some(stay.last_frame + SLOW_READER);
         }
         let frame = match self.room.read(text) {
             Ok(frame) => frame,
@@ -28,7 +28,7 @@ impl Person {
                 return Ok(());
             }
         };
-        self.run.tally.lock().heard(kind_of(&frame), text.len());
+        self.run.tally.lock().received(kind_of(&frame), text.len());
         let folded = match &frame {
             Frame::Beat { reference } => {
                 self.answered(stay, *reference);
@@ -57,7 +57,7 @@ impl Person {
     }
 
     fn answered(&self, stay: &Stay, reference: Option<u64>) {
-        match reference.and_then(|reference| stay.seat.answered(reference, stay.heard)) {
+        match reference.and_then(|reference| stay.seat.answered(reference, stay.last_frame)) {
             Some(took) => self.run.tally.lock().answered((!self.post.slow).then_some(took)),
             None => {
                 let detail = format!("{} got an answer to a beat {reference:?} that it did not send", stay.seat.person);
@@ -66,13 +66,13 @@ impl Person {
         }
     }
 
-    /// The view changed: whether it may have, and how long it took.
+    /// Checks a change of the view, and records how long it took to arrive.
     async fn folded(&mut self, stay: &mut Stay, frame: &Frame, folded: Folded) -> Result<(), Out> {
         let me = stay.seat.person;
         if let Some(missing) = folded.missing
             && !stay.syncing
         {
-            self.disagree(Kind::Gap, format!("{me} was not told step {missing}"));
+            self.disagree(Kind::Gap, format!("{me} did not receive diff {missing}"));
             stay.syncing = true;
             socket::send(&mut stay.socket, r#"{"type":"sync"}"#.to_owned()).await.map_err(Out::Broke)?;
         }
@@ -82,12 +82,13 @@ impl Person {
             (view.people().len(), view.is_torn())
         };
         if named != diff.occupancy && !torn {
-            let detail = format!("with step {} {me} sees {named} people, and is told {}", diff.seq, diff.occupancy);
+            let detail =
+                format!("after diff {} {me} sees {named} people, and the diff says {}", diff.seq, diff.occupancy);
             self.disagree(Kind::Count, detail);
         }
-        // What somebody who reads slowly hears is old.
+        // What a slow reader receives is old.
         if !self.post.slow {
-            self.look_at(me, stay.heard, diff, &folded);
+            self.look_at(me, stay.last_frame, diff, &folded);
         }
         Ok(())
     }
@@ -100,8 +101,8 @@ impl Person {
             took.into_iter().for_each(|took| tally.seen.record(took));
         }
         for (id, reason) in folded.gone.iter().filter_map(|(id, reason)| Some((*id, (*reason)?))) {
-            let tell = || format!("{me} was told in step {} that {id} is gone ({reason:?}), who was not", diff.seq);
-            self.room.whereabouts(id).lock().told_gone(reason, now, self.run.grace(), tell);
+            let detail = || format!("{me} received in diff {} that {id} left ({reason:?}), which it had not", diff.seq);
+            self.room.whereabouts(id).lock().leave_received(reason, now, self.run.grace(), detail);
         }
     }
 }
