@@ -8,7 +8,7 @@ use lastseen::command::Cli;
 use lastseen::config::LogFormat;
 use tracing_subscriber::EnvFilter;
 
-/// Many small things that live as long as a socket: it packs them closer than glibc's does.
+/// A connection consists of many small allocations; jemalloc packs them closer than glibc does.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -82,7 +82,7 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         if let Some(compensation) = self.compensation.take() {
-            self.store.take_back(compensation);
+            self.store.compensate(compensation);
         }
     }
 }

@@ -14,13 +14,13 @@ use crate::load::plan::{PerMinute, PerSecond, Plan, Profile, Share, sources};
 use crate::load::target::Target;
 use crate::load::worker;
 
-/// A second Ctrl-C gives up, also what was measured.
+/// The exit code of a second Ctrl-C, which discards what was measured.
 const INTERRUPTED: i32 = 130;
 
-/// How long the token is good that is signed for a run.
+/// How long the token signed for a run is valid.
 const TOKEN_TTL: Duration = Duration::from_hours(24);
 
-/// The shortest interval of beats: a server takes 100 frames a minute.
+/// The shortest interval of beats: a server accepts 100 frames a minute.
 const SHORTEST_BEAT: Duration = Duration::from_secs(1);
 
 /// What to load, and with what.
@@ -94,10 +94,10 @@ fn beat_interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Loads, and tells what was measured. Fails where the server and what it told do not agree.
+/// Loads, and prints the report. Fails where frames and answers of the server disagree.
 ///
 /// # Errors
-/// What kept the run from being begun, or its report from being written.
+/// What prevented the run or the writing of its report.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let target = Target::resolve(&arguments.url, arguments.i_own_this_server).await?;
     let token = arguments.token.or_else(|| arguments.jwt_secret.as_deref().map(sign));
@@ -127,10 +127,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Is one of the processes of a run.
+/// Plays the part of one worker process.
 ///
 /// # Errors
-/// Where nobody who started it is there.
+/// Where the starting process is gone.
 pub async fn play_a_part() -> anyhow::Result<ExitCode> {
     worker::play().await?;
     Ok(ExitCode::SUCCESS)
@@ -144,7 +144,7 @@ fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(file, text).with_context(|| format!("{} cannot be written", file.display()))
 }
 
-/// Ctrl-C ends the load, and the report is of what was measured; another one ends all.
+/// The first Ctrl-C ends the load early, with a report; the second ends the program.
 fn stop_by_hand() -> CancellationToken {
     let stop = CancellationToken::new();
     tokio::spawn({

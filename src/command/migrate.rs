@@ -8,7 +8,7 @@ use crate::config::DatabaseSettings;
 use crate::server::Database;
 use crate::store::schema;
 
-/// What to migrate.
+/// The database to migrate.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -18,7 +18,7 @@ pub struct Arguments {
 /// Migrates.
 ///
 /// # Errors
-/// Whatever kept the schema from being brought up to date.
+/// Why the schema could not be brought up to date.
 pub async fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     super::settle_data_dir(&mut arguments.database)?;
     let database = Database::open(&arguments.database).await?;

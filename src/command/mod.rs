@@ -47,10 +47,10 @@ pub enum Command {
 }
 
 impl Command {
-    /// Does it.
+    /// Runs it.
     ///
     /// # Errors
-    /// Whatever kept it from being done, as one line for the operator.
+    /// Why it failed, as one line for the operator.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Serve(settings) => serve::run(*settings).await,

@@ -1,4 +1,4 @@
-//! `lastseen serve`: runs the server until it is told to stop.
+//! `lastseen serve`: runs the server until a signal stops it.
 
 use std::process::ExitCode;
 
@@ -7,10 +7,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::config::Settings;
 use crate::server::Server;
 
-/// Settings that contradict each other, like a command line that cannot be read.
+/// The exit code for settings that contradict each other, as for a command line that cannot be read.
 const BAD_SETTINGS: u8 = 2;
 
-/// The second signal: what was going on is given up.
+/// The exit code of the second signal, which gives up what is still running.
 const INTERRUPTED: u8 = 130;
 
 /// Serves until SIGTERM or SIGINT, then stops in good order; a second signal stops at once.
@@ -33,7 +33,7 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<ExitCode> {
     tokio::select! {
         () = server.stop() => Ok(ExitCode::SUCCESS),
         () = signals.next() => {
-            tracing::warn!("stopped at once, what was not written is lost");
+            tracing::warn!("stopped at once; what was not written is lost");
             Ok(ExitCode::from(INTERRUPTED))
         }
     }

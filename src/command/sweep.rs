@@ -1,5 +1,5 @@
-//! `lastseen sweep`: one sweep, for cron. A server sweeps by itself; this is for databases whose
-//! servers are asleep.
+//! `lastseen sweep`: one sweep, for cron. A server sweeps by itself; this is for a database without a running
+//! server.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use crate::store::schema;
 use crate::task::policy::Policy;
 use crate::task::sweep::Swept;
 
-/// What to sweep, and by which rules.
+/// The database, and the rules of the sweep.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -20,10 +20,10 @@ pub struct Arguments {
     sessions: SessionSettings,
 }
 
-/// Closes what is idle and deletes what is over. Servers that run find out with their next flush.
+/// Closes what is idle and deletes what is over. Running servers notice at their next flush.
 ///
 /// # Errors
-/// Whatever kept it from being done.
+/// Why nothing could be done.
 pub async fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     super::settle_data_dir(&mut arguments.database)?;
     let database = Database::open(&arguments.database).await?;
@@ -41,7 +41,7 @@ async fn sweep(database: &Database, arguments: &Arguments) -> anyhow::Result<Swe
     for policy in Policy::ALL {
         let outcome = policy.apply(&store, &arguments.sessions).await.map(|effect| effect.count);
         if let Err(error) = &outcome {
-            tracing::error!(policy = policy.as_str(), %error, "a policy failed");
+            tracing::error!(policy = policy.as_str(), %error, "sweep policy failed");
         }
         swept.note(policy, &outcome);
     }

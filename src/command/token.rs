@@ -10,7 +10,7 @@ use crate::config::{DatabaseSettings, IdentitySettings};
 use crate::identity::jwt::{self, JwtRole};
 use crate::server::server_secret;
 
-/// Whose token.
+/// The claims of the token, and the settings of its server.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The user's id; the service needs none
@@ -31,7 +31,7 @@ pub struct Arguments {
     database: DatabaseSettings,
 }
 
-/// Prints a token that the server with the same settings takes.
+/// Prints a token that a server with the same settings accepts.
 ///
 /// # Errors
 /// Where there is no secret to sign with, or no user to sign for.

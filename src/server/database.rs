@@ -1,4 +1,4 @@
-//! Which database the server uses: one that it is given, or one of its own.
+//! The server's database: a given PostgreSQL, or an embedded one.
 
 use sqlx::postgres::PgConnectOptions;
 
@@ -6,23 +6,23 @@ use crate::config::{DatabaseSettings, SessionSettings, Settings};
 use crate::store::embedded::{Embedded, Options};
 use crate::store::{Store, connect_options, schema};
 
-/// Connections beside those for requests: two for the flush, and some for whoever looks in by hand.
+/// Connections beside those of requests: two for the flush, the others for psql and the like.
 const MORE_CONNECTIONS: u32 = 20;
 
-/// A PostgreSQL that can be connected to.
+/// A PostgreSQL that accepts connections.
 #[derive(Debug)]
 pub enum Database {
-    /// One that somebody else runs.
+    /// One that runs independently of this server.
     Given(Box<PgConnectOptions>),
-    /// One that lives and dies with the server.
+    /// One that starts and stops with this server.
     Embedded(Embedded),
 }
 
 impl Database {
-    /// Finds the database, or starts one.
+    /// Uses the given database, or starts the embedded one.
     ///
     /// # Errors
-    /// Where neither works.
+    /// Where the URL is not valid, or the embedded one does not start.
     pub async fn open(settings: &DatabaseSettings) -> anyhow::Result<Self> {
         if let Some(url) = &settings.database_url {
             return Ok(Self::Given(Box::new(connect_options(url).map_err(anyhow::Error::msg)?)));
@@ -36,7 +36,7 @@ impl Database {
         Ok(Self::Embedded(Embedded::start(&options).await?))
     }
 
-    /// As whom migrations are run.
+    /// The role that runs migrations.
     pub fn owner(&self) -> PgConnectOptions {
         match self {
             Self::Given(options) => PgConnectOptions::clone(options),
@@ -51,10 +51,10 @@ impl Database {
         }
     }
 
-    /// Brings the schema up to date, or sees that it is, and opens the store.
+    /// Migrates the schema, or checks that it is current, and opens the store.
     ///
     /// # Errors
-    /// Where the database does not fit.
+    /// Where the schema cannot be used.
     pub async fn prepare(&self, settings: &Settings) -> anyhow::Result<Store> {
         match settings.migrate {
             true => schema::migrate(&self.owner()).await?,
@@ -63,10 +63,10 @@ impl Database {
         self.store(&settings.database, &settings.sessions, settings.network.node.clone()).await
     }
 
-    /// Opens the store of a schema that is in place.
+    /// Opens the store on a current schema.
     ///
     /// # Errors
-    /// Where no connection can be had.
+    /// Where no connection can be opened.
     pub async fn store(
         &self,
         database: &DatabaseSettings,
@@ -76,7 +76,7 @@ impl Database {
         Ok(Store::open(self.server(), database.database_connections, sessions.into(), node).await?)
     }
 
-    /// Ends it, where it is the server's own.
+    /// Stops the embedded database; a given one is left running.
     pub async fn close(self) {
         if let Self::Embedded(embedded) = self {
             embedded.stop().await;

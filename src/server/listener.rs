@@ -1,4 +1,4 @@
-//! The accept loop. Our own, since `axum::serve` holds silent and dribbling handshakes open for ever.
+//! The accept loop. It is our own because `axum::serve` sets no timeout on the head of a request.
 
 use std::convert::Infallible;
 use std::io;
@@ -19,23 +19,23 @@ use tower::ServiceExt;
 use crate::socket::upgrade::Peer;
 use crate::socket::watch::Cut;
 
-/// How long the head of a request may take, and a connection may be silent between requests.
+/// The timeout of a request's head, and of silence between two requests of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the kernel holds for one reader at most: without a bound one that is stuck holds megabytes.
+/// The kernel's send buffer of one connection: without a bound a stuck reader holds megabytes.
 const SEND_BUFFER_BYTES: u32 = 64 * 1024;
 
-/// Connections that wait to be accepted.
+/// The queue of connections that wait to be accepted.
 const BACKLOG: u32 = 4096;
 
-/// Opens the door.
+/// Binds the listening socket.
 ///
 /// # Errors
-/// Where the address cannot be had.
+/// Where the address is in use or not allowed.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
-    // Connections inherit it.
+    // Accepted connections inherit it.
     socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -50,10 +50,10 @@ pub async fn accept(listener: TcpListener, app: Router, stop: CancellationToken)
         };
         match accepted {
             Ok((stream, peer)) => drop(tokio::spawn(serve(stream, peer, app.clone(), stop.clone()))),
-            // Out of file descriptors, most likely: those who wait in the backlog are served when
-            // others have gone.
+            // Most likely out of file descriptors: the connections in the backlog are accepted when others have
+            // closed.
             Err(error) => {
-                tracing::warn!(%error, "cannot accept connections");
+                tracing::warn!(%error, "accepting a connection failed");
                 sleep(Duration::from_millis(100)).await;
             }
         }
@@ -61,7 +61,7 @@ pub async fn accept(listener: TcpListener, app: Router, stop: CancellationToken)
 }
 
 async fn serve(stream: TcpStream, peer: SocketAddr, app: Router, stop: CancellationToken) {
-    // Frames are small and somebody waits for each.
+    // Frames are small, and each is waited for.
     let _ = stream.set_nodelay(true);
     let cut = Cut::default();
     let by_reader = cut.clone();
@@ -78,7 +78,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, app: Router, stop: Cancellat
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection);
-    // What fails here is the client's connection: nobody is left to be told.
+    // An error here concerns the client's connection alone, which is closed.
     tokio::select! {
         _ = connection.as_mut() => {}
         () = cut.0.cancelled() => {}

@@ -33,21 +33,20 @@ use crate::socket::origin::Origins;
 use crate::socket::stats::{Figures, Sources};
 use crate::store::Store;
 use crate::task::flush::Flusher;
-use crate::task::sits::SitKeeper;
+use crate::task::sits::SitRecorder;
 use crate::task::sweep::Sweeper;
 use crate::task::{self, tick};
 use crate::user_session::{self, UserSessions};
 pub use database::Database;
 
-/// Rooms that are told to come back in one go when the server stops, and the pause between.
+/// How many rooms are asked at once to reconnect later when the server stops, and the pause between batches.
 const DRAIN_BATCH: usize = 200;
 const DRAIN_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long the database's connections may take to end.
+/// How long connections to the database may take to close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Another server's people who were not seen for this many times the time in which a connection is
-/// found dead are taken for gone.
+/// Participants of another node are taken for gone once they were not seen for `dead-after` times this.
 const STRANGERS_STALE_AFTER: u32 = 4;
 
 /// A running server.
@@ -57,7 +56,7 @@ pub struct Server {
     registry: Arc<Registry>,
     store: Store,
     flusher: Arc<Flusher>,
-    sits: Arc<SitKeeper>,
+    sits: Arc<SitRecorder>,
     figures: Arc<Figures>,
     supervisor: Arc<Supervisor>,
     database: Database,
@@ -70,10 +69,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server: database, schema, keys, rooms, tasks, and at last the door.
+    /// Starts a server: database, schema, keys, rooms, tasks, and at last the listener.
     ///
     /// # Errors
-    /// Whatever keeps it from starting, as one line for the operator.
+    /// Why it cannot start, as one line for the operator.
     pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
         let listener = listener::bind(settings.network.listen)
             .with_context(|| format!("cannot listen on {}", settings.network.listen))?;
@@ -94,7 +93,7 @@ impl Server {
         let registry = Arc::new(Registry::new(Arc::new(shared)));
         let user_sessions = Arc::new(UserSessions::new(clock, user_session_rules(settings)));
         settle(&registry, &store, settings).await?;
-        let sits = Arc::new(SitKeeper::new(Arc::clone(&registry), store.clone()));
+        let sits = Arc::new(SitRecorder::new(Arc::clone(&registry), store.clone()));
         sits.resume().await?;
 
         let presence = &settings.presence;
@@ -185,7 +184,7 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -200,8 +199,8 @@ impl Server {
         &self.database
     }
 
-    /// Stops it: nobody new, everybody asked to come back later, what was seen written, and the
-    /// database closed. Nobody is shown as leaving: people are coming back.
+    /// Stops it: refuses new connections, asks all connections to reconnect later, writes what was seen, and
+    /// closes the database. Nobody is shown as leaving, since clients reconnect.
     pub async fn stop(self) {
         tracing::info!(rooms = self.registry.census().rooms, "stopping");
         self.registry.refuse_newcomers();
@@ -213,7 +212,7 @@ impl Server {
             self.connections.wait().await;
         });
         if drained.await.is_err() {
-            tracing::warn!(left = self.connections.len(), "connections did not end within drain-timeout and are cut");
+            tracing::warn!(left = self.connections.len(), "connections still open after drain-timeout are cut");
         }
         self.accepting.abort();
         self.stop_tasks.cancel();
@@ -221,17 +220,17 @@ impl Server {
         self.tasks.wait().await;
         self.supervisor.stop().await;
         match self.flusher.flush().await {
-            Ok(rows) => tracing::info!(rows, "the last flush is written"),
+            Ok(rows) => tracing::info!(rows, "last flush written"),
             Err(error) => {
-                tracing::error!(%error, lost = self.registry.shared().ledger.backlog(), "the last flush failed")
+                tracing::error!(%error, lost = self.registry.shared().ledger.backlog(), "last flush failed")
             }
         }
         if let Err(error) = self.sits.record_all().await {
-            tracing::warn!(%error, "a sit that is over is left to the next start");
+            tracing::warn!(%error, "ended sits not recorded; the next start records them");
         }
-        // A connection whose statement hangs in a paused database is never given back.
+        // A connection whose statement hangs in a paused database never returns to the pool.
         if timeout(CLOSE_PATIENCE, self.store.close()).await.is_err() {
-            tracing::warn!("connections to the database did not end and are cut");
+            tracing::warn!("database connections did not close in time and are cut");
         }
         self.database.close().await;
         tracing::info!("stopped");
@@ -244,7 +243,7 @@ fn keep_tasks_running(
     registry: &Arc<Registry>,
     flusher: &Arc<Flusher>,
     sweeper: &Arc<Sweeper>,
-    sits: &Arc<SitKeeper>,
+    sits: &Arc<SitRecorder>,
     api: &Arc<Api>,
 ) {
     let registry = Arc::clone(registry);
@@ -286,7 +285,7 @@ fn user_session_rules(settings: &Settings) -> user_session::Rules {
     user_session::Rules { timeout: settings.sessions.user_session_timeout, idle_after: settings.presence.idle_after }
 }
 
-/// The secret of this server: the one it is given, else the one made at first start.
+/// The secret of this server: the configured one, else the one made at first start.
 ///
 /// # Errors
 /// Where the data directory cannot be used.
@@ -312,16 +311,16 @@ async fn keys(identity: &IdentitySettings, database: &DatabaseSettings) -> anyho
     Ok(Keys::new(verifier, ResumeKey::derive(&secret)))
 }
 
-/// People whom the server that ran here before left present come up as reconnecting, so that a restart
-/// shows nobody leaving; those of other servers are left alone unless nobody has seen them for long.
-/// Connections of user sessions that it held are lost.
+/// Restores the participants that the last run of this node left present as reconnecting, so that a restart
+/// shows no leaves. Participants of other nodes are left alone unless they were not seen for long. Connections
+/// of user sessions that this node held are marked as lost.
 async fn settle(registry: &Arc<Registry>, store: &Store, settings: &Settings) -> anyhow::Result<()> {
     let stale = settings.presence.dead_after * STRANGERS_STALE_AFTER + settings.presence.grace;
     let strangers = store.settle_strangers(stale).await?;
     let people = store.left_present().await?;
     store.settle_user_sessions().await?;
     if strangers > 0 || !people.is_empty() {
-        tracing::info!(reconnecting = people.len(), strangers, "settled who was left present");
+        tracing::info!(reconnecting = people.len(), strangers, "restored participants of the last run");
     }
     let clock = registry.shared().clock;
     for (session, entrant, last_seen_at) in people {

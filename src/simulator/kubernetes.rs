@@ -1,5 +1,5 @@
-//! Simulators as pods of a Kubernetes cluster, each behind a service of the same name. Their labels say
-//! whose they are: `kubectl get pods -l app.kubernetes.io/managed-by=lastseen`.
+//! Simulators as pods of a Kubernetes cluster, each behind a service of the same name. Labels name their server:
+//! `kubectl get pods -l app.kubernetes.io/managed-by=lastseen`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,28 +15,28 @@ use super::{Fault, Spec};
 use crate::config::SimulatorSettings;
 use crate::ids::SimulatorId;
 
-/// The port that simulators listen on: each has an address of its own.
+/// The port that simulators listen on; each pod has an address of its own.
 const PORT: u16 = 8080;
 
-/// How often the cluster is asked how a pod is.
+/// How often the state of a pod is polled.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long the cluster may take to answer.
+/// The timeout of a call to the cluster.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How much longer than its grace a pod may take to be gone.
+/// How much longer than its termination grace a pod may take to be gone.
 const DELETE_MARGIN: Duration = Duration::from_secs(10);
 
 /// The label by which a server finds what it launched.
 const NODE_LABEL: &str = "lastseen/node";
 
-/// The label that a service selects its pod by.
+/// The label by which a service selects its pod.
 const ID_LABEL: &str = "lastseen/simulator";
 
 /// The longest value of a label.
 const LONGEST_LABEL: usize = 63;
 
-/// Makes a pod and a service for each simulator.
+/// Creates a pod and a service for each simulator.
 pub struct Launcher {
     pods: Api<Pod>,
     services: Api<Service>,
@@ -57,7 +57,7 @@ fn name(id: SimulatorId) -> String {
     format!("simulator-{id}")
 }
 
-/// A label holds less than a node's name may.
+/// A label value is shorter than a node's name may be.
 fn label(text: &str) -> String {
     let kept: String = text
         .chars()
@@ -68,7 +68,7 @@ fn label(text: &str) -> String {
 }
 
 impl Launcher {
-    /// A launcher in the cluster of `KUBECONFIG`, or in that which the server itself runs in.
+    /// A launcher in the cluster of `KUBECONFIG`, or in the cluster that the server itself runs in.
     pub(super) async fn new(image: &str, settings: &SimulatorSettings, node: &str) -> anyhow::Result<Self> {
         let mut config = Config::infer().await.context("no configuration of a Kubernetes cluster was found")?;
         config.connect_timeout = Some(ANSWER_TIMEOUT);
@@ -92,9 +92,9 @@ impl Launcher {
             self.services.create(&PostParams::default(), &object(self.service(spec))?).await.map_err(fault)
         };
         if let Err(fault) = made.await {
-            // The pod may be there, also where the answer was lost.
+            // The pod may exist although the answer was lost.
             if let Err(fault) = self.delete(spec.id).await {
-                tracing::warn!(simulator = %spec.id, %fault, "what was made of a simulator may be left in the cluster");
+                tracing::warn!(simulator = %spec.id, %fault, "parts of a simulator may be left in the cluster");
             }
             return Err(fault);
         }
@@ -131,7 +131,7 @@ impl Launcher {
         json!({
             "metadata": self.metadata(spec),
             "spec": {
-                // One that ends is over: it is for its user to ask for another.
+                // Never restarted: its user may ask for another one.
                 "restartPolicy": "Never",
                 "terminationGracePeriodSeconds": self.grace.as_secs().max(1),
                 "automountServiceAccountToken": false,
@@ -157,7 +157,7 @@ impl Launcher {
         })
     }
 
-    /// Deletes pod and service, and waits until the pod is gone. What is not there is no fault.
+    /// Deletes pod and service, and waits until the pod is gone. Missing ones are no error.
     pub(super) async fn delete(&self, id: SimulatorId) -> Result<(), Fault> {
         let name = name(id);
         let parameters = DeleteParams::default();
@@ -173,7 +173,7 @@ impl Launcher {
         Ok(())
     }
 
-    /// Those of which there is something in the cluster that a server of this name launched.
+    /// The simulators of which the cluster has something that this node launched.
     pub(super) async fn launched(&self) -> Result<Vec<SimulatorId>, Fault> {
         let own = format!("app.kubernetes.io/managed-by=lastseen,{NODE_LABEL}={}", self.node);
         let pods = self.pods.list(&ListParams::default().labels(&own)).await.map_err(fault)?;
@@ -240,19 +240,20 @@ impl Instance {
         self.launcher.delete(self.id).await
     }
 
-    /// How the pod is; `None` where the cluster does not say just now, which is no reason to give it up.
+    /// The state of the pod; `None` where the cluster does not answer just now, which is no reason to give the
+    /// pod up.
     async fn look(&self) -> Option<State> {
         match self.launcher.pods.get_opt(&name(self.id)).await {
             Ok(pod) => Some(pod.as_ref().map_or_else(|| State::Over(Fault("the pod is gone".to_owned())), state)),
             Err(error) => {
-                tracing::warn!(simulator = %self.id, %error, "the cluster does not say how a simulator is");
+                tracing::warn!(simulator = %self.id, %error, "reading the state of a pod failed");
                 None
             }
         }
     }
 }
 
-/// How a pod is.
+/// The state of a pod.
 #[derive(PartialEq, Debug)]
 enum State {
     Waiting,

@@ -1,4 +1,4 @@
-//! Companion instances of user sessions: what launches them, and the supervisor that looks after them.
+//! Companion instances of user sessions: what launches them, and the supervisor that runs them.
 
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
@@ -18,12 +18,12 @@ use crate::domain::simulator::{Held, LauncherKind};
 use crate::ids::{SimulatorId, UserId, UserSessionId};
 use crate::store::Store;
 
-/// Why a simulator could not be launched, did not become ready, or ended: for its `error`.
+/// Why a simulator could not be launched, did not become ready, or ended; the text of its `error`.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Fault(pub String);
 
-/// What a simulator is told of itself.
+/// What a simulator gets in its environment.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the fields are the table's, see migrations")]
 pub struct Spec {
@@ -35,7 +35,7 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// The variables of its environment, all but `PORT`.
+    /// The variables of its environment, except `PORT`.
     pub fn environment(&self) -> [(&'static str, String); 4] {
         [
             (ID_VARIABLE, self.id.to_string()),
@@ -58,7 +58,7 @@ impl From<&Held> for Spec {
     }
 }
 
-/// By this variable of its environment a process is known as a simulator.
+/// The variable by which a process is recognised as a simulator.
 const ID_VARIABLE: &str = "SIMULATOR_ID";
 
 /// What launches simulators, by the settings.
@@ -72,10 +72,10 @@ pub enum Launcher {
 }
 
 impl Launcher {
-    /// The launcher of these settings; none where they name neither a command nor an image.
+    /// The launcher of these settings; `None` where they name neither a command nor an image.
     ///
     /// # Errors
-    /// Where the cluster's configuration cannot be found, or this program was built without it.
+    /// Where the cluster's configuration is missing, or this program was built without it.
     pub async fn of(settings: &SimulatorSettings, node: &str) -> anyhow::Result<Option<Self>> {
         if let Some(command) = &settings.simulator_command {
             let launcher = process::Launcher::new(&command.0, settings).context("simulators cannot be launched")?;
@@ -91,7 +91,7 @@ impl Launcher {
         Ok(None)
     }
 
-    /// Which of them it is.
+    /// The kind of launcher.
     pub fn kind(&self) -> LauncherKind {
         match self {
             Self::Process(_) => LauncherKind::Process,
@@ -103,7 +103,7 @@ impl Launcher {
     /// Launches a simulator.
     ///
     /// # Errors
-    /// What kept it from being launched; then nothing of it is left.
+    /// Why it could not be launched; nothing of it is left then.
     pub async fn start(&self, spec: &Spec) -> Result<Instance, Fault> {
         Ok(match self {
             Self::Process(launcher) => Instance::Process(Box::new(launcher.start(spec)?)),
@@ -112,24 +112,24 @@ impl Launcher {
         })
     }
 
-    /// Ends what is there of simulators that the database does not know (any more).
+    /// Ends simulators that exist and have no row in the database.
     ///
     /// # Errors
-    /// Where it cannot be seen what is there; then this is to be tried again.
+    /// Where what exists cannot be listed; the caller tries again.
     pub async fn end_unknown(&self, store: &Store) -> Result<(), Fault> {
         match self {
-            // A process is known by the row alone: without one it could be another server's.
+            // A process is recognised by its row alone: without one it could belong to another server.
             Self::Process(_) => {
                 let _ = store;
                 Ok(())
             }
             #[cfg(feature = "kubernetes")]
             Self::Kubernetes(launcher) => {
-                // In this order: the row of what is being launched meanwhile is older than its pod.
+                // In this order: the row of a simulator that is being launched meanwhile is older than its pod.
                 let launched = launcher.launched().await?;
                 let known = store.held_simulators().await.map_err(|error| Fault(error.to_string()))?;
                 for id in launched.into_iter().filter(|id| known.iter().all(|held| held.id != *id)) {
-                    tracing::info!(simulator = %id, "deleting a pod that nobody knows");
+                    tracing::info!(simulator = %id, "deleting an orphaned pod");
                     launcher.delete(id).await?;
                 }
                 Ok(())
@@ -137,14 +137,14 @@ impl Launcher {
         }
     }
 
-    /// Stops what may be left of a simulator that nobody here holds: of a server that crashed, or of
-    /// one whose row was marked before it was launched.
+    /// Stops what may be left of a simulator without a task: of a server that crashed, or of one whose row was
+    /// marked before it was launched.
     ///
     /// # Errors
-    /// Where that cannot be done by this launcher.
+    /// Where this launcher cannot do that.
     pub async fn stop_orphan(launcher: Option<&Self>, orphan: &Held) -> Result<(), Fault> {
         match (orphan.launcher, launcher) {
-            // Needs no command: also a server that launches no more ends what it left behind.
+            // Works without a configured command: a server that launches no more still ends what it left behind.
             (LauncherKind::Process, _) => {
                 let patience = match launcher {
                     Some(Self::Process(launcher)) => launcher.stop_timeout(),
@@ -163,7 +163,7 @@ impl Launcher {
     }
 }
 
-/// A simulator that was launched.
+/// A launched simulator.
 #[derive(Debug)]
 pub enum Instance {
     /// A child of this process.
@@ -174,7 +174,7 @@ pub enum Instance {
 }
 
 impl Instance {
-    /// By what it is found again after a crash of this server.
+    /// The handle by which it is found again after a crash of this server.
     pub fn handle(&self) -> Document {
         let handle = match self {
             Self::Process(instance) => instance.handle(),
@@ -184,7 +184,7 @@ impl Instance {
         to_raw_value(&handle).expect("a value is JSON").into()
     }
 
-    /// Where it is reached.
+    /// The address under which it is reached.
     pub fn endpoint(&self) -> String {
         match self {
             Self::Process(instance) => instance.endpoint(),
@@ -193,7 +193,7 @@ impl Instance {
         }
     }
 
-    /// Waits until it can be used.
+    /// Waits until it is ready.
     ///
     /// # Errors
     /// Where it ends instead.
@@ -205,7 +205,7 @@ impl Instance {
         }
     }
 
-    /// Waits until it ends by itself, and says how.
+    /// Waits until it ends by itself, and returns why.
     pub async fn ended(&mut self) -> Fault {
         match self {
             Self::Process(instance) => instance.ended().await,
@@ -214,10 +214,10 @@ impl Instance {
         }
     }
 
-    /// Ends it, or what it left behind when it ended by itself, and waits until it is gone.
+    /// Ends it, with what it may have left behind, and waits until it is gone.
     ///
     /// # Errors
-    /// Where it may still be there; then this is to be tried again.
+    /// Where it may still exist; the caller tries again.
     pub async fn stop(&mut self) -> Result<(), Fault> {
         match self {
             Self::Process(instance) => instance.stop().await,

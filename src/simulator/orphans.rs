@@ -1,6 +1,6 @@
-//! Processes that a server which crashed left behind: found again by what was noted of them, and where
-//! nothing was noted yet by the `SIMULATOR_ID` of their environment; never by a process id alone, which
-//! may be somebody else's by now.
+//! Orphans: processes that a crashed server left behind. They are found by the handle in their row, or by
+//! the `SIMULATOR_ID` in their environment where the row has no handle yet; never by a process id alone,
+//! which another process may have by now.
 //!
 //! Both are read from `/proc`. Where there is none (macOS) nothing is found: simulators have to end by
 //! themselves when their output breaks, or by hand.
@@ -18,22 +18,21 @@ use tokio::time::{Instant, sleep};
 use super::ID_VARIABLE;
 use crate::ids::SimulatorId;
 
-/// How often it is looked whether they are gone.
+/// How often it is checked whether they are gone.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long the kernel may take to end what was killed.
+/// How long the kernel may take to end a killed process.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A process as the kernel knows it, which no later process with the same id is.
+/// A process as the kernel identifies it: unlike its id, this is never reused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Process {
     pid: i32,
-    /// In ticks since the machine started.
+    /// In clock ticks since boot.
     started: u64,
 }
 
-/// What is noted of a child that was just started, to find it again: its id, when it started, and in
-/// which run of the machine.
+/// The handle of a child that was just started: its id, its start time, and the boot of the machine.
 pub(super) fn handle(pid: Pid) -> Value {
     let started = stat(pid.as_raw()).map(|stat| stat.process.started);
     json!({ "pid": pid.as_raw(), "started": started, "boot": boot() })
@@ -43,12 +42,11 @@ fn boot() -> Option<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
 }
 
-/// Stops all processes of a simulator, politely at first, and waits until they are gone.
+/// Stops all processes of a simulator, with SIGTERM first, and waits until they are gone.
 pub(super) async fn stop(id: SimulatorId, handle: Option<&Value>, patience: Duration) {
-    // What is found is kept: children of it that hide their environment were in its group.
+    // Kept from round to round: children that hide their environment were found by their group.
     let mut known = HashSet::new();
-    // One in the middle of its exec has no environment to be known by: only what was not there twice
-    // in a row is gone.
+    // A process in the middle of its exec has no environment: only one that was missing twice in a row is gone.
     let mut was_gone = false;
     for (signal, patience) in [(Signal::SIGTERM, patience), (Signal::SIGKILL, KILL_TIMEOUT)] {
         let deadline = Instant::now() + patience;
@@ -64,17 +62,16 @@ pub(super) async fn stop(id: SimulatorId, handle: Option<&Value>, patience: Dura
                 break;
             }
             for process in known.iter().filter(|process| told.insert(**process)) {
-                tracing::info!(simulator = %id, pid = process.pid, %signal, "stopping what a server left behind");
+                tracing::info!(simulator = %id, pid = process.pid, %signal, "stopping an orphaned process");
                 let _ = signal::kill(Pid::from_raw(process.pid), signal);
             }
             sleep(PAUSE).await;
         }
     }
-    tracing::error!(simulator = %id, "what a server left behind did not end");
+    tracing::error!(simulator = %id, "orphaned processes did not end");
 }
 
-/// The processes of a simulator: those that say so in their environment, the one that was noted, and
-/// those of its group.
+/// The processes of a simulator: those with its id in their environment, the noted one, and those of its group.
 fn family(id: SimulatorId, handle: Option<&Value>) -> HashSet<Process> {
     let leader = handle.filter(|handle| handle["boot"].as_str() == boot().as_deref()).and_then(noted);
     let leader = leader.filter(|leader| is_there(*leader));
@@ -84,7 +81,7 @@ fn family(id: SimulatorId, handle: Option<&Value>) -> HashSet<Process> {
             || fs::read(Path::new("/proc").join(stat.process.pid.to_string()).join("environ"))
                 .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()))
     };
-    // Not this server, should it be run by a simulator itself.
+    // Not this server, which may itself have been started by a simulator.
     all()
         .filter(|stat| stat.process.pid != nix::unistd::getpid().as_raw())
         .filter(belongs)
@@ -105,16 +102,16 @@ fn all() -> impl Iterator<Item = Stat> {
     entries.filter_map(|entry| stat(entry.file_name().to_str()?.parse().ok()?))
 }
 
-/// What `/proc/<pid>/stat` says.
+/// The fields of `/proc/<pid>/stat` that are needed.
 struct Stat {
     process: Process,
     group: i32,
 }
 
-/// The process with this id, unless it is gone or only waits for somebody to hear of its end.
+/// The process with this id, unless it is gone or a zombie.
 fn stat(pid: i32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in the second field may hold anything, also parentheses.
+    // The name in the second field may contain anything, also parentheses.
     let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
     if matches!(*fields.first()?, "Z" | "X") {
         return None;
@@ -137,7 +134,7 @@ mod tests {
         executed(command.arg("600").stdin(Stdio::null()).spawn().expect("sleep"))
     }
 
-    /// A child that is past its exec: it is spawned a moment before its environment can be read.
+    /// A child after its exec: it is spawned shortly before its environment can be read.
     fn executed(child: Child) -> Child {
         let environment = format!("/proc/{}/environ", child.id());
         while fs::read(&environment).expect("the environment of a child").is_empty() {

@@ -1,5 +1,5 @@
-//! Simulators as children of the server: a command, told by its environment what it is and on which
-//! port of the loopback to listen.
+//! Simulators as children of the server: a command that gets its parameters in its environment, among them the
+//! port of the loopback interface to listen on.
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,16 +22,16 @@ use super::{Fault, Spec, orphans};
 use crate::config::SimulatorSettings;
 use crate::ids::SimulatorId;
 
-/// How long a simulator may take to end where no setting says so.
+/// The stop timeout without a setting.
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often it is asked whether a simulator is ready, or gone.
+/// How often readiness and end are polled.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How long one such question may take.
+/// The timeout of one readiness request.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Of what a simulator prints this much goes into one line of the log.
+/// The longest line of a simulator's output in the log.
 const PRINTED_BYTES: usize = 1024;
 
 /// Runs a command for each simulator.
@@ -42,12 +42,12 @@ pub struct Launcher {
     ready_path: Option<String>,
     stop_timeout: Duration,
     http: reqwest::Client,
-    /// Given to simulators that live: a port that its owner does not listen on yet looks free.
+    /// Ports of live simulators: a port that its owner does not listen on yet would look free.
     ports: Arc<Mutex<HashSet<u16>>>,
 }
 
 impl Launcher {
-    /// A launcher of this command line, which is split as a shell does it and given to no shell.
+    /// A launcher of this command line, which is split as in a shell but not run by one.
     pub(super) fn new(command: &[String], settings: &SimulatorSettings) -> anyhow::Result<Self> {
         let (program, arguments) = command.split_first().context("simulator-command names no program")?;
         let http = reqwest::Client::builder()
@@ -78,7 +78,8 @@ impl Launcher {
         }
         command.envs(spec.environment()).env("PORT", port.number.to_string());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // A group of its own: it ends with all that it started, and not by a Ctrl-C that is for us.
+        // A process group of its own: all that it starts ends with it, and Ctrl-C in the terminal does not reach
+        // it.
         command.process_group(0);
         let mut child =
             command.spawn().map_err(|error| Fault(format!("'{}' could not be started: {error}", self.program)))?;
@@ -98,25 +99,24 @@ impl Launcher {
     }
 }
 
-/// Whether a variable of the server's environment is none of a simulator's business.
+/// Whether a variable of the server's environment must not be passed to simulators.
 fn is_secret(name: &str) -> bool {
     name.starts_with("LASTSEEN_") || name.starts_with("PG") || name.contains("DATABASE_URL")
 }
 
-/// Reads what a simulator prints, so that it is never stopped by a full pipe, and logs it for whoever
-/// looks for a fault.
+/// Reads a simulator's output, so that a full pipe never blocks it, and logs it.
 fn trace(id: SimulatorId, printed: Option<impl AsyncRead + Unpin + Send + 'static>) {
     let Some(mut printed) = printed else { return };
     tokio::spawn(async move {
         let mut bytes = vec![0; PRINTED_BYTES];
         while let Ok(length @ 1..) = printed.read(&mut bytes).await {
             let text = String::from_utf8_lossy(&bytes[..length]);
-            tracing::debug!(simulator = %id, text = text.trim_end(), "a simulator printed");
+            tracing::debug!(simulator = %id, text = text.trim_end(), "simulator output");
         }
     });
 }
 
-/// A port of the loopback that was free a moment ago.
+/// A port of the loopback interface that was free a moment ago.
 #[derive(Debug)]
 struct Port {
     number: u16,
@@ -125,7 +125,7 @@ struct Port {
 
 impl Port {
     fn free(given: &Arc<Mutex<HashSet<u16>>>) -> std::io::Result<Self> {
-        // Those that were given before are held until another one is found, or they would be found again.
+        // Ports tried before are held until another one is found, or the system would return them again.
         let mut passed_over = Vec::new();
         loop {
             let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -148,11 +148,11 @@ impl Drop for Port {
     }
 }
 
-/// A child that runs, or ran.
+/// A child that runs or has ended.
 #[derive(Debug)]
 pub struct Instance {
     child: Child,
-    /// Its process id is the id of its group.
+    /// Its process id is also the id of its group.
     group: Pid,
     handle: Value,
     port: Port,
@@ -173,7 +173,7 @@ impl Instance {
     pub(super) async fn ready(&mut self) -> Result<(), Fault> {
         loop {
             tokio::select! {
-                // Its death first: what answers on the port then is something else.
+                // The end of the child is checked first: what answers on the port after it is another program.
                 biased;
                 fault = self.child.wait() => return Err(how_it_ended(fault)),
                 ready = is_ready(&self.http, self.port.address(), self.ready_path.as_deref()) => {
@@ -193,7 +193,7 @@ impl Instance {
     pub(super) async fn stop(&mut self) {
         let deadline = Instant::now() + self.stop_timeout;
         self.signal(Signal::SIGTERM);
-        // The child first, since it is a member of the group until somebody heard of its end.
+        // The child first, since it stays a member of the group until it is waited for.
         let _ = timeout(self.stop_timeout, self.child.wait()).await;
         while self.is_there() && Instant::now() < deadline {
             sleep(PAUSE).await;
@@ -202,7 +202,7 @@ impl Instance {
         let _ = self.child.wait().await;
     }
 
-    /// Signals the child and what it started.
+    /// Signals the child and its group.
     fn signal(&self, signal: Signal) {
         let _ = signal::killpg(self.group, signal);
     }
@@ -213,7 +213,7 @@ impl Instance {
 }
 
 impl Drop for Instance {
-    /// Where nobody stopped it, as when the server stops at once.
+    /// For a child that was not stopped, as when the server itself is killed.
     fn drop(&mut self) {
         if self.child.id().is_some() {
             self.signal(Signal::SIGKILL);
@@ -228,7 +228,7 @@ async fn is_ready(http: &reqwest::Client, address: SocketAddr, path: Option<&str
             answer.is_ok_and(|answer| answer.status() == reqwest::StatusCode::OK)
         }
         None => match timeout(QUESTION_TIMEOUT, TcpStream::connect(address)).await {
-            // A connection from the very port that it goes to met nobody but itself.
+            // A connection from the very port that it connects to has reached itself.
             Ok(Ok(stream)) => stream.local_addr().is_ok_and(|own| own != address),
             _ => false,
         },

@@ -1,5 +1,5 @@
-//! The supervisor: brings the simulators of this server from state to state, sees them end, and stops
-//! those that are marked. What is wanted stands in the database; here is only what runs.
+//! The supervisor: moves the simulators of this server from state to state, notices their end, and stops those
+//! that are marked. The wanted state is in the database; here is only what runs.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use crate::ids::SimulatorId;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
 
-/// How often the database is asked what is wanted. Another server, the sweep or SQL may have marked
-/// one of ours.
+/// How often the database is polled. Another server, the sweep or SQL may have marked a simulator of this
+/// server.
 const POLL: Duration = Duration::from_secs(2);
 
-/// The pause after something that did not work.
+/// The pause after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The same where it is about what a crash left behind: nobody waits for that.
+/// The pause after a failure to end what a crash left behind, for which no user waits.
 const TIDY_PAUSE: Duration = Duration::from_secs(15);
 
 /// How much longer than `simulator-stop-timeout` a stopping server waits for its simulators.
@@ -35,32 +35,32 @@ const STOP_MARGIN: Duration = Duration::from_secs(5);
 /// How long a stopping server waits for the database.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Looks after the simulators of this server.
+/// Runs the simulators of this server.
 #[derive(Debug)]
 pub struct Supervisor {
     store: Store,
     metrics: Arc<Metrics>,
     launcher: Option<Launcher>,
     settings: SimulatorSettings,
-    /// Who keeps which simulator. Only [`Supervisor::poll`] adds and takes away.
-    kept: Mutex<HashMap<SimulatorId, Kept>>,
-    keepers: TaskTracker,
+    /// The task of each simulator. Only [`Supervisor::poll`] adds and removes entries.
+    guarded: Mutex<HashMap<SimulatorId, Guarded>>,
+    guards: TaskTracker,
     woken: Notify,
     closing: CancellationToken,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct Guarded {
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Supervisor {
-    /// A supervisor of what this server launches. What a server of this name left behind is marked to
-    /// be stopped, before anybody can ask for something new.
+    /// A supervisor of what this server launches. Simulators that an earlier run of this node left behind are
+    /// marked for stopping before new ones can be requested.
     ///
     /// # Errors
-    /// Where the database cannot be asked.
+    /// Where the database does not answer.
     pub async fn new(
         launcher: Option<Launcher>,
         store: Store,
@@ -69,9 +69,9 @@ impl Supervisor {
     ) -> Result<Self, StoreError> {
         let orphans = store.stop_own_simulators().await?;
         if orphans > 0 {
-            tracing::info!(orphans, "simulators were left behind and are stopped");
+            tracing::info!(orphans, "stopping simulators of the last run");
         }
-        // A figure that is not there yet looks like one that is not told at all.
+        // A metric that is missing until its first value would look like one that does not exist.
         for status in SimulatorStatus::ALL {
             match status.is_over() {
                 true => drop(metrics.simulator_ends(status.as_str())),
@@ -83,37 +83,37 @@ impl Supervisor {
             metrics,
             launcher,
             settings,
-            kept: Mutex::default(),
-            keepers: TaskTracker::new(),
+            guarded: Mutex::default(),
+            guards: TaskTracker::new(),
             woken: Notify::new(),
             closing: CancellationToken::new(),
         })
     }
 
-    /// How simulators are launched here; `None` where they are not.
+    /// The kind of launcher; `None` where simulators are not configured.
     pub fn launcher(&self) -> Option<LauncherKind> {
         self.launcher.as_ref().map(Launcher::kind)
     }
 
-    /// How many simulators this server may hold.
+    /// How many simulators this server may run.
     pub fn capacity(&self) -> i32 {
         self.settings.max_simulators
     }
 
-    /// Looks at once what is wanted.
+    /// Polls the database at once.
     pub fn wake(&self) {
         self.woken.notify_one();
     }
 
-    /// Looks after them for ever.
+    /// Runs for ever.
     pub async fn run(self: Arc<Self>) {
-        self.keepers.spawn(Arc::clone(&self).tidy());
+        self.guards.spawn(Arc::clone(&self).tidy());
         loop {
             match self.poll().await {
-                // Nothing will ever be asked for.
+                // No simulator can ever be requested.
                 Ok(0) if self.launcher.is_none() => return std::future::pending().await,
                 Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "cannot see which simulators are wanted, asking again"),
+                Err(error) => tracing::warn!(%error, "polling simulators failed; retrying"),
             }
             tokio::select! {
                 () = sleep(POLL) => {}
@@ -122,11 +122,11 @@ impl Supervisor {
         }
     }
 
-    /// Ends what a crash left behind and no row tells of.
+    /// Ends what a crash left behind and has no row.
     async fn tidy(self: Arc<Self>) {
         let Some(launcher) = &self.launcher else { return };
         while let Err(fault) = launcher.end_unknown(&self.store).await {
-            tracing::warn!(%fault, "what was left behind cannot be looked for, trying again");
+            tracing::warn!(%fault, "looking for orphaned simulators failed; retrying");
             tokio::select! {
                 () = self.closing.cancelled() => return,
                 () = sleep(TIDY_PAUSE) => {}
@@ -134,47 +134,47 @@ impl Supervisor {
         }
     }
 
-    /// Marks all simulators of this server to be stopped and waits, bounded, until they are gone.
+    /// Marks all simulators of this server for stopping and waits, with a limit, until they are gone.
     pub async fn stop(self: &Arc<Self>) {
-        // What cannot be written now is not tried again: the next start does it.
+        // A write that fails from now on is not repeated: the next start does it.
         self.closing.cancel();
         let marked = timeout(CLOSING_PATIENCE, async {
             self.store.stop_own_simulators().await?;
             self.poll().await
         });
         if !matches!(marked.await, Ok(Ok(_))) {
-            tracing::warn!("simulators end and the database was not told; the next start does it");
+            tracing::warn!("simulators end without being marked in the database; the next start marks them");
         }
-        for kept in self.kept.lock().values() {
-            kept.stop.cancel();
+        for guarded in self.guarded.lock().values() {
+            guarded.stop.cancel();
         }
-        self.keepers.close();
-        if timeout(self.settings.simulator_stop_timeout + STOP_MARGIN, self.keepers.wait()).await.is_err() {
-            tracing::error!(left = self.keepers.len(), "simulators did not end");
+        self.guards.close();
+        if timeout(self.settings.simulator_stop_timeout + STOP_MARGIN, self.guards.wait()).await.is_err() {
+            tracing::error!(left = self.guards.len(), "simulators did not end in time");
         }
     }
 
-    /// Compares what is wanted with what runs, and says how many are wanted or to be stopped.
+    /// Compares the wanted simulators with the running ones. Returns how many rows there are.
     async fn poll(self: &Arc<Self>) -> Result<usize, StoreError> {
-        // Before the database is asked: what a keeper that is done has written is then seen, and a row
-        // without a keeper never had one.
-        self.kept.lock().retain(|_, kept| !kept.task.is_finished());
+        // Before the database is asked: the last write of a finished task is then seen, and a row without a task
+        // never had one.
+        self.guarded.lock().retain(|_, guarded| !guarded.task.is_finished());
         if self.launcher.is_some() {
             self.store.stop_simulators_of_ended_sessions().await?;
         }
         let wanted = self.store.held_simulators().await?;
-        let mut kept = self.kept.lock();
+        let mut guarded = self.guarded.lock();
         for held in &wanted {
-            match (held.status, kept.get(&held.id)) {
-                (SimulatorStatus::Stopping, Some(kept)) => kept.stop.cancel(),
+            match (held.status, guarded.get(&held.id)) {
+                (SimulatorStatus::Stopping, Some(guarded)) => guarded.stop.cancel(),
                 (_, Some(_)) => {}
-                (_, None) => drop(kept.insert(held.id, self.keep(held))),
+                (_, None) => drop(guarded.insert(held.id, self.guard(held))),
             }
         }
-        // Ended or deleted by somebody's SQL.
-        for (id, kept) in kept.iter() {
+        // Ended or deleted by SQL.
+        for (id, guarded) in guarded.iter() {
             if !wanted.iter().any(|held| held.id == *id) {
-                kept.stop.cancel();
+                guarded.stop.cancel();
             }
         }
         for status in SimulatorStatus::ALL.iter().filter(|status| !status.is_over()) {
@@ -184,40 +184,40 @@ impl Supervisor {
         Ok(wanted.len())
     }
 
-    fn keep(self: &Arc<Self>, held: &Held) -> Kept {
+    fn guard(self: &Arc<Self>, held: &Held) -> Guarded {
         let stop = CancellationToken::new();
-        let keeper = Keeper { supervisor: Arc::clone(self), id: held.id, stop: stop.clone() };
+        let guard = Guard { supervisor: Arc::clone(self), id: held.id, stop: stop.clone() };
         let held = held.clone();
-        let task = self.keepers.spawn(async move {
-            match (&keeper.supervisor.launcher, held.status) {
+        let task = self.guards.spawn(async move {
+            match (&guard.supervisor.launcher, held.status) {
                 (Some(launcher), SimulatorStatus::Creating) if launcher.kind() == held.launcher => {
-                    keeper.launch(launcher, &Spec::from(&held)).await;
+                    guard.launch(launcher, &Spec::from(&held)).await;
                 }
-                _ => keeper.stop_orphan(&held).await,
+                _ => guard.stop_orphan(&held).await,
             }
-            keeper.supervisor.wake();
+            guard.supervisor.wake();
         });
-        Kept { stop, task }
+        Guarded { stop, task }
     }
 }
 
-/// Brings one simulator to its end.
-struct Keeper {
+/// The task of one simulator, from launch to end.
+struct Guard {
     supervisor: Arc<Supervisor>,
     id: SimulatorId,
-    /// It is to end.
+    /// Asks it to end.
     stop: CancellationToken,
 }
 
-/// Why a simulator that was launched is over.
+/// Why a launched simulator ended.
 enum Ending {
-    /// It was marked, in the database or by this server's own end.
+    /// Its row was marked, or this server stops.
     Asked,
-    /// By itself, while it was in this state.
+    /// It ended by itself while it was in this state.
     Failed(SimulatorStatus, Fault),
 }
 
-impl Keeper {
+impl Guard {
     async fn launch(&self, launcher: &Launcher, spec: &Spec) {
         let ending = match launcher.start(spec).await {
             Ok(mut instance) => {
@@ -232,7 +232,7 @@ impl Keeper {
 
     /// From launch to end.
     async fn live(&self, instance: &mut Instance) -> Ending {
-        // A move that touches no row: it was stopped while it started.
+        // The move touches no row where the simulator was marked while it started.
         if !self.moved(Move::Launched { handle: instance.handle() }).await {
             return Ending::Asked;
         }
@@ -249,7 +249,7 @@ impl Keeper {
         if !self.moved(Move::Ready { endpoint: endpoint.clone() }).await {
             return Ending::Asked;
         }
-        tracing::info!(simulator = %self.id, endpoint, "a simulator runs");
+        tracing::info!(simulator = %self.id, endpoint, "simulator running");
         self.supervisor.wake();
         tokio::select! {
             () = self.stop.cancelled() => Ending::Asked,
@@ -257,10 +257,10 @@ impl Keeper {
         }
     }
 
-    /// Nothing of it is to be left, also where it ended by itself.
+    /// Stops it until nothing of it is left, also where it ended by itself.
     async fn end(&self, instance: &mut Instance) {
         while let Err(fault) = instance.stop().await {
-            tracing::warn!(simulator = %self.id, %fault, "a simulator could not be stopped, trying again");
+            tracing::warn!(simulator = %self.id, %fault, "stopping a simulator failed; retrying");
             if !self.may_try_again(PAUSE).await {
                 return;
             }
@@ -272,26 +272,27 @@ impl Keeper {
         if let Ending::Failed(from, Fault(error)) = ending
             && self.moved(Move::Failed { from, error: error.clone() }).await
         {
-            tracing::warn!(simulator = %self.id, error, "a simulator failed");
+            tracing::warn!(simulator = %self.id, error, "simulator failed");
             metrics.simulator_ends(SimulatorStatus::Error.as_str()).inc();
             return;
         }
         if self.moved(Move::Stopped).await {
-            tracing::info!(simulator = %self.id, "a simulator was stopped");
+            tracing::info!(simulator = %self.id, "simulator stopped");
             metrics.simulator_ends(SimulatorStatus::Stopped.as_str()).inc();
             return;
         }
-        tracing::warn!(simulator = %self.id, "a simulator ended, and its row says otherwise");
+        tracing::warn!(simulator = %self.id, "simulator ended, but its row has another state");
     }
 
-    /// One that nobody here holds: a server that crashed left it, or it was marked before it was launched.
+    /// Ends a simulator without a running instance: a crashed server left it, or it was marked before it was
+    /// launched.
     async fn stop_orphan(&self, orphan: &Held) {
         if orphan.status != SimulatorStatus::Stopping && !self.moved(Move::Marked).await {
             return;
         }
         let launcher = self.supervisor.launcher.as_ref();
         while let Err(fault) = Launcher::stop_orphan(launcher, orphan).await {
-            tracing::warn!(simulator = %self.id, %fault, "what is left of a simulator cannot be stopped");
+            tracing::warn!(simulator = %self.id, %fault, "stopping an orphaned simulator failed; retrying");
             if !self.may_try_again(TIDY_PAUSE).await {
                 return;
             }
@@ -299,21 +300,21 @@ impl Keeper {
         self.record_end(Ending::Asked).await;
     }
 
-    /// Writes a move until the database has answered; whether it took place.
+    /// Writes a move until the database has answered; whether it touched the row.
     async fn moved(&self, to: Move) -> bool {
         loop {
             match self.supervisor.store.move_simulator(self.id, &to).await {
                 Ok(moved) => return moved,
-                Err(error) => tracing::warn!(simulator = %self.id, %error, "a simulator's state cannot be written"),
+                Err(error) => tracing::warn!(simulator = %self.id, %error, "writing the state of a simulator failed"),
             }
-            // Also where the database says no: whoever mends it finds the row brought to its end.
+            // Also where the database refuses it: once that is repaired, the next start finds the row.
             if !self.may_try_again(PAUSE).await {
                 return false;
             }
         }
     }
 
-    /// Waits a moment, unless the server stops.
+    /// Waits, unless the server stops.
     async fn may_try_again(&self, pause: Duration) -> bool {
         tokio::select! {
             () = self.supervisor.closing.cancelled() => false,

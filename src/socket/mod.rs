@@ -30,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::protocol::v1::Frames;
 use crate::room::Ledger;
 use crate::store::Store;
-use crate::task::sits::SitKeeper;
+use crate::task::sits::SitRecorder;
 use crate::user_session::UserSessions;
 use limits::Limits;
 use origin::Origins;
@@ -51,7 +51,7 @@ pub struct Sockets {
     pub store: Store,
     pub ledger: Arc<Ledger>,
     pub user_sessions: Arc<UserSessions>,
-    pub sits: Arc<SitKeeper>,
+    pub sits: Arc<SitRecorder>,
     pub figures: Arc<Figures>,
     /// Every connection holds a token of it from before its upgrade on, and calls over HTTP run in it;
     /// shutdown waits for them.

@@ -1,4 +1,5 @@
-//! The flush: what the ledgers hold goes to the database; what could not be written stays.
+//! The flush: writes what was seen since the last one to the database. What could not be written is kept for the
+//! next.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,10 +17,10 @@ use crate::store::presence::{CHUNK_ROWS, Stale};
 use crate::store::{Store, StoreError};
 use crate::user_session::{ClientSession, UserSessions};
 
-/// The longest that a failing flush waits before it tries again.
+/// The longest pause between attempts while flushes fail.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// Writes the ledgers to the store.
+/// Writes presence and user sessions to the store.
 #[derive(Debug)]
 pub struct Flusher {
     registry: Arc<Registry>,
@@ -31,12 +32,13 @@ pub struct Flusher {
 }
 
 impl Flusher {
-    /// A flusher of what the rooms in `registry` note, and the connections of user sessions.
+    /// A flusher of the rooms in `registry` and of the user sessions.
     pub fn new(registry: Arc<Registry>, user_sessions: Arc<UserSessions>, store: Store, interval: Duration) -> Self {
         Self { registry, user_sessions, store, interval, turn: Mutex::new(Instant::now()) }
     }
 
-    /// How long ago the last flush began that wrote everything; while one is under way, as it was told last.
+    /// The time since the start of the last flush that wrote everything; while a flush is running, as last
+    /// measured.
     pub fn age(&self) -> Duration {
         match self.turn.try_lock() {
             Ok(last_success) => last_success.elapsed(),
@@ -44,8 +46,8 @@ impl Flusher {
         }
     }
 
-    /// Flushes for ever. Where it fails it waits longer each time, by a random part, so that servers
-    /// that lost the same database do not come back to it together.
+    /// Flushes for ever. After a failure the pause doubles, with a random part, so that servers which lost the
+    /// same database do not return to it together.
     pub async fn run(&self) {
         let mut failures = 0;
         loop {
@@ -55,17 +57,17 @@ impl Flusher {
             failures = match self.flush().await {
                 Ok(_) => 0,
                 Err(error) => {
-                    tracing::warn!(%error, waiting = self.registry.shared().ledger.backlog(), "flush failed, nothing is lost");
+                    tracing::warn!(%error, waiting = self.registry.shared().ledger.backlog(), "flush failed; the next one retries");
                     (failures + 1).min(10)
                 }
             };
         }
     }
 
-    /// Writes everything that is noted by now, and says how many participants that were.
+    /// Writes everything that is due by now. Returns the number of participants written.
     ///
     /// # Errors
-    /// [`StoreError`]; what was not written is noted again.
+    /// [`StoreError`]; what was not written is due again.
     pub async fn flush(&self) -> Result<usize, StoreError> {
         let mut last_success = self.turn.lock().await;
         let shared = self.registry.shared();
@@ -95,19 +97,20 @@ impl Flusher {
             }
             uses.counts.clear();
         }
-        // Rooms that drain recall nobody: what is not undone then, the next start settles.
+        // While rooms drain, nobody is recalled: what is not undone by then is left to the next start.
         if !self.registry.is_draining() {
             self.store.run_compensations(|compensation| self.is_here(compensation)).await?;
         }
         Ok(written)
     }
 
-    /// Writes chunks until there is none left, beside another that does the same: no participant is in
-    /// two of them, and each takes its locks in the order of ids. Says how many participants that were.
+    /// Writes chunks until none is left, beside another call that does the same: no participant is in two
+    /// chunks, and each statement takes its locks in the order of ids. Returns the number of participants
+    /// written.
     async fn write_presence(&self, chunks: &Mutex<impl Iterator<Item = Chunk>>) -> Result<usize, StoreError> {
         let shared = self.registry.shared();
         let mut written = 0;
-        // A chunk that is dropped, by an error or by the end of this task, goes back to the ledger.
+        // A chunk that is dropped, by an error or by the end of this task, is due again.
         while let Some(chunk) = { chunks.lock().await.next() } {
             let stale = self.store.write_presence(chunk.rows(), shared.clock.now()).await;
             if stale.is_err() {
@@ -146,7 +149,7 @@ impl Flusher {
         self.registry.find(compensation.session()).is_some_and(|room| room.recall(compensation.who()).is_some())
     }
 
-    /// Somebody or a whole session was ended behind our back: by another server, cron or SQL.
+    /// A participant or a whole session was ended outside of this server: by another server, cron or SQL.
     fn drop_from_memory(&self, stale: &Stale) {
         match (stale.why, self.registry.find(stale.session_id)) {
             (StaleCause::Closed, _) => {
@@ -160,8 +163,8 @@ impl Flusher {
     }
 }
 
-/// Uses of invites on their way to the store; what is not cleared goes back to the ledger, also when
-/// the flush is given up half way.
+/// Uses of invites on their way to the store. What is not cleared is due again, also when the flush is cancelled
+/// half way.
 struct Uses<'a> {
     ledger: &'a Ledger,
     counts: HashMap<InviteId, i32>,

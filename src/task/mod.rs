@@ -1,4 +1,4 @@
-//! What runs by itself: the tick of the rooms, the flush, the sweep, the sits of rooms.
+//! Background tasks: the tick of the rooms, the flush, the sweep, the sits of rooms.
 
 pub mod flush;
 pub mod policy;
@@ -9,8 +9,8 @@ pub mod tick;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Runs a task until `stop`. A task that panics is started again: a fault in one round must not end
-/// all that follow.
+/// Runs a task until `stop`. A task that panics is restarted, so that a fault in one round does not end all
+/// later ones.
 pub fn keep_running<F>(
     tracker: &TaskTracker,
     stop: &CancellationToken,
@@ -26,7 +26,7 @@ pub fn keep_running<F>(
             tokio::select! {
                 ended = &mut running => {
                     if let Err(fault) = ended {
-                        tracing::error!(task = name, %fault, "a task failed and is started again");
+                        tracing::error!(task = name, %fault, "background task panicked and is restarted");
                         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                     }
                 }

@@ -1,5 +1,5 @@
-//! What a sweep does, policy by policy. Each is one call of the function in the database that decides:
-//! one truth for this server, for others, for cron and for `lastseen sweep`.
+//! The policies of the sweep. Each is one call of the SQL function that decides, so that this server, other
+//! servers, cron and `lastseen sweep` apply the same rule.
 
 use crate::config::SessionSettings;
 use crate::ids::SessionId;
@@ -9,32 +9,32 @@ use crate::store::{Store, StoreError};
 /// A policy of the sweep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Policy {
-    /// Reading sessions that nobody was seen in are closed.
+    /// Closes reading sessions in which nobody was seen for `idle-timeout`.
     Idle,
-    /// Reading sessions that are older than sessions may become are closed, where there is such an age.
+    /// Closes reading sessions older than `max-session-age`, where that is set.
     Age,
-    /// Reading sessions that want for company are closed, where that is asked for.
+    /// Closes reading sessions with too few participants for too long, where that is set.
     Company,
-    /// User sessions that nothing was heard of any more are ended.
+    /// Ends user sessions that were not seen for their timeout.
     TimeOutUserSessions,
-    /// Sits that nobody completed are marked as abandoned.
+    /// Marks sits that were not completed as abandoned.
     AbandonSits,
-    /// Simulators that nobody used are marked for their servers to stop.
+    /// Marks unused simulators for their servers to stop.
     Simulators,
-    /// Closed reading sessions are deleted after their retention.
+    /// Deletes closed reading sessions after their retention.
     Purge,
-    /// User sessions that have ended are deleted after their retention.
+    /// Deletes ended user sessions after their retention.
     PurgeUserSessions,
-    /// Check-ins are deleted after their retention.
+    /// Deletes check-ins after their retention.
     PurgeCheckIns,
 }
 
-/// What a policy did.
+/// The effect of a policy.
 #[derive(Debug, Default)]
 pub struct Effect {
     /// How many rows it ended or deleted.
     pub count: u64,
-    /// The reading sessions that it closed, for their rooms to be told.
+    /// The reading sessions that it closed and whose rooms have to be closed too.
     pub closed: Vec<SessionId>,
 }
 
@@ -51,7 +51,7 @@ impl From<Vec<SessionId>> for Effect {
 }
 
 impl Policy {
-    /// All of them, in the order in which a sweep takes them: what ends something before what deletes.
+    /// All policies in the order of a sweep: those that end something before those that delete.
     pub const ALL: [Self; 9] = [
         Self::Idle,
         Self::Age,
@@ -64,7 +64,7 @@ impl Policy {
         Self::PurgeCheckIns,
     ];
 
-    /// Its count in answers and metrics.
+    /// The word in answers and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Idle => "closed",
@@ -79,7 +79,7 @@ impl Policy {
         }
     }
 
-    /// Whether there is anything for it to do: some are off unless somebody asks for them.
+    /// Whether it is enabled: some need a setting.
     pub fn is_asked_for(self, rules: &SessionSettings) -> bool {
         match self {
             Self::Age => rules.max_session_age.is_some(),
@@ -88,8 +88,8 @@ impl Policy {
         }
     }
 
-    /// Whether it decides by when somebody was last seen: then what was seen has to be written first,
-    /// and where that fails the policy waits for the next sweep.
+    /// Whether it depends on when participants were last seen. Such a policy needs a flush before it, and is
+    /// postponed where that fails.
     pub fn asks_who_was_seen(self) -> bool {
         match self {
             Self::Idle | Self::Company | Self::TimeOutUserSessions | Self::Simulators => true,
@@ -97,7 +97,7 @@ impl Policy {
         }
     }
 
-    /// Why the reading sessions are closed that it closes.
+    /// The close reason of the reading sessions that it closes.
     pub fn close_reason(self) -> CloseReason {
         match self {
             Self::Age => CloseReason::Expired,
@@ -112,7 +112,7 @@ impl Policy {
         }
     }
 
-    /// Does it, in a transaction of its own.
+    /// Applies it, in a transaction of its own.
     ///
     /// # Errors
     /// [`StoreError`].

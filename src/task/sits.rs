@@ -1,5 +1,5 @@
-//! Sits of rooms, on their way to the store and back: what begins is stored before anybody is told, and
-//! what is over is recorded, however long the database is away.
+//! Sits of rooms and the store: a sit is stored before it is announced, and recorded when it is over,
+//! however long the database is away.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,15 +20,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Starts and records sits of rooms.
 #[derive(Debug)]
-pub struct SitKeeper {
+pub struct SitRecorder {
     registry: Arc<Registry>,
     store: Store,
     /// One at a time, so that whoever waited knows that all is recorded that was over by then.
     turn: Mutex<()>,
 }
 
-impl SitKeeper {
-    /// A keeper of the sits of the rooms in `registry`.
+impl SitRecorder {
+    /// A recorder of the sits of the rooms in `registry`.
     pub fn new(registry: Arc<Registry>, store: Store) -> Self {
         Self { registry, store, turn: Mutex::default() }
     }
@@ -78,7 +78,7 @@ impl SitKeeper {
                 }
                 Err(error) => {
                     let waiting = self.registry.shared().sits.ended().len();
-                    tracing::warn!(%error, waiting, "a sit could not be recorded, nothing is lost");
+                    tracing::warn!(%error, waiting, "recording a sit failed; retrying");
                     sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -98,7 +98,7 @@ impl SitKeeper {
                 Ok(()) => {}
                 Err(error @ StoreError::Unavailable(_)) => return Err(error),
                 // It would be refused each time, and hold up all that follow.
-                Err(error) => tracing::error!(%error, sit = %ended.id, "a sit is lost: it cannot be recorded"),
+                Err(error) => tracing::error!(%error, sit = %ended.id, "a sit cannot be recorded and is lost"),
             }
             sits.written(ended.id);
         }

@@ -1,4 +1,4 @@
-//! The sweep: what is idle or overdue is ended, and what is over is deleted in time.
+//! The sweep: ends what is idle or overdue, and deletes what is over and past its retention.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::config::SessionSettings;
 use crate::room::Registry;
 use crate::store::{Store, StoreError};
 
-/// What a sweep did, by policy.
+/// The result of a sweep, by policy.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Swept {
     counts: Vec<(Policy, u64)>,
@@ -24,7 +24,7 @@ pub struct Swept {
 }
 
 impl Swept {
-    /// Notes how a policy ended.
+    /// Records the outcome of a policy.
     pub fn note(&mut self, policy: Policy, outcome: &Result<u64, StoreError>) {
         match outcome {
             Ok(count) => self.counts.push((policy, *count)),
@@ -37,7 +37,7 @@ impl Swept {
         self.failed.is_empty() && self.counts.iter().all(|(_, count)| *count == 0)
     }
 
-    /// What did not work and waits for the next sweep.
+    /// The policies that failed and are left to the next sweep.
     pub fn failed(&self) -> &[Policy] {
         &self.failed
     }
@@ -66,14 +66,14 @@ impl PartialSchema for Swept {
         let counts = Policy::ALL.into_iter().fold(Object::builder(), |object, policy| {
             object.property(policy.as_str(), count()).required(policy.as_str())
         });
-        let failed = Array::builder().items(word).description(Some("What did not work and waits for the next sweep."));
+        let failed = Array::builder().items(word).description(Some("The policies that failed and are left to the next sweep."));
         counts.property("failed", failed).required("failed").examples([example]).into()
     }
 }
 
 impl ToSchema for Swept {}
 
-/// Sweeps.
+/// Runs sweeps.
 #[derive(Debug)]
 pub struct Sweeper {
     registry: Arc<Registry>,
@@ -85,7 +85,7 @@ pub struct Sweeper {
 }
 
 impl Sweeper {
-    /// A sweeper by these rules.
+    /// A sweeper with these rules.
     pub fn new(
         registry: Arc<Registry>,
         store: Store,
@@ -93,7 +93,7 @@ impl Sweeper {
         interval: Duration,
         rules: SessionSettings,
     ) -> Self {
-        // A figure that is not there yet looks like one that is not told at all.
+        // A counter that is missing until its first increment would look like one that does not exist.
         for policy in Policy::ALL {
             let metrics = &registry.shared().metrics;
             let _ = (metrics.swept(policy.as_str()), metrics.sweep_failures(policy.as_str()));
@@ -101,7 +101,7 @@ impl Sweeper {
         Self { registry, store, flusher, interval, rules, last: Mutex::new(None) }
     }
 
-    /// What the last sweep of this server did, and when; `None` where there was none.
+    /// When the last sweep of this server ran and what it did; `None` before the first.
     pub fn last(&self) -> Option<(DateTime<Utc>, Swept)> {
         self.last.lock().clone()
     }
@@ -111,13 +111,13 @@ impl Sweeper {
         loop {
             sleep(self.interval).await;
             if let Err(error) = self.sweep().await {
-                tracing::warn!(%error, "sweep failed, the next one does its work");
+                tracing::warn!(%error, "sweep failed; the next one catches up");
             }
         }
     }
 
-    /// Writes what was seen, then does what each policy says. One that fails does not stop the rest;
-    /// where what was seen cannot be written, those that ask for it wait: the database would not know.
+    /// Flushes, then applies each policy. A failure does not stop the other policies. Where the flush failed,
+    /// policies that depend on it are postponed: the database would decide on old data.
     ///
     /// # Errors
     /// [`StoreError`] where nothing at all could be done.
@@ -129,7 +129,7 @@ impl Sweeper {
         metrics.sweeps.inc();
         metrics.sweep_seconds.observe(started.elapsed().as_secs_f64());
         if !swept.is_idle() {
-            tracing::info!(swept = %serde_json::json!(swept), "swept");
+            tracing::info!(swept = %serde_json::json!(swept), "sweep done");
         }
         match last_error {
             Some(error) if swept.counts.is_empty() => Err(error),
@@ -154,7 +154,7 @@ impl Sweeper {
                     metrics.swept(policy.as_str()).inc_by(count);
                 }
                 Err(error) => {
-                    tracing::warn!(policy = policy.as_str(), %error, "a policy of the sweep failed");
+                    tracing::warn!(policy = policy.as_str(), %error, "sweep policy failed");
                     last_error = Some(error);
                 }
             }

@@ -1,4 +1,4 @@
-//! The tick: rooms whose deadline has come do what the passing of time asks for.
+//! The tick: does what is due in rooms whose deadline has come.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ pub async fn run(registry: Arc<Registry>) {
     let shared = Arc::clone(registry.shared());
     loop {
         for room in shared.schedule.due(shared.clock.now()) {
-            // In a task of its own: all who listen are told in it, and a large room must not keep the
-            // small ones waiting.
+            // In a task of its own: it writes to all subscribers, and a large room must not delay the small
+            // ones.
             let registry = Arc::clone(&registry);
             tokio::spawn(async move { registry.tick(room, registry.shared().clock.now()) });
         }
