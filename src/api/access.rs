@@ -1,4 +1,4 @@
-//! What a caller may do: at all, and in a session.
+//! The rights of a caller: in general, and in a session.
 
 use super::Api;
 use crate::identity::Caller;
@@ -9,19 +9,19 @@ use crate::room::{CloseReason, Role};
 use crate::store::Viewer;
 use crate::store::reading_sessions::ReadingSession;
 
-/// Somebody who belongs to a session.
+/// A caller who may read a session.
 #[derive(Debug)]
 pub struct Member {
     /// The session.
     pub session: ReadingSession,
-    /// As whom the store is read: guests have no rows of their own to be known by, so what they may
-    /// see is decided here and read as the service.
+    /// As whom the store is read. Guests have no row that row-level security could know them by: their rights
+    /// are checked here, and the store is read as the service.
     pub viewer: Viewer,
     role: Option<Role>,
 }
 
 impl Member {
-    /// Why a session is closed by this caller.
+    /// The reason of a session that this caller closes.
     pub fn close_reason(&self) -> CloseReason {
         match self.role {
             Some(_) => CloseReason::Host,
@@ -29,17 +29,17 @@ impl Member {
         }
     }
 
-    /// The user who asks, where it is one.
+    /// The calling user, if it is one.
     pub fn user(&self) -> Option<UserId> {
         self.viewer.user()
     }
 }
 
 impl Caller {
-    /// The embedding application.
+    /// Requires the embedding application.
     ///
     /// # Errors
-    /// `unauthenticated`, or `forbidden` for everybody else.
+    /// `unauthenticated`, or `forbidden` for all other callers.
     pub fn service(&self) -> Result<(), Refusal> {
         match self {
             Self::Service { .. } => Ok(()),
@@ -63,7 +63,7 @@ impl Caller {
         }
     }
 
-    /// The user who asks, with the name of its token: for what only a user has.
+    /// The calling user, with the name in its token: for what belongs to users alone.
     ///
     /// # Errors
     /// `unauthenticated`, or `forbidden` for guests and the service.
@@ -79,7 +79,8 @@ impl Caller {
 }
 
 impl Api {
-    /// Somebody who may look at the session: its people and the service. To others it is not there.
+    /// Requires a caller who may read the session: its participants and the service. For others it does not
+    /// exist.
     pub async fn member(&self, caller: &Caller, session: SessionId) -> Result<Member, Refusal> {
         match caller {
             Caller::Anonymous => Err(Code::Unauthenticated.into()),
@@ -96,7 +97,7 @@ impl Api {
         }
     }
 
-    /// Somebody who may change the session: a host and the service.
+    /// Requires a caller who may change the session: a host or the service.
     pub async fn host(&self, caller: &Caller, session: SessionId) -> Result<Member, Refusal> {
         let member = self.member(caller, session).await?;
         match member.role {
@@ -137,7 +138,7 @@ impl Api {
         reason.map_or_else(|| Code::SessionNotFound.into(), Refusal::closed)
     }
 
-    /// The room knows of signs that the store has not heard of yet.
+    /// The room may know of beats and activity that are not in the store yet.
     pub fn with_live_signs(&self, mut session: ReadingSession) -> ReadingSession {
         if let Some((seen, active)) = self.registry.find(session.id).and_then(|room| room.last_signs()) {
             let clock = self.registry.shared().clock;

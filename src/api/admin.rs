@@ -1,4 +1,4 @@
-//! `/v1/admin`: for the service alone.
+//! `/v1/admin`: calls of the service alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

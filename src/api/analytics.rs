@@ -1,4 +1,4 @@
-//! `GET /v1/admin/analytics`: what operators ask about the past.
+//! `GET /v1/admin/analytics`: figures of the past for operators.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use crate::identity::Caller;
 use crate::protocol::Refusal;
 use crate::protocol::name::short_text;
 
-/// Days that are looked back: unless the caller says, and at most.
+/// The number of days: the default, and the most.
 const DAYS: i32 = 7;
 const MOST_DAYS: i32 = 366;
 
 /// The longest name of a time zone, in characters.
 const MAX_ZONE_CHARS: usize = 64;
 
-/// Which days, by whose calendar.
+/// Which days, by which calendar.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Asked {
@@ -50,24 +50,24 @@ pub struct Analytics {
     returning_users: Returning,
 }
 
-/// Of the reading sessions that were opened in these days.
+/// The reading sessions that were opened in these days.
 #[derive(Serialize, ToSchema)]
 struct Lengths {
     count: i64,
-    /// From the opening to when somebody was last seen.
+    /// From the opening until the last beat of a participant.
     average_seconds: i64,
     median_seconds: i64,
-    /// How many people came to one.
+    /// Participants of a session.
     average_participants: f64,
 }
 
-/// Of the users who came in these days.
+/// The users who joined in these days.
 #[derive(Serialize, ToSchema)]
 struct Returning {
     users: i64,
-    /// Came again the day after.
+    /// Joined again on the next day.
     next_day: i64,
-    /// Came again within seven days.
+    /// Joined again within seven days.
     within_seven_days: i64,
 }
 

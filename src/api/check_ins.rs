@@ -1,4 +1,4 @@
-//! `/v1/check-ins`: here for the next hour.
+//! `/v1/check-ins`: present for the next hour.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::protocol::v1::Timestamp;
 use crate::protocol::{Code, Refusal};
 use crate::store::Cursor;
 
-/// Somebody is, or was, here.
+/// A check-in of a user.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "id": "0190f3c2-7b1a-7c3e-9d2f-1a2b3c4d5e6f", "user_id": "6f1c2d3e-0000-4000-8000-000000000001", "name": "Ada",
@@ -53,7 +53,7 @@ impl From<check_in::CheckIn> for CheckIn {
     }
 }
 
-/// There is nothing to say but who it is, and the JWT says that.
+/// An empty body: the JWT identifies the user.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}

@@ -1,4 +1,4 @@
-//! `/v1/reading-sessions/{id}/events`: reading along without a WebSocket.
+//! `/v1/reading-sessions/{id}/events`: the frames of a session as Server-Sent Events.
 
 use std::sync::Arc;
 
@@ -22,10 +22,10 @@ use crate::socket::device::{device, tie};
 use crate::socket::watch::{self, Cut, Reader};
 use crate::user_session::Wire;
 
-/// Shown by a client that comes back: what it heard last.
+/// Sent by a client that reconnects: the id of the last event that it received.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Asks a proxy not to gather what should be told at once.
+/// Asks a proxy not to buffer.
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 #[derive(Deserialize, IntoParams)]
@@ -68,7 +68,7 @@ pub async fn follow(
     let permit = api.sockets.limits.take(address)?;
     let member = api.member(&caller, id).await?;
     let watching = watch(&api, &member)?;
-    // Asked when the room is being followed: what comes later is told.
+    // Checked once the room is followed, so that no later change is missed.
     let participant = participant(&api, &caller, id).await?;
     let standing = api.store.standing(id, participant).await?;
     if let Some(refusal) = watch::standing_refusal(standing) {
@@ -88,7 +88,7 @@ pub async fn follow(
     Ok(([(BUFFERING, HeaderValue::from_static("no"))], Sse::new(events)).into_response())
 }
 
-/// A place in the room, which is opened where it is not in memory.
+/// Follows the room, which is opened where it is not in memory.
 fn watch(api: &Api, member: &Member) -> Result<Watching, Refusal> {
     if let Some(reason) = member.session.close_reason {
         return Err(Refusal::closed(reason));
@@ -97,7 +97,7 @@ fn watch(api: &Api, member: &Member) -> Result<Watching, Refusal> {
     watch().or_else(|error| if error == JoinError::Retired { watch() } else { Err(error) }).map_err(join_refusal)
 }
 
-/// Whose row in the session it is that may be removed.
+/// The participant whose removal ends the stream.
 async fn participant(api: &Api, caller: &Caller, session: SessionId) -> Result<Option<ParticipantId>, Refusal> {
     match caller {
         Caller::Guest(claims) => Ok(Some(ParticipantId(claims.participant))),

@@ -1,4 +1,4 @@
-//! What handlers take from a request, with refusals of our own where it is not there.
+//! Extractors of the handlers, with refusals of the protocol where something is missing or not valid.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl FromRequestParts<Arc<Api>> for Caller {
     }
 }
 
-/// The address that a request comes from, by the proxies that are trusted.
+/// The client's address, read through trusted proxies.
 pub struct Address(pub std::net::IpAddr);
 
 impl FromRequestParts<Arc<Api>> for Address {
@@ -43,7 +43,7 @@ impl FromRequestParts<Arc<Api>> for Address {
     }
 }
 
-/// Ids in the path. One that is no UUID is the id of nothing.
+/// Ids in the path. One that is no UUID names nothing, and is answered with `not_found`.
 pub struct Ids<T>(pub T);
 
 impl<T: FromIds> FromRequestParts<Arc<Api>> for Ids<T> {
@@ -56,12 +56,12 @@ impl<T: FromIds> FromRequestParts<Arc<Api>> for Ids<T> {
     }
 }
 
-/// Something that is made of the ids in a path.
+/// A type that is made of the ids in a path.
 pub trait FromIds: Sized {
     /// Reads the ids.
     ///
     /// # Errors
-    /// The refusal for a thing that is not there.
+    /// The refusal for a thing that does not exist.
     fn from_ids(segments: &[(String, String)]) -> Result<Self, Refusal>;
 }
 
@@ -105,7 +105,7 @@ fn segment(segments: &[(String, String)], index: usize, missing: Code) -> Result
     segments.get(index).and_then(|(_, text)| Uuid::parse_str(text).ok()).ok_or_else(|| missing.into())
 }
 
-/// A JSON body. Unknown keys, wrong types and bad JSON are told with the field that they concern.
+/// A JSON body. Unknown keys, wrong types and invalid JSON are refused with the field that they concern.
 pub struct Body<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
@@ -117,12 +117,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             StatusCode::PAYLOAD_TOO_LARGE => Refusal::from(Code::PayloadTooLarge),
             _ => Refusal::new(Code::BadRequest, "The body could not be read."),
         })?;
-        // A call whose fields are all optional may come without a body.
+        // A call whose fields are all optional may have no body.
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         if !bytes.is_empty() && !is_json {
             return Err(Refusal::invalid("body", "must be JSON, with Content-Type: application/json"));
         }
-        // A list is refused here: serde would take its items for the fields in order.
+        // serde would accept a list as the fields in their order.
         if text.trim_ascii_start().first() != Some(&b'{') {
             return Err(Refusal::invalid("body", "must be a JSON object"));
         }
@@ -130,7 +130,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         let body = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
             let path = error.path().to_string();
             let message = error.inner().to_string();
-            // Where the text ends too early, or is no JSON outside of any field, it is no field's fault.
+            // Truncated or invalid JSON outside of any field concerns no field.
             let whole = path == "." || path == "?" || error.inner().is_eof();
             let field = unknown_field(&message).unwrap_or(if whole { "body" } else { &path });
             Refusal::invalid(field, without_place(&message))
@@ -140,7 +140,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
-/// A whole number; also one that is written like `3.0`, which is the same number in JSON.
+/// A whole number; also one written like `3.0`, which is the same number in JSON.
 ///
 /// # Errors
 /// Where it is no number, has a fraction, or does not fit.
@@ -157,7 +157,7 @@ pub fn whole_or_null<'de, T: TryFrom<i64>, D: Deserializer<'de>>(deserializer: D
 }
 
 fn whole_of<T: TryFrom<i64>, E: Error>(number: serde_json::Number) -> Result<T, E> {
-    /// Up to here a double holds every whole number.
+    /// The largest whole number below which a double represents every one.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     #[expect(clippy::cast_possible_truncation, reason = "it has no fraction and fits")]
     let whole = number.as_i64().or_else(|| {
@@ -181,12 +181,12 @@ fn unknown_field(message: &str) -> Option<&str> {
     message.strip_prefix("unknown field `")?.split_once('`').map(|(field, _)| field)
 }
 
-/// serde_json's messages end in the line and column.
+/// Messages of serde_json end with line and column.
 fn without_place(message: &str) -> &str {
     message.rsplit_once(" at line ").map_or(message, |(message, _)| message)
 }
 
-/// The query of a request; what cannot be used is told.
+/// The query of a request; invalid values are refused with their key.
 pub struct Filter<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Filter<T> {
@@ -199,7 +199,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Filter<T> {
     }
 }
 
-/// A key of the query, read by its `FromStr`.
+/// A key of the query, parsed by its `FromStr`.
 ///
 /// # Errors
 /// `invalid_request` that names the key.

@@ -1,4 +1,4 @@
-//! Whether the server is alive and ready, and what it counted.
+//! Liveness, readiness and metrics.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::Api;
 use crate::protocol::{Code, Refusal};
 use crate::room::Status;
 
-/// The media type of the figures.
+/// The media type of the metrics.
 const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// How the server is.

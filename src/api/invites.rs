@@ -1,4 +1,4 @@
-//! Invites: `/v1/reading-sessions/{id}/invites` for hosts, `/v1/invites/{token}` for who holds one.
+//! Invites: `/v1/reading-sessions/{id}/invites` for hosts, `/v1/invites/{token}` for holders of a token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::protocol::v1::Timestamp;
 use crate::protocol::{Code, Refusal};
 use crate::room::Role;
 
-/// The longest life of an invite with an end: ten years.
+/// The longest lifetime of an invite with an end: ten years.
 const LONGEST_LIFE_SECONDS: i64 = 10 * 366 * 24 * 3600;
 
 /// An invite without its token.
@@ -56,7 +56,7 @@ impl From<Invite> for ShownInvite {
     }
 }
 
-/// An invite that was just made: the one time that its token is shown.
+/// A new invite: the only response that contains its token.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "id": "0193a1b2-0000-7000-8000-000000000002", "token": "lsi_0123456789abcdefghijklmnopqrstuv",
@@ -242,7 +242,7 @@ pub async fn inspect(
     State(api): State<Arc<Api>>,
     token: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Inspected>, Refusal> {
-    // What is no text is no token either, and is refused as one that nobody made.
+    // A text that is not valid UTF-8 is no token, and is refused like an unknown one.
     let token = token.map(|Path(token)| token).unwrap_or_default();
     let found = api.store.inspect_invite(&InviteToken::presented(token).sha256()).await?;
     match found {

@@ -54,7 +54,7 @@ use crate::user_session::UserSessions;
 /// The largest body of a request, in bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// How long a request may take, its body included.
+/// The timeout of a request, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What all requests share.
@@ -70,18 +70,18 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     pub origins: Origins,
     pub trusted_proxies: Vec<IpNet>,
-    /// How people reach the server: the beginning of invite links.
+    /// The public URL of the server, with which invite links begin.
     pub public_url: String,
-    /// Whether anybody may open a session.
+    /// Whether callers without a JWT may open a session.
     pub guest_hosts: bool,
-    /// People in a session that does not say otherwise.
+    /// The capacity of a session that is opened without one.
     pub max_participants: i32,
-    /// Sessions that one address may open in a minute.
+    /// The limit of sessions that one address opens per minute.
     pub session_rate: DefaultKeyedRateLimiter<IpAddr>,
     pub sockets: Arc<Sockets>,
 }
 
-/// All routes. What is registered with `routes!` is documented by that; only pages for browsers are not.
+/// All routes. Those registered with `routes!` are in the OpenAPI document; the pages for browsers are not.
 pub fn routes(api: Arc<Api>) -> Router {
     let (calls, interface) = OpenApiRouter::with_openapi(Interface::openapi())
         .routes(routes!(reading_sessions::open, reading_sessions::list))
@@ -116,8 +116,8 @@ pub fn routes(api: Arc<Api>) -> Router {
         .routes(routes!(analytics::analytics))
         .split_for_parts();
     let calls = calls
-        // Here and not only for all routes in `finish`: set later it would take the place of what the
-        // layers answer, and a browser's preflight is a method that no route allows.
+        // Not only in `finish` for all routes: set later, it would replace the answers of the layers, and a
+        // browser's preflight uses a method that no route allows.
         .method_not_allowed_fallback(async || Refusal::from(Code::MethodNotAllowed))
         .layer(cors(&api))
         .layer(middleware::from_fn(in_time))
@@ -136,7 +136,7 @@ pub fn routes(api: Arc<Api>) -> Router {
     others.merge(pages::routes()).merge(openapi::pages(interface)).merge(calls).with_state(api)
 }
 
-/// A request that takes too long, most likely since its body does not come, is given up.
+/// Ends a request that takes too long, most likely because its body does not arrive.
 async fn in_time(request: Request, next: Next) -> Response {
     match timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
@@ -144,7 +144,7 @@ async fn in_time(request: Request, next: Next) -> Response {
     }
 }
 
-/// What applies to every route.
+/// The layers of every route.
 pub fn finish(router: Router, metrics: Arc<Metrics>) -> Router {
     router
         .fallback(async || Refusal::from(Code::NotFound))
@@ -155,8 +155,8 @@ pub fn finish(router: Router, metrics: Arc<Metrics>) -> Router {
         .layer(middleware::from_fn_with_state(metrics, count_refusals))
 }
 
-/// A call is carried to its end although its client hangs up: what is committed has to reach the live
-/// room. A server that stops waits for it.
+/// Runs a call to its end although its client disconnects: a change that is committed has to reach the live
+/// room. A stopping server waits for it.
 async fn to_the_end(State(tracker): State<TaskTracker>, request: Request, next: Next) -> Response {
     match tracker.spawn(next.run(request)).await {
         Ok(response) => response,
@@ -175,7 +175,7 @@ async fn count_refusals(State(metrics): State<Arc<Metrics>>, request: Request, n
     response
 }
 
-/// Pages of the allowed origins may call the API; tokens travel in headers, never in cookies.
+/// Pages of the allowed origins may call the API. Tokens travel in headers, never in cookies.
 fn cors(api: &Api) -> CorsLayer {
     let origins = api.origins.clone();
     let allowed = AllowOrigin::predicate(move |origin, _| origin.to_str().is_ok_and(|origin| origins.lists(origin)));

@@ -1,5 +1,5 @@
-//! What the HTTP interface says of itself: `/openapi.json`, made from what stands beside each handler,
-//! and `/docs`, a page to try it on.
+//! The OpenAPI document `/openapi.json`, made from the annotations of the handlers, and `/docs`, a page to try
+//! it.
 
 use std::sync::Arc;
 
@@ -22,18 +22,18 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::protocol::problem::{MEDIA_TYPE, Problem};
 use crate::protocol::{Code, Refusal};
 
-/// Where the document is.
+/// The path of the document.
 const DOCUMENT: &str = "/openapi.json";
 
 /// Text that is more than white space and holds no control characters.
 const SHORT_TEXT: &str = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$";
 
-/// What the page needs: it styles itself inline, and its pictures are in its style sheet.
+/// The page styles itself inline and has its images in its style sheet.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
                       img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; \
                       frame-ancestors 'none'";
 
-/// What is true of the whole interface; the calls are added by the router that serves them.
+/// What is the same for the whole interface; the router adds the calls.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -71,7 +71,7 @@ pub fn short_text(most: usize) -> ObjectBuilder {
 /// The document and the page.
 pub fn pages<S: Clone + Send + Sync + 'static>(document: Document) -> Router<S> {
     let document = Arc::new(complete(document));
-    // `none`: else the page would ask another host whether the document is valid.
+    // `none`: otherwise the page would ask another host to validate the document.
     let config = Config::from(DOCUMENT).validator_url("none").try_it_out_enabled(true).persist_authorization(false);
     let page: Router<S> = SwaggerUi::new("/docs").config(config).into();
     let header = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
@@ -83,7 +83,7 @@ pub fn pages<S: Clone + Send + Sync + 'static>(document: Document) -> Router<S> 
         .route(DOCUMENT, get(async move || Json(document)))
 }
 
-/// The page answers bare for a file that it does not have.
+/// The page answers an empty 404 for a file that it does not have.
 async fn found(response: Response) -> Response {
     match response.status() {
         StatusCode::NOT_FOUND => Refusal::from(Code::NotFound).into_response(),
@@ -91,7 +91,7 @@ async fn found(response: Response) -> Response {
     }
 }
 
-/// Says once for all calls what need not stand beside each.
+/// Adds to all calls what need not be annotated at each.
 fn complete(mut document: Document) -> Value {
     let components = document.components.clone().unwrap_or_default();
     for path in document.paths.paths.values_mut() {
@@ -105,7 +105,7 @@ fn complete(mut document: Document) -> Value {
     with_examples(serde_json::to_value(document).expect("a document is JSON"))
 }
 
-/// Answers that are made of things with examples, pages of them above all, need none of their own.
+/// Answers made of types with examples, pages above all, need no example of their own.
 fn with_examples(mut document: Value) -> Value {
     let schemas = document["components"]["schemas"].clone();
     let calls = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
@@ -121,7 +121,7 @@ fn with_examples(mut document: Value) -> Value {
     document
 }
 
-/// The example of a schema: its own, or one made of its parts'.
+/// The example of a schema: its own, or one made of those of its parts.
 fn example(schema: &Value, schemas: &Value) -> Option<Value> {
     if let Some(name) = schema["$ref"].as_str().and_then(|place| place.rsplit('/').next()) {
         return example(&schemas[name], schemas);
@@ -150,7 +150,7 @@ fn example(schema: &Value, schemas: &Value) -> Option<Value> {
         .map(Value::Object)
 }
 
-/// The handler's name with its resource before it: there is more than one `list`.
+/// The handler's name after its resource: there is more than one `list`.
 fn with_its_own_name(operation: &mut Operation) {
     let tag = operation.tags.iter().flatten().next();
     if let (Some(tag), Some(name)) = (tag, &mut operation.operation_id) {
@@ -158,8 +158,7 @@ fn with_its_own_name(operation: &mut Operation) {
     }
 }
 
-/// Every call may be refused, always in the same form. Beside a handler stand only the refusals that
-/// are its own.
+/// Every call can be refused, always in the same form. A handler is annotated only with refusals of its own.
 fn with_refusals(operation: &mut Operation) {
     let problem = || Content::new(Some(Ref::from_schema_name("Problem")));
     for (status, response) in &mut operation.responses.responses {
@@ -171,7 +170,7 @@ fn with_refusals(operation: &mut Operation) {
     operation.responses.responses.entry("default".to_owned()).or_insert_with(|| refusal.into());
 }
 
-/// No body is read as `{}`, so that a body is needed only where a field is.
+/// A missing body is read as `{}`: a body is required only where a field is.
 fn with_optional_body(operation: &mut Operation, components: &Components) {
     let Some(RefOr::T(body)) = &mut operation.request_body else { return };
     let schema = body.content.values().find_map(|content| match content {

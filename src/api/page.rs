@@ -1,4 +1,4 @@
-//! Lists that come in pages, the newest first.
+//! Lists in pages, the newest first.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ use super::extract::parse;
 use crate::protocol::Refusal;
 use crate::store::Cursor;
 
-/// Items on a page: unless the caller says, and at most.
+/// Items per page: the default, and the most.
 const ITEMS: i64 = 50;
 const MOST_ITEMS: i64 = 200;
 
@@ -25,7 +25,7 @@ pub struct Page<T> {
     next_cursor: Option<String>,
 }
 
-/// The query of a list that is asked for nothing but its pages.
+/// The query of a list without filters.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Listing {
@@ -47,10 +47,10 @@ impl Listing {
     }
 }
 
-/// Which page is asked for.
+/// The page that a caller asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked {
-    /// The page begins behind this one.
+    /// The page begins after this item.
     pub after: Option<Cursor>,
     items: i64,
 }
@@ -68,12 +68,12 @@ impl Asked {
         Ok(Self { after: cursor.map(read_cursor).transpose()?, items })
     }
 
-    /// How many rows to ask the store for: one more than the page holds tells whether there is a next.
+    /// How many rows to ask the store for: one more than the page holds shows whether there is a next one.
     pub fn rows(&self) -> i64 {
         self.items + 1
     }
 
-    /// The page, made of as many rows as were asked for; `place` says where a row stands in the list.
+    /// The page of as many rows as were asked for; `place` gives the position of a row in the list.
     pub fn page<Row, T>(
         &self,
         mut rows: Vec<Row>,
@@ -97,7 +97,7 @@ fn read_cursor(text: &str) -> Result<Cursor, Refusal> {
         let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
         let (micros, id) = text.split_once(' ')?;
         let at: DateTime<Utc> = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
-        // Years that PostgreSQL cannot hold were never on a page.
+        // No page ends at a year that PostgreSQL cannot store.
         (0..=9999).contains(&at.year()).then_some(())?;
         Some(Cursor { at, id: id.parse::<Uuid>().ok()? })
     };

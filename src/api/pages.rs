@@ -16,8 +16,8 @@ use crate::protocol::{Code, Refusal};
 
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/static");
 
-/// Everything from here and nothing inline; names of people are text, and this is the second wall: a page
-/// that made HTML of a string would be stopped.
+/// Everything from this origin and nothing inline. Names of people are inserted as text; this is the second line
+/// of defence: a page that made HTML of a string would be stopped.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";
@@ -29,19 +29,19 @@ pub fn routes() -> Router<Arc<Api>> {
         .route("/admin", get(async || file("admin.html")))
         .route("/join/{token}", get(async || file("join.html")))
         .route("/static/{*path}", get(served))
-        // The module imports its neighbours, so that it is sent to where they are.
+        // The module imports its neighbours by relative URLs, so clients are redirected to its folder.
         .route("/lastseen.js", get(async || Redirect::permanent("/static/client/lastseen.js")))
         .layer(header(header::CONTENT_SECURITY_POLICY, POLICY))
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        // The address of a page holds an invite token.
+        // The URL of a page contains an invite token.
         .layer(header(header::REFERRER_POLICY, "no-referrer"))
-        // Pages of other origins import the client; there is no secret in any of these files.
+        // Pages of other origins import the client; none of these files contains a secret.
         .layer(header(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
         .layer(header(header::CACHE_CONTROL, "no-cache"))
 }
 
 async fn served(path: Result<Path<String>, PathRejection>) -> Result<Response, Refusal> {
-    // What is no text is the path of no file.
+    // A path that is not valid UTF-8 names no file.
     file(&path.map_err(|_| Code::NotFound)?)
 }
 

@@ -1,4 +1,4 @@
-//! `/v1/reading-sessions/{id}/participants`: who is here, and putting somebody out.
+//! `/v1/reading-sessions/{id}/participants`: listing and removing participants.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, Ids(id): Ids<Sess
         let items: Vec<_> = people.iter().map(|person| Participant::of(person, &clock)).collect();
         return Ok(Json(Presence { seq, occupancy: items.len(), items }).into_response());
     }
-    // Nobody is connected here; whom the store calls present is on another server, or coming back.
+    // No connection here: participants that the store has as present are on another server, or reconnecting.
     let stored = api.store.present(member.viewer, id).await?;
     let items: Vec<_> = stored
         .iter()

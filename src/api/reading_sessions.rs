@@ -164,7 +164,7 @@ pub async fn list(
     let active = parse("active", listing.active.as_deref(), "true or false")?;
     let asked = Asked::read(listing.limit.as_deref(), listing.cursor.as_deref())?;
     let sessions = api.store.sessions(viewer, active, asked.after, asked.rows()).await?;
-    // Of those that nobody is connected to here; most pages have none that are open.
+    // For sessions without a room here; most pages have no open one of them.
     let elsewhere = |session: &&ReadingSession| session.is_active && api.registry.find(session.id).is_none();
     let elsewhere: Vec<_> = sessions.iter().filter(elsewhere).map(|session| session.id).collect();
     let stored = match elsewhere.is_empty() {
@@ -292,7 +292,7 @@ pub async fn close(
     let Some(mut session) = api.store.close_session(id, reason).await? else {
         return Err(api.closed(&member.session).await);
     };
-    // The row's own stamps may lag behind its people, who are the truth.
+    // The times in the row may be older than those of its participants.
     session.last_seen_at = session.last_seen_at.max(member.session.last_seen_at);
     session.last_activity_at = session.last_activity_at.max(member.session.last_activity_at);
     api.registry.close(id, reason);
@@ -336,7 +336,7 @@ pub async fn expiry(
         expires_at: stored.expires_at.into(),
         minutes_until_expiry: stored.minutes_until_expiry,
     };
-    // Somebody who is here was seen later than the last flush knows.
+    // A participant of the live room may have been seen since the last flush.
     let live = api.store.idle().expires_at(member.session.last_seen_at, member.session.last_activity_at);
     if member.session.is_active && live > stored.expires_at {
         let left = (live - Utc::now()).num_seconds().max(0);

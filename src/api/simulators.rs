@@ -148,7 +148,7 @@ pub async fn make(
         id: SimulatorId::new(),
         user_session,
         symbols: symbols.into_iter().map(|Symbol(symbol)| symbol).collect(),
-        // Without the sign of a zero below zero.
+        // Without the sign of a negative zero.
         cash: cash.abs(),
         launcher,
         capacity: api.supervisor.capacity(),

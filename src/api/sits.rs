@@ -1,4 +1,4 @@
-//! `/v1/sits`: start a sit, complete it, and what was sat.
+//! `/v1/sits`: starting and completing sits, and the history.
 
 use std::sync::Arc;
 

@@ -29,7 +29,7 @@ use crate::protocol::{Code, Refusal, name};
 use crate::socket::device::user_agent;
 use crate::store::Cursor;
 
-/// What a heartbeat counts at most.
+/// The largest number of interactions in one heartbeat.
 const MOST_ACTIVITY: i64 = 1_000_000;
 
 /// A session that is to be started.

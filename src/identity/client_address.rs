@@ -1,7 +1,7 @@
-//! The address a request came from, also through proxies.
+//! The client's address of a request, also behind proxies.
 //!
-//! Anybody can write `X-Forwarded-For`. What is true of it is the end that proxies of ours wrote, so
-//! the hops are walked from the right and only as long as each was named by somebody trusted.
+//! Any client can write `X-Forwarded-For`. Only its end, written by trusted proxies, can be believed: hops are
+//! read from the right, as long as each was written by a trusted one.
 
 use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,14 +11,13 @@ use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The client's address: `peer`, or, where `peer` is a trusted proxy, the nearest hop that is not
-/// one. Where all of them are trusted it is the farthest, and where a hop cannot be read (`unknown`,
-/// an obfuscated name, nonsense) the last one before it. IPv4 addresses in IPv6 clothes come out as
-/// IPv4.
+/// The client's address: `peer`, or, where `peer` is a trusted proxy, the nearest hop that is not one. Where all
+/// hops are trusted it is the farthest. Where a hop cannot be read (`unknown`, an obfuscated name, nonsense) it
+/// is the last one before it. IPv4-mapped IPv6 addresses are returned as IPv4.
 ///
-/// Hops are read from `Forwarded` (RFC 7239) or `X-Forwarded-For`. A proxy hands on the one that it
-/// does not write itself as the client sent it, and there is no telling which that is: where both are
-/// there they must agree, else the answer is `peer`.
+/// Hops are read from `Forwarded` (RFC 7239) or `X-Forwarded-For`. A proxy writes one of them and passes the
+/// other on as the client sent it, and which one is not known: where both are present they must agree, otherwise
+/// the result is `peer`.
 pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let peer = peer.to_canonical();
     if !is_trusted(peer, trusted) {
@@ -34,7 +33,7 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
     }
 }
 
-/// The network that an address is in, which is all that is kept of it: /24 of IPv4, /48 of IPv6.
+/// The network of an address, the only part of it that is stored: /24 of IPv4, /48 of IPv6.
 pub fn masked(address: IpAddr) -> IpNet {
     let address = address.to_canonical();
     let bits = if address.is_ipv4() { 24 } else { 48 };
@@ -45,7 +44,7 @@ fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| network.contains(&address))
 }
 
-/// Walks the hops that the lines of one header name, the last written first.
+/// Walks the hops in the lines of one header, the last written first.
 fn nearest_untrusted(
     peer: IpAddr,
     headers: &HeaderMap,
@@ -55,7 +54,7 @@ fn nearest_untrusted(
 ) -> IpAddr {
     let mut nearest = peer;
     for line in headers.get_all(header).iter().rev() {
-        // What is no text spoils its own hop, and none that was written after it.
+        // Bytes that are no UTF-8 spoil their own hop, and none written after it.
         let line = String::from_utf8_lossy(line.as_bytes());
         for hop in split_from_right(&line, b',').filter(|hop| !hop.is_empty()) {
             let Some(address) = read(hop) else {
@@ -70,8 +69,8 @@ fn nearest_untrusted(
     nearest
 }
 
-/// The parts between unquoted separators, trimmed, from the right. From the right, since a quote that
-/// a client left open would otherwise swallow what the proxies wrote after it.
+/// The parts between unquoted separators, trimmed, from the right: read from the left, a quote that a client
+/// left open would swallow what the proxies wrote after it.
 fn split_from_right(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     iter::from_fn(move || {
@@ -110,7 +109,7 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
     node_address(node)
 }
 
-/// The address of a hop as proxies write it: with or without a port, brackets and quotes.
+/// The address of a hop as proxies write it: with or without port, brackets and quotes.
 fn node_address(node: &str) -> Option<IpAddr> {
     let node = node.trim();
     let node = node.strip_prefix('"').and_then(|node| node.strip_suffix('"')).unwrap_or(node);
@@ -122,7 +121,7 @@ fn node_address(node: &str) -> Option<IpAddr> {
             None
         };
     }
-    // An IPv6 address has colons of its own: only of IPv4 is a part cut off as the port.
+    // An IPv6 address contains colons itself: only after an IPv4 address can a colon begin a port.
     node.parse().ok().or_else(|| {
         let (address, _port) = node.split_once(':')?;
         address.parse::<Ipv4Addr>().ok().map(IpAddr::V4)

@@ -1,4 +1,4 @@
-//! Invite tokens: who holds one may enter the reading session that it was made for.
+//! Invite tokens: the holder of one may join the reading session that it was made for.
 
 use std::fmt;
 
@@ -8,42 +8,42 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use sha2::{Digest, Sha256};
 
-/// Tells people and secret scanners what they are looking at.
+/// Shows people and secret scanners what kind of secret it is.
 const PREFIX: &str = "lsi_";
 
-/// How many random bytes a token has: 192 bits, which nobody guesses, and 32 characters.
+/// The length of the random part: 192 bits, as 32 characters.
 const RANDOM_BYTES: usize = 24;
 
-/// An invite token, new or shown by a client. It has no `Display`, and its `Debug` shows nothing of it.
+/// An invite token, new or sent by a client. It has no `Display`, and its `Debug` shows nothing of it.
 #[derive(Clone)]
 pub struct InviteToken(String);
 
 impl InviteToken {
-    /// A new token out of the operating system's randomness: `lsi_` and 32 characters that need no
-    /// escaping in a URL.
+    /// A new token from the operating system's random generator: `lsi_` and 32 characters that need no escaping
+    /// in a URL.
     ///
     /// # Panics
     ///
-    /// Where the operating system has no randomness to give: nothing safe can be done then.
+    /// Where the operating system gives no random bytes: no token could be safe then.
     pub fn generate() -> Self {
         let mut bytes = [0; RANDOM_BYTES];
         SysRng.try_fill_bytes(&mut bytes).expect("the operating system gives random bytes");
         Self(format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    /// What a client shows as its invite. Any text will do: what is no token has a hash that is not
-    /// in the database.
+    /// The token that a client sent. Any text is accepted: one that is no token has a hash that is not in the
+    /// database.
     pub fn presented(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The token itself, for the one answer that hands it out.
+    /// The token itself, for the one response that contains it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What the database knows of the token. A plain hash is enough, as there is no guessing what is
-    /// random; and looking up a hash tells no more of the token by the time that it takes.
+    /// The hash that the database stores. A plain hash is enough: the token is random and cannot be guessed, and
+    /// the time of a lookup by hash says nothing about it.
     pub fn sha256(&self) -> [u8; 32] {
         Sha256::digest(self.0.as_bytes()).into()
     }

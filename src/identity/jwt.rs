@@ -1,8 +1,8 @@
-//! JSON Web Tokens: who a user or a service is, as the embedding application says it.
+//! JSON Web Tokens: the identity of a user or a service, as the embedding application states it.
 //!
-//! The algorithm is that of the configured key, whatever a token claims. The signature is checked
-//! before anything that a token says is believed, and its expiry last, so that [`TokenError::Expired`]
-//! means a token that was good.
+//! The algorithm is that of the configured key, whatever the token claims. The signature is checked before
+//! anything else in the token is used, and the expiry last, so that [`TokenError::Expired`] means an otherwise
+//! valid token.
 
 #[cfg(test)]
 mod tests;
@@ -24,15 +24,15 @@ use super::jwks::{Jwks, JwksError, JwksSource, NoKey};
 use crate::clock::{Clock, Moment};
 use crate::protocol::name::display_name;
 
-/// How far the issuer's clock may be off, in seconds.
+/// The accepted difference of the issuer's clock, in seconds.
 pub const LEEWAY_SECONDS: u32 = 30;
 
-/// What a JWT's holder is to this server.
+/// The role that a JWT gives to its holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JwtRole {
     /// A user of the embedding application.
     Authenticated,
-    /// The embedding application itself, which may do everything.
+    /// The embedding application itself, which has all rights.
     Service,
 }
 
@@ -59,29 +59,29 @@ impl FromStr for JwtRole {
     }
 }
 
-/// What a good token says.
+/// The claims of a valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
-    /// The user's id. A user always has one, a service may.
+    /// The user's id. A user always has one, a service may have one.
     pub subject: Option<Uuid>,
     /// What the holder may do.
     pub role: JwtRole,
-    /// The user's display name, trimmed; `None` where the token's cannot be shown.
+    /// The user's display name, trimmed; `None` where the token's is no valid display name.
     pub name: Option<String>,
     /// When the token expires, in seconds since 1970, without leeway.
     pub expires_at: i64,
 }
 
-/// Why a token is refused. No part of the token is in it.
+/// Why a token is refused. It contains no part of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// The token was good, and a fresh one will be.
+    /// The token was valid; a fresh one will be accepted.
     #[error("the token has expired")]
     Expired,
-    /// The token is not good and never will be; the text says why.
+    /// The token will never be accepted; the text says why.
     #[error("the token is not valid: {0}")]
     Invalid(&'static str),
-    /// The token may be good, but the key that it names cannot be had just now.
+    /// The key that the token names cannot be read just now.
     #[error("the key that the token is signed with cannot be had just now")]
     Unavailable,
 }
@@ -113,14 +113,13 @@ enum Keys {
 }
 
 impl Verifier {
-    /// Checks tokens that are signed with a shared secret (HS256), and with an audience those that
-    /// are for it alone.
+    /// Checks tokens signed with a shared secret (HS256). With an audience, only tokens for it are accepted.
     pub fn with_secret(secret: &[u8], audience: Option<String>) -> Self {
         Self { keys: Keys::Secret(DecodingKey::from_secret(secret)), audience }
     }
 
-    /// Checks tokens that are signed with a key of this set, and with an audience those that are for
-    /// it alone. The set is read again from time to time, by a task that ends with the verifier.
+    /// Checks tokens signed with a key of this set. With an audience, only tokens for it are accepted. The set
+    /// is read again at intervals, by a task that ends with the verifier.
     ///
     /// # Errors
     ///
@@ -129,16 +128,16 @@ impl Verifier {
         Ok(Self { keys: Keys::Public(Jwks::load(source).await?), audience })
     }
 
-    /// What a token says, where all of it is in order. It may wait, up to five seconds, for a key
-    /// that the token names and that is not known yet.
+    /// The claims of a token, after all checks. It may wait up to five seconds for an unknown key that the token
+    /// names.
     ///
     /// # Errors
     ///
     /// [`TokenError::Expired`] only where nothing but the time is wrong with the token.
     pub async fn verify(&self, token: &str) -> Result<Claims, TokenError> {
-        // `none` ends here too: it is no algorithm that could be read.
+        // This also refuses `none`, which is no algorithm that can be decoded.
         let header = decode_header(token).map_err(|_| TokenError::Invalid("it is no JWT of a known algorithm"))?;
-        // RFC 7515, section 4.1.11: what a token calls critical must be understood. Nothing is, here.
+        // RFC 7515, section 4.1.11: extensions that a token calls critical must be understood. None are here.
         if header.crit.is_some() {
             return Err(TokenError::Invalid("it needs an extension that is not known"));
         }
@@ -152,7 +151,7 @@ impl Verifier {
         claims.check(get_current_timestamp().cast_signed())
     }
 
-    /// Checks everything but the expiry and the claims of our own.
+    /// Checks everything except the expiry and the claims of this server.
     fn decode(&self, token: &str, key: &DecodingKey, algorithm: Algorithm) -> Result<UncheckedClaims, TokenError> {
         let mut rules = Validation::new(algorithm);
         rules.leeway = LEEWAY_SECONDS.into();
@@ -162,7 +161,7 @@ impl Verifier {
         match &self.audience {
             Some(audience) => {
                 rules.set_audience(&[audience]);
-                // Else a token without `aud` passes for one of any audience.
+                // Without this a token that has no `aud` would pass for any audience.
                 rules.set_required_spec_claims(&["aud"]);
             }
             None => rules.validate_aud = false,
@@ -194,7 +193,7 @@ fn in_words(error: &ErrorKind) -> &'static str {
     }
 }
 
-/// The claims as they stand in a token whose signature is right.
+/// The claims of a token whose signature is valid.
 #[derive(Deserialize)]
 struct UncheckedClaims {
     sub: Option<Value>,
@@ -204,8 +203,8 @@ struct UncheckedClaims {
 }
 
 impl UncheckedClaims {
-    /// The expiry comes last: a client that is told of it gets a fresh token and comes back, which is
-    /// in vain where anything else is wrong. `now` is in seconds since 1970.
+    /// The expiry comes last: on `token_expired` a client fetches a fresh token and reconnects, which would be
+    /// in vain if anything else was wrong. `now` is in seconds since 1970.
     fn check(self, now: i64) -> Result<Claims, TokenError> {
         let role = self
             .role
@@ -213,7 +212,7 @@ impl UncheckedClaims {
             .and_then(Value::as_str)
             .and_then(|role| role.parse().ok())
             .ok_or(TokenError::Invalid("its `role` is not one of this server's"))?;
-        // A service's `sub` may name what is no user here: a client id, say.
+        // A service's `sub` may be something else than a user id.
         let subject = self.sub.as_ref().and_then(Value::as_str).and_then(|sub| Uuid::try_parse(sub).ok());
         if role == JwtRole::Authenticated && subject.is_none() {
             return Err(TokenError::Invalid("its `sub` is not a UUID"));
@@ -223,8 +222,7 @@ impl UncheckedClaims {
             Some(Value::String(name)) => display_name(name).ok(),
             Some(_) => return Err(TokenError::Invalid("its `name` is not a text")),
         };
-        // RFC 7519 has times with fractions too. The cast cuts them off, and stops at the last second
-        // that there is.
+        // RFC 7519 allows times with fractions. The cast truncates, and saturates at the last second.
         let expires_at = self
             .exp
             .as_ref()
@@ -243,8 +241,7 @@ pub fn deadline(expires_at: i64, clock: &Clock) -> Moment {
     clock.now() + Duration::from_secs(u64::try_from(left).unwrap_or_default())
 }
 
-/// Makes a token that is signed with a shared secret (HS256), and good for `ttl`, in whole seconds,
-/// from now.
+/// Makes a token signed with a shared secret (HS256), valid for `ttl` from now, in whole seconds.
 pub fn issue(
     secret: &[u8],
     subject: Option<Uuid>,

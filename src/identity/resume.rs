@@ -1,8 +1,7 @@
-//! Resume tokens: what `welcome` gives a participant, to come back as the same one.
+//! Resume tokens: sent in `welcome`, for a client to come back as the same participant.
 //!
-//! A token is the claims with a MAC over them, so that nothing needs to be stored to check it. What
-//! ends a token before its session ends is the generation, which the caller compares with the one
-//! that is stored for the participant.
+//! A token consists of claims and a MAC over them, so that nothing has to be stored to check it. The generation
+//! ends a token before its session ends: the caller compares it with the one stored for the participant.
 
 use std::fmt;
 
@@ -12,27 +11,27 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use uuid::Uuid;
 
-/// Tells people and secret scanners what they are looking at.
+/// Shows people and secret scanners what kind of secret it is.
 const PREFIX: &str = "lsr_";
 
-/// Separates the key from whatever else is derived from the same secret. Another label, or another
-/// layout under this one, ends every token that is out.
+/// Separates the key from other keys derived from the same secret. Changing the label, or the layout under it,
+/// invalidates all tokens.
 const LABEL: &[u8] = b"lastseen resume token v1";
 
 /// Participant, session, generation.
 const CLAIMS_BYTES: usize = 16 + 16 + 4;
 
-/// A MAC of 128 bits: each guess is a request, so half of the hash is plenty.
+/// A MAC of 128 bits: each guess costs a request, so that half of the hash is enough.
 const MAC_BYTES: usize = 16;
 
-/// What a resume token says. It is true when [`ResumeKey::verify`] returned it.
+/// The claims of a resume token; true when returned by [`ResumeKey::verify`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResumeClaims {
-    /// Who comes back.
+    /// The participant.
     pub participant: Uuid,
-    /// The reading session that the token opens, and no other.
+    /// The reading session that the token is valid for.
     pub session: Uuid,
-    /// The participant's token generation; a token of an older one is dead.
+    /// The participant's token generation; a token of an older one is refused.
     pub generation: i32,
 }
 
@@ -62,15 +61,15 @@ impl ResumeClaims {
 pub struct ResumeKey(Hmac<Sha256>);
 
 impl ResumeKey {
-    /// The key of a server: servers with the same secret know each other's tokens, and so does a
-    /// server that was restarted.
+    /// The key of a server: servers with the same secret accept each other's tokens, and so does a restarted
+    /// server.
     pub fn derive(server_secret: &[u8]) -> Self {
         let key = keyed(server_secret).chain_update(LABEL).finalize().into_bytes();
         Self(keyed(&key))
     }
 
-    /// The token for these claims, always the same one: `lsr_` and 70 characters of the URL-safe
-    /// base64 alphabet, which may stand in a WebSocket subprotocol (RFC 7230 `token`).
+    /// The token for these claims, always the same one: `lsr_` and 70 characters of the URL-safe base64
+    /// alphabet, which are valid in a WebSocket subprotocol (RFC 7230 `token`).
     pub fn sign(&self, claims: &ResumeClaims) -> String {
         let claims = claims.to_bytes();
         let mac = self.0.clone().chain_update(claims).finalize().into_bytes();
@@ -80,12 +79,12 @@ impl ResumeKey {
         format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    /// What a token says, or `None` where this server did not say it. The time that the comparison
-    /// takes tells nothing of the right MAC.
+    /// The claims of a token, or `None` where it was not signed with this key. The comparison takes constant
+    /// time.
     pub fn verify(&self, token: &str) -> Option<ResumeClaims> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(token.strip_prefix(PREFIX)?).ok()?;
         let (claims, mac) = bytes.split_first_chunk()?;
-        // A shorter MAC would be compared in its own length, and be that much easier to guess.
+        // A shorter MAC would be compared in its own length, and be easier to guess.
         if mac.len() != MAC_BYTES {
             return None;
         }
@@ -104,7 +103,7 @@ impl fmt::Debug for ResumeKey {
     }
 }
 
-/// Whether a Bearer token means to be a resume token; no JWT looks like one.
+/// Whether a Bearer token has the form of a resume token; no JWT has it.
 pub fn is_resume_token(token: &str) -> bool {
     token.starts_with(PREFIX)
 }

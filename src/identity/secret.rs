@@ -1,4 +1,4 @@
-//! The server's own secret, for where none is configured: made once, kept in the data directory.
+//! The server's own secret, used where none is configured: made once and stored in the data directory.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -13,10 +13,10 @@ use rand::rngs::SysRng;
 /// The name of the file in the data directory.
 const FILE_NAME: &str = "secret";
 
-/// How many random bytes a new secret has. As text that is 43 characters.
+/// The random bytes of a new secret. As text they are 43 characters.
 const RANDOM_BYTES: usize = 32;
 
-/// What a secret must have at least, in bytes: RFC 7518 asks 256 bits of an HS256 key.
+/// The minimum length of a secret, in bytes: RFC 7518 requires 256 bits for HS256.
 const MIN_BYTES: usize = 32;
 
 /// The secret that this server signs with. It has no `Display`, and its `Debug` shows nothing of it.
@@ -24,8 +24,8 @@ const MIN_BYTES: usize = 32;
 pub struct Secret(Vec<u8>);
 
 impl Secret {
-    /// The secret's bytes. They are the text of the file itself, so that other programs which sign
-    /// tokens may be given the same text as their secret.
+    /// The secret's bytes. They are the text of the file itself, so that other programs can be given the same
+    /// text to sign with.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -37,13 +37,13 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Reads the secret of a data directory, or makes both where they are missing. Of servers that start
-/// at once on one directory the first to finish makes the secret, and all of them return that one.
+/// Reads the secret of a data directory, or makes both where they are missing. If several servers start at once
+/// on one directory, the first to finish makes the secret, and all of them return that one.
 ///
 /// # Errors
 ///
-/// Where the directory or the file cannot be read or made, or where the file holds less than 32
-/// bytes; the message names the file.
+/// Where the directory or the file cannot be read or created, or where the file has less than 32 bytes; the
+/// message names the file.
 pub fn load_or_create(data_dir: &Path) -> io::Result<Secret> {
     let path = data_dir.join(FILE_NAME);
     read_or_create(data_dir, &path)
@@ -55,7 +55,7 @@ fn read_or_create(data_dir: &Path, path: &Path) -> io::Result<Secret> {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             fs::create_dir_all(data_dir)?;
             create(data_dir, path)?;
-            // What is read back is the winner's secret, which need not be the one just written.
+            // The secret read back may be the one of another server, which was faster.
             read(path)
         }
         read => read,
@@ -76,12 +76,12 @@ fn read(path: &Path) -> io::Result<Secret> {
     Ok(Secret(secret.to_vec()))
 }
 
-/// Writes a new secret beside its place and then links it there: a link, unlike a rename, fails
-/// where another server was faster, and nobody ever reads half a secret.
+/// Writes a new secret to a draft and links it to its name. A link, unlike a rename, fails where another server
+/// was faster; and a file that is half written is never read.
 fn create(data_dir: &Path, path: &Path) -> io::Result<()> {
     let draft = data_dir.join(format!("{FILE_NAME}.{}", random_text::<8>()?));
     let outcome = write_private(&draft, &random_text::<RANDOM_BYTES>()?).and_then(|()| fs::hard_link(&draft, path));
-    // The draft may not even exist after a failure, and the failure is what matters then.
+    // The draft may not exist after a failure, which is what has to be returned then.
     let _ = fs::remove_file(&draft);
     match outcome {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -109,7 +109,7 @@ fn random_text<const BYTES: usize>() -> io::Result<String> {
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// Somebody may have set the mode on purpose (a group that backs the file up), so this only warns.
+/// The mode may be intended, for a group that makes backups: this only warns.
 #[cfg(unix)]
 fn warn_if_open_to_others(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
