@@ -29,7 +29,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use governor::DefaultKeyedRateLimiter;
 use ipnet::IpNet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -48,6 +48,7 @@ use crate::socket::origin::Origins;
 use crate::socket::upgrade;
 use crate::socket::{Sockets, admin as live};
 use crate::store::Store;
+use crate::task::Tasks;
 use crate::task::sweep::Sweeper;
 use crate::user_session::UserSessions;
 
@@ -56,6 +57,9 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// The timeout of a request, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often addresses are forgotten that may open as many sessions as any other.
+const FORGET_INTERVAL: Duration = Duration::from_mins(1);
 
 /// What all requests share.
 #[derive(Debug)]
@@ -79,6 +83,18 @@ pub struct Api {
     /// The limit of sessions that one address opens per minute.
     pub session_rate: DefaultKeyedRateLimiter<IpAddr>,
     pub sockets: Arc<Sockets>,
+}
+
+impl Api {
+    /// Starts the task that forgets addresses whose limit is full again.
+    pub fn start(self: &Arc<Self>, tasks: &Tasks) {
+        tasks.start("session rate", self, |api| async move {
+            loop {
+                sleep(FORGET_INTERVAL).await;
+                api.session_rate.retain_recent();
+            }
+        });
+    }
 }
 
 /// All routes. Those registered with `routes!` are in the OpenAPI document; the pages for browsers are not.

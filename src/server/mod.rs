@@ -1,7 +1,9 @@
 //! The server: what it is made of, how it starts, and the order in which it stops.
 
 mod database;
+mod keys;
 mod listener;
+mod recovery;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,11 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission::Admissions;
 use crate::api::{self, Api};
 use crate::clock::Clock;
-use crate::config::{DatabaseSettings, IdentitySettings, Settings};
-use crate::identity::jwks::JwksSource;
-use crate::identity::jwt::Verifier;
-use crate::identity::resume::ResumeKey;
-use crate::identity::{Keys, secret};
+use crate::config::Settings;
 use crate::metrics::Metrics;
 use crate::protocol::v1::Frames;
 use crate::room::{Ledger, Registry, Shared, schedule::Schedule, sits::Sits};
@@ -35,9 +33,10 @@ use crate::store::Store;
 use crate::task::flush::Flusher;
 use crate::task::sits::SitRecorder;
 use crate::task::sweep::Sweeper;
-use crate::task::{self, tick};
+use crate::task::{Tasks, tick};
 use crate::user_session::{self, UserSessions};
 pub use database::Database;
+pub use keys::server_secret;
 
 /// How many rooms are asked at once to reconnect later when the server stops, and the pause between batches.
 const DRAIN_BATCH: usize = 200;
@@ -45,9 +44,6 @@ const DRAIN_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long connections to the database may take to close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
-
-/// Participants of another node are taken for gone once they were not seen for `dead-after` times this.
-const STRANGERS_STALE_AFTER: u32 = 4;
 
 /// A running server.
 #[derive(Debug)]
@@ -62,8 +58,7 @@ pub struct Server {
     database: Database,
     drain_timeout: Duration,
     connections: TaskTracker,
-    tasks: TaskTracker,
-    stop_tasks: CancellationToken,
+    tasks: Tasks,
     stop_accepting: CancellationToken,
     accepting: JoinHandle<()>,
 }
@@ -77,7 +72,7 @@ impl Server {
         let listener = listener::bind(settings.network.listen)
             .with_context(|| format!("cannot listen on {}", settings.network.listen))?;
         let address = listener.local_addr()?;
-        let keys = Arc::new(keys(&settings.identity, &settings.database).await?);
+        let keys = Arc::new(keys::keys(&settings.identity, &settings.database).await?);
         let database = Database::open(&settings.database).await?;
         let store = database.prepare(settings).await?;
 
@@ -92,9 +87,7 @@ impl Server {
         };
         let registry = Arc::new(Registry::new(Arc::new(shared)));
         let user_sessions = Arc::new(UserSessions::new(clock, user_session_rules(settings)));
-        settle(&registry, &store, settings).await?;
         let sits = Arc::new(SitRecorder::new(Arc::clone(&registry), store.clone()));
-        sits.resume().await?;
 
         let presence = &settings.presence;
         let flusher = Arc::new(Flusher::new(
@@ -154,15 +147,15 @@ impl Server {
             sockets,
         });
 
-        let (tasks, stop_tasks) = (TaskTracker::new(), CancellationToken::new());
-        keep_tasks_running(&tasks, &stop_tasks, &registry, &flusher, &sweeper, &sits, &api);
-        let supervised = Arc::clone(&supervisor);
-        task::keep_running(&tasks, &stop_tasks, "simulators", move || Arc::clone(&supervised).run());
-        let told = Arc::clone(&figures);
-        task::keep_running(&tasks, &stop_tasks, "figures", move || {
-            let told = Arc::clone(&told);
-            async move { told.run().await }
-        });
+        recovery::recover(&registry, &store, &sits, &supervisor, &settings.presence).await?;
+        let tasks = Tasks::default();
+        tick::start(&tasks, &registry);
+        flusher.start(&tasks);
+        sweeper.start(&tasks);
+        sits.start(&tasks);
+        supervisor.start(&tasks);
+        figures.start(&tasks);
+        api.start(&tasks);
         let app = api::finish(api::routes(api), metrics);
         let stop_accepting = CancellationToken::new();
         let accepting = tokio::spawn(listener::accept(listener, app, stop_accepting.clone()));
@@ -178,7 +171,6 @@ impl Server {
             drain_timeout: settings.limits.drain_timeout,
             connections,
             tasks,
-            stop_tasks,
             stop_accepting,
             accepting,
         })
@@ -215,9 +207,7 @@ impl Server {
             tracing::warn!(left = self.connections.len(), "connections still open after drain-timeout are cut");
         }
         self.accepting.abort();
-        self.stop_tasks.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.tasks.stop().await;
         self.supervisor.stop().await;
         match self.flusher.flush().await {
             Ok(rows) => tracing::info!(rows, "last flush written"),
@@ -237,94 +227,11 @@ impl Server {
     }
 }
 
-fn keep_tasks_running(
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-    registry: &Arc<Registry>,
-    flusher: &Arc<Flusher>,
-    sweeper: &Arc<Sweeper>,
-    sits: &Arc<SitRecorder>,
-    api: &Arc<Api>,
-) {
-    let registry = Arc::clone(registry);
-    task::keep_running(tasks, stop, "tick", move || tick::run(Arc::clone(&registry)));
-    let flusher = Arc::clone(flusher);
-    task::keep_running(tasks, stop, "flush", move || {
-        let flusher = Arc::clone(&flusher);
-        async move { flusher.run().await }
-    });
-    let sweeper = Arc::clone(sweeper);
-    task::keep_running(tasks, stop, "sweep", move || {
-        let sweeper = Arc::clone(&sweeper);
-        async move { sweeper.run().await }
-    });
-    let sits = Arc::clone(sits);
-    task::keep_running(tasks, stop, "sits", move || {
-        let sits = Arc::clone(&sits);
-        async move { sits.run().await }
-    });
-    let api = Arc::clone(api);
-    task::keep_running(tasks, stop, "forget addresses", move || {
-        let api = Arc::clone(&api);
-        async move {
-            loop {
-                sleep(Duration::from_mins(1)).await;
-                api.session_rate.retain_recent();
-            }
-        }
-    });
-}
-
 async fn supervisor(settings: &Settings, store: &Store, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<Supervisor>> {
     let launcher = Launcher::of(&settings.simulators, store.node()).await?;
-    let supervisor = Supervisor::new(launcher, store.clone(), Arc::clone(metrics), settings.simulators.clone()).await?;
-    Ok(Arc::new(supervisor))
+    Ok(Arc::new(Supervisor::new(launcher, store.clone(), Arc::clone(metrics), settings.simulators.clone())))
 }
 
 fn user_session_rules(settings: &Settings) -> user_session::Rules {
     user_session::Rules { timeout: settings.sessions.user_session_timeout, idle_after: settings.presence.idle_after }
-}
-
-/// The secret of this server: the configured one, else the one made at first start.
-///
-/// # Errors
-/// Where the data directory cannot be used.
-pub fn server_secret(identity: &IdentitySettings, database: &DatabaseSettings) -> anyhow::Result<Vec<u8>> {
-    if let Some(secret) = &identity.jwt_secret {
-        anyhow::ensure!(!secret.is_empty(), "jwt-secret must not be empty");
-        if secret.len() < 32 {
-            tracing::warn!("jwt-secret is shorter than 32 bytes and can be guessed");
-        }
-        return Ok(secret.as_bytes().to_vec());
-    }
-    let secret = secret::load_or_create(&database.data_dir).context("the server's secret cannot be read or made")?;
-    Ok(secret.as_bytes().to_vec())
-}
-
-async fn keys(identity: &IdentitySettings, database: &DatabaseSettings) -> anyhow::Result<Keys> {
-    let secret = server_secret(identity, database)?;
-    let audience = identity.jwt_aud.clone();
-    let verifier = match &identity.jwks {
-        Some(source) => Verifier::with_jwks(JwksSource::parse(source)?, audience).await?,
-        None => Verifier::with_secret(&secret, audience),
-    };
-    Ok(Keys::new(verifier, ResumeKey::derive(&secret)))
-}
-
-/// Restores the participants that the last run of this node left present as reconnecting, so that a restart
-/// shows no leaves. Participants of other nodes are left alone unless they were not seen for long. Connections
-/// of user sessions that this node held are marked as lost.
-async fn settle(registry: &Arc<Registry>, store: &Store, settings: &Settings) -> anyhow::Result<()> {
-    let stale = settings.presence.dead_after * STRANGERS_STALE_AFTER + settings.presence.grace;
-    let strangers = store.settle_strangers(stale).await?;
-    let people = store.left_present().await?;
-    store.settle_user_sessions().await?;
-    if strangers > 0 || !people.is_empty() {
-        tracing::info!(reconnecting = people.len(), strangers, "restored participants of the last run");
-    }
-    let clock = registry.shared().clock;
-    for (session, entrant, last_seen_at) in people {
-        registry.open(session).restore(entrant, clock.moment(last_seen_at));
-    }
-    Ok(())
 }

@@ -18,6 +18,7 @@ use crate::domain::simulator::{Held, LauncherKind, Move, SimulatorStatus};
 use crate::ids::SimulatorId;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
+use crate::task::Tasks;
 
 /// How often the database is polled. Another server, the sweep or SQL may have marked a simulator of this
 /// server.
@@ -56,21 +57,8 @@ struct Guarded {
 }
 
 impl Supervisor {
-    /// A supervisor of what this server launches. Simulators that an earlier run of this node left behind are
-    /// marked for stopping before new ones can be requested.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
-    pub async fn new(
-        launcher: Option<Launcher>,
-        store: Store,
-        metrics: Arc<Metrics>,
-        settings: SimulatorSettings,
-    ) -> Result<Self, StoreError> {
-        let orphans = store.stop_own_simulators().await?;
-        if orphans > 0 {
-            tracing::info!(orphans, "stopping simulators of the last run");
-        }
+    /// A supervisor of what this server launches.
+    pub fn new(launcher: Option<Launcher>, store: Store, metrics: Arc<Metrics>, settings: SimulatorSettings) -> Self {
         // A metric that is missing until its first value would look like one that does not exist.
         for status in SimulatorStatus::ALL {
             match status.is_over() {
@@ -78,7 +66,7 @@ impl Supervisor {
                 false => drop(metrics.simulators(status.as_str())),
             }
         }
-        Ok(Self {
+        Self {
             store,
             metrics,
             launcher,
@@ -87,7 +75,20 @@ impl Supervisor {
             guards: TaskTracker::new(),
             woken: Notify::new(),
             closing: CancellationToken::new(),
-        })
+        }
+    }
+
+    /// Marks the simulators that an earlier run of this node left behind for stopping. To be called before new
+    /// ones can be requested.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn mark_orphans(&self) -> Result<(), StoreError> {
+        let orphans = self.store.stop_own_simulators().await?;
+        if orphans > 0 {
+            tracing::info!(orphans, "stopping simulators of the last run");
+        }
+        Ok(())
     }
 
     /// The kind of launcher; `None` where simulators are not configured.
@@ -105,8 +106,12 @@ impl Supervisor {
         self.woken.notify_one();
     }
 
-    /// Runs for ever.
-    pub async fn run(self: Arc<Self>) {
+    /// Starts it as a background task.
+    pub fn start(self: &Arc<Self>, tasks: &Tasks) {
+        tasks.start("simulators", self, Self::run);
+    }
+
+    async fn run(self: Arc<Self>) {
         self.guards.spawn(Arc::clone(&self).tidy());
         loop {
             match self.poll().await {

@@ -18,6 +18,7 @@ use crate::metrics::Counts;
 use crate::protocol::Code;
 use crate::protocol::v1::Timestamp;
 use crate::room::{LeaveReason, Registry, Status, Text};
+use crate::task::Tasks;
 use crate::task::flush::Flusher;
 use crate::task::sweep::{Sweeper, Swept};
 use crate::user_session::UserSessions;
@@ -88,8 +89,13 @@ impl Figures {
         self.sources.registry.is_draining()
     }
 
+    /// Starts it as a background task.
+    pub fn start(self: &Arc<Self>, tasks: &Tasks) {
+        tasks.start("figures", self, Self::run);
+    }
+
     /// Tells and keeps them, for ever.
-    pub async fn run(&self) {
+    async fn run(self: Arc<Self>) {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for tick in (0..KEEP_EVERY).cycle() {

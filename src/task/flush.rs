@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
+use super::Tasks;
 use crate::domain::participant::StaleCause;
 use crate::ids::InviteId;
 use crate::room::ledger::Chunk;
@@ -46,9 +47,14 @@ impl Flusher {
         }
     }
 
+    /// Starts it as a background task.
+    pub fn start(self: &Arc<Self>, tasks: &Tasks) {
+        tasks.start("flush", self, Self::run);
+    }
+
     /// Flushes for ever. After a failure the pause doubles, with a random part, so that servers which lost the
     /// same database do not return to it together.
-    pub async fn run(&self) {
+    async fn run(self: Arc<Self>) {
         let mut failures = 0;
         loop {
             let patience = self.interval.saturating_mul(1 << failures).min(LONGEST_PAUSE.max(self.interval));

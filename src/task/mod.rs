@@ -6,61 +6,80 @@ pub mod sits;
 pub mod sweep;
 pub mod tick;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Runs a task until `stop`. A task that panics is restarted, so that a fault in one round does not end all
-/// later ones.
-pub fn keep_running<F>(
-    tracker: &TaskTracker,
-    stop: &CancellationToken,
-    name: &'static str,
-    mut task: impl FnMut() -> F + Send + 'static,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let stop = stop.clone();
-    tracker.spawn(async move {
-        while !stop.is_cancelled() {
-            let mut running = tokio::spawn(task());
-            tokio::select! {
-                ended = &mut running => {
-                    if let Err(fault) = ended {
-                        tracing::error!(task = name, %fault, "background task panicked and is restarted");
-                        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+/// Between a panic and the restart of the task.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+
+/// The background tasks of a server. Each is started where it is built; they are stopped together.
+#[derive(Debug, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    /// Runs a task of `subject` until all are stopped. A task that panics is restarted, so that a fault in one
+    /// round does not end all later ones.
+    pub fn start<T, F>(&self, name: &'static str, subject: &Arc<T>, task: impl Fn(Arc<T>) -> F + Send + 'static)
+    where
+        T: Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (stop, subject) = (self.stop.clone(), Arc::clone(subject));
+        self.tracker.spawn(async move {
+            while !stop.is_cancelled() {
+                let mut running = tokio::spawn(task(Arc::clone(&subject)));
+                tokio::select! {
+                    ended = &mut running => {
+                        if let Err(fault) = ended {
+                            tracing::error!(task = name, %fault, "background task panicked and is restarted");
+                            sleep(RESTART_PAUSE).await;
+                        }
+                    }
+                    () = stop.cancelled() => {
+                        running.abort();
+                        let _ = running.await;
                     }
                 }
-                () = stop.cancelled() => {
-                    running.abort();
-                    let _ = running.await;
-                }
             }
-        }
-    });
+        });
+    }
+
+    /// Stops all tasks and waits for them.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
 
     #[tokio::test]
-    async fn a_task_that_panics_is_started_again_and_stops_when_asked() {
-        let (tracker, stop, runs) = (TaskTracker::new(), CancellationToken::new(), Arc::new(AtomicU32::new(0)));
-        let counted = Arc::clone(&runs);
-        let finished = stop.clone();
-        keep_running(&tracker, &stop, "test", move || {
-            let (run, finished) = (counted.fetch_add(1, Ordering::SeqCst), finished.clone());
+    async fn a_task_that_panics_is_restarted_and_stops_when_asked() {
+        let (tasks, runs) = (Tasks::default(), Arc::new(AtomicU32::new(0)));
+        let third = CancellationToken::new();
+        let reached = third.clone();
+        tasks.start("test", &runs, move |runs| {
+            let reached = reached.clone();
             async move {
-                assert!(run >= 2, "the first two rounds fail");
-                finished.cancel();
+                assert!(runs.fetch_add(1, Ordering::SeqCst) >= 2, "the first two rounds fail");
+                reached.cancel();
                 std::future::pending().await
             }
         });
-        tracker.close();
-        tracker.wait().await;
+        third.cancelled().await;
+        tasks.stop().await;
         assert_eq!(runs.load(Ordering::SeqCst), 3);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
+use super::Tasks;
 use crate::clock::Clock;
 use crate::ids::ParticipantId;
 use crate::protocol::{Code, Refusal};
@@ -67,8 +68,13 @@ impl SitRecorder {
         Ok(())
     }
 
+    /// Starts it as a background task.
+    pub fn start(self: &Arc<Self>, tasks: &Tasks) {
+        tasks.start("sits", self, Self::run);
+    }
+
     /// Records what is over, for ever.
-    pub async fn run(&self) {
+    async fn run(self: Arc<Self>) {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.record_all().await {

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use utoipa::openapi::{Array, Object, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::Tasks;
 use super::flush::Flusher;
 use super::policy::Policy;
 use crate::config::SessionSettings;
@@ -66,7 +67,8 @@ impl PartialSchema for Swept {
         let counts = Policy::ALL.into_iter().fold(Object::builder(), |object, policy| {
             object.property(policy.as_str(), count()).required(policy.as_str())
         });
-        let failed = Array::builder().items(word).description(Some("The policies that failed and are left to the next sweep."));
+        let failed =
+            Array::builder().items(word).description(Some("The policies that failed and are left to the next sweep."));
         counts.property("failed", failed).required("failed").examples([example]).into()
     }
 }
@@ -106,8 +108,13 @@ impl Sweeper {
         self.last.lock().clone()
     }
 
+    /// Starts it as a background task.
+    pub fn start(self: &Arc<Self>, tasks: &Tasks) {
+        tasks.start("sweep", self, Self::run);
+    }
+
     /// Sweeps for ever.
-    pub async fn run(&self) {
+    async fn run(self: Arc<Self>) {
         loop {
             sleep(self.interval).await;
             if let Err(error) = self.sweep().await {

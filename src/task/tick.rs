@@ -4,10 +4,15 @@ use std::sync::Arc;
 
 use tokio::time::sleep_until;
 
+use super::Tasks;
 use crate::room::Registry;
 
-/// Ticks rooms for ever.
-pub async fn run(registry: Arc<Registry>) {
+/// Starts the tick of the rooms in `registry`.
+pub fn start(tasks: &Tasks, registry: &Arc<Registry>) {
+    tasks.start("tick", registry, run);
+}
+
+async fn run(registry: Arc<Registry>) {
     let shared = Arc::clone(registry.shared());
     loop {
         for room in shared.schedule.due(shared.clock.now()) {

@@ -1,0 +1,45 @@
+//! Recovery at start: takes over what the last run of this node left in the database.
+
+use crate::config::PresenceSettings;
+use crate::room::Registry;
+use crate::simulator::supervisor::Supervisor;
+use crate::store::Store;
+use crate::task::sits::SitRecorder;
+
+/// Participants of another node are taken for gone once they were not seen for `dead-after` times this.
+const STALE_AFTER: u32 = 4;
+
+/// Restores participants and sits, and marks orphaned simulators. To be called before the first connection.
+///
+/// # Errors
+/// Where the database does not answer.
+pub(super) async fn recover(
+    registry: &Registry,
+    store: &Store,
+    sits: &SitRecorder,
+    supervisor: &Supervisor,
+    presence: &PresenceSettings,
+) -> anyhow::Result<()> {
+    restore(registry, store, presence).await?;
+    sits.resume().await?;
+    supervisor.mark_orphans().await?;
+    Ok(())
+}
+
+/// Restores the participants that the last run of this node left present as reconnecting, so that a restart
+/// shows no leaves. Participants of other nodes are left alone unless they were not seen for long. Connections
+/// of user sessions that this node held are marked as lost.
+async fn restore(registry: &Registry, store: &Store, presence: &PresenceSettings) -> anyhow::Result<()> {
+    let stale = presence.dead_after * STALE_AFTER + presence.grace;
+    let other_nodes = store.settle_strangers(stale).await?;
+    let people = store.left_present().await?;
+    store.settle_user_sessions().await?;
+    if other_nodes > 0 || !people.is_empty() {
+        tracing::info!(reconnecting = people.len(), other_nodes, "restored participants of the last run");
+    }
+    let clock = registry.shared().clock;
+    for (session, entrant, last_seen_at) in people {
+        registry.open(session).restore(entrant, clock.moment(last_seen_at));
+    }
+    Ok(())
+}
