@@ -14,7 +14,7 @@ use lastseen::ids::{ParticipantId, SessionId};
 use lastseen::protocol::v1::Frames;
 use lastseen::room::{Joined, Listener, Registry};
 use lastseen::store::embedded::{Embedded, Options};
-use lastseen::store::{IdleRule, Store, schema};
+use lastseen::store::{Store, schema};
 use lastseen::task::flush::Flusher;
 use lastseen::task::sweep::Sweeper;
 use lastseen::user_session::{self, UserSessions};
@@ -118,7 +118,7 @@ impl House {
         let database = Embedded::start(&options).await?;
         schema::migrate(&database.admin()).await?;
         let admin = PgPoolOptions::new().max_connections(1).connect_with(database.admin()).await?;
-        let store = Store::open(database.app(), 2, IdleRule::from(&settings.sessions), NODE.to_owned()).await?;
+        let store = Store::open(database.app(), 2, settings.sessions.idle(), NODE.to_owned()).await?;
 
         let sessions: Vec<_> = (0..people / per_room).map(|_| SessionId::new()).collect();
         let ids: Vec<_> = (0..people).map(|_| ParticipantId::new()).collect();

@@ -7,27 +7,24 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::PossibleValue;
 use clap::{ArgAction, Args, ValueEnum};
 use ipnet::IpNet;
 
 pub use self::simulators::{CommandLine, SimulatorSettings};
+use crate::domain::idle::{IdleCounts, IdleRule};
 
-/// What keeps a session open.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum IdleCounts {
-    /// Somebody is connected, or was within the idle timeout.
-    Seen,
-    /// Somebody did something within the idle timeout; an unattended tab does not count.
-    Activity,
-}
+impl ValueEnum for IdleCounts {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Seen, Self::Activity]
+    }
 
-impl IdleCounts {
-    /// The word that the SQL functions know.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Seen => "seen",
-            Self::Activity => "activity",
-        }
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Self::Seen => "Somebody is connected, or was within the idle timeout",
+            Self::Activity => "Somebody did something within the idle timeout; an unattended tab does not count",
+        };
+        Some(PossibleValue::new(self.as_str()).help(help))
     }
 }
 
@@ -109,6 +106,13 @@ pub struct SessionSettings {
     /// A simulator is stopped after this long without activity, its own or its user session's
     #[arg(long, env = "LASTSEEN_SIMULATOR_IDLE", default_value = "1h", value_parser = duration, value_name = "TIME")]
     pub simulator_idle: Duration,
+}
+
+impl SessionSettings {
+    /// When a reading session is idle.
+    pub fn idle(&self) -> IdleRule {
+        IdleRule { timeout: self.idle_timeout, counts: self.idle_counts }
+    }
 }
 
 /// How long what is over is kept, by kind.

@@ -71,8 +71,8 @@ pub struct Reader(pub Frames);
 impl Listener for Reader {
     fn tell(&self, events: &[Event]) {
         for event in events {
-            if let Event::Changed(changed) = event {
-                black_box(changed.text.get(|| self.0.changed(changed)));
+            if let Event::Diff(diff) = event {
+                black_box(self.0.diff(diff));
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::domain::admission::Rejection;
 use crate::domain::invite::InviteFault;
 use crate::protocol::{Code, Refusal};
 use crate::room::JoinError;
-use crate::store::IdleRule;
+use crate::domain::idle::IdleRule;
 
 /// The refusal for an admission that the room itself does not take.
 pub fn join_refusal(error: JoinError) -> Refusal {

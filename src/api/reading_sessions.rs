@@ -18,7 +18,7 @@ use super::page::{self, Asked, Page};
 use super::{Api, openapi};
 use crate::identity::Caller;
 use crate::ids::SessionId;
-use crate::protocol::v1::{self, Session, Timestamp};
+use crate::protocol::v1::{Session, Timestamp};
 use crate::protocol::{Code, Refusal, name};
 use crate::room::Role;
 use crate::store::Cursor;
@@ -264,12 +264,11 @@ pub async fn change(
     let Some(session) = api.store.change_session(id, &change).await? else {
         return Err(api.closed(&member.session).await);
     };
-    let shown = api.with_live_signs(session).shown(api.store.idle());
+    let session = api.with_live_signs(session);
     if let Some(room) = api.registry.find(id) {
-        let places = usize::try_from(shown.max_participants).unwrap_or_default();
-        room.revise(shown.title.clone(), places, v1::session(&shown));
+        room.revise(session.live());
     }
-    Ok(Json(shown))
+    Ok(Json(session.shown(api.store.idle())))
 }
 
 /// Closes a session: everybody in it is told, and its invites are dead. For its hosts and the service.

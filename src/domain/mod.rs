@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod check_in;
 pub mod document;
+pub mod idle;
 pub mod ids;
 pub mod invite;
 pub mod participant;

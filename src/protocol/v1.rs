@@ -11,13 +11,17 @@ use super::json::has_nul;
 use super::refusal::Refusal;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::domain::idle::IdleRule;
 use crate::ids::{ConnectionId, ParticipantId, SessionId, UserId};
 use crate::room::{
-    self, Changed, CloseReason, LeaveReason, People, Quality, Role, SitNews, Snapshot, State, Status, Text,
+    self, CloseReason, Codec, LeaveReason, People, Quality, Role, SitNews, Snapshot, State, Status, Text,
 };
 
 /// The name of the protocol among WebSocket subprotocols.
 pub const SUBPROTOCOL: &str = "lastseen.v1";
+
+/// Its number among the codecs.
+pub const CODEC: Codec = Codec::new(0);
 
 /// The largest public state, in bytes of JSON.
 pub const MAX_STATE_BYTES: usize = 2048;
@@ -111,6 +115,24 @@ pub struct Session {
     pub close_reason: Option<CloseReason>,
 }
 
+impl Session {
+    /// An open session as its room knows it.
+    fn open(session: &room::Session, expires_at: DateTime<Utc>) -> Self {
+        Self {
+            id: session.id,
+            title: session.title.clone(),
+            host_user_id: session.host_user_id,
+            is_active: true,
+            max_participants: i32::try_from(session.max_participants).unwrap_or(i32::MAX),
+            created_at: session.created_at.into(),
+            last_seen_at: session.last_seen_at.into(),
+            expires_at: expires_at.into(),
+            closed_at: None,
+            close_reason: None,
+        }
+    }
+}
+
 /// Frames that are alike for all connections of a server but for what is handed over.
 #[derive(Clone, Debug)]
 pub struct Frames {
@@ -118,6 +140,7 @@ pub struct Frames {
     beat_ms: u128,
     dead_after_ms: u128,
     grace_ms: u128,
+    idle: IdleRule,
 }
 
 /// Who is welcomed.
@@ -157,6 +180,7 @@ impl Frames {
             beat_ms: presence.beat_interval.as_millis(),
             dead_after_ms: presence.dead_after.as_millis(),
             grace_ms: presence.grace.as_millis(),
+            idle: settings.sessions.idle(),
         }
     }
 
@@ -207,7 +231,7 @@ impl Frames {
         start.push_str(",\"participants\":[");
         let (shared, newer) = match &snapshot.people {
             Some(People { list, newer }) => {
-                let shared = list.text.get(|| {
+                let shared = list.encodings.get(CODEC, || {
                     let mut people: Vec<_> = list.people.iter().collect();
                     people.sort_by_key(|person| (person.joined_at, person.id));
                     self.items(people.into_iter().map(AsRef::as_ref)).into()
@@ -228,8 +252,12 @@ impl Frames {
         list
     }
 
-    /// `diff`, or `occupancy` in a room over its detail limit.
-    pub fn changed(&self, changed: &Changed) -> Text {
+    /// `diff`, or `occupancy` in a room over its detail limit. Encoded once for all connections.
+    pub fn diff(&self, diff: &room::Diff) -> Text {
+        diff.encodings.get(CODEC, || self.encode_diff(diff))
+    }
+
+    fn encode_diff(&self, diff: &room::Diff) -> Text {
         #[derive(Serialize)]
         struct Leave {
             id: ParticipantId,
@@ -244,17 +272,17 @@ impl Frames {
             updates: Vec<Participant<'a>>,
             leaves: Vec<Leave>,
         }
-        let (seq, occupancy) = (changed.seq, changed.occupancy);
-        let Some(diff) = &changed.diff else {
+        let (seq, occupancy) = (diff.seq, diff.occupancy);
+        let Some(changes) = &diff.changes else {
             return format!(r#"{{"type":"occupancy","seq":{seq},"occupancy":{occupancy}}}"#).into();
         };
         json(&Diff {
             r#type: "diff",
             seq,
             occupancy,
-            joins: diff.joins.iter().map(|person| Participant::of(person, &self.clock)).collect(),
-            updates: diff.updates.iter().map(|person| Participant::of(person, &self.clock)).collect(),
-            leaves: diff.leaves.iter().map(|&(id, reason)| Leave { id, reason }).collect(),
+            joins: changes.joins.iter().map(|person| Participant::of(person, &self.clock)).collect(),
+            updates: changes.updates.iter().map(|person| Participant::of(person, &self.clock)).collect(),
+            leaves: changes.leaves.iter().map(|&(id, reason)| Leave { id, reason }).collect(),
         })
         .into()
     }
@@ -269,6 +297,12 @@ impl Frames {
         .into()
     }
 
+    /// `session`.
+    pub fn session(&self, session: &room::Session) -> Text {
+        let expires_at = self.idle.expires_at(session.last_seen_at, session.last_activity_at);
+        format!(r#"{{"type":"session","session":{}}}"#, json(&Session::open(session, expires_at))).into()
+    }
+
     /// `expiring`.
     pub fn expiring(&self, at: crate::clock::Moment) -> Text {
         let minutes = at.since(self.clock.now()).as_secs().div_ceil(60);
@@ -279,11 +313,6 @@ impl Frames {
     fn server_time(&self) -> Timestamp {
         Timestamp(self.clock.utc(self.clock.now()))
     }
-}
-
-/// `session`.
-pub fn session(session: &Session) -> Text {
-    format!(r#"{{"type":"session","session":{}}}"#, json(session)).into()
 }
 
 /// `sit`.

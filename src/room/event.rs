@@ -1,39 +1,27 @@
 //! What a room tells its connections. Shared values: one allocation a room and change.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
+use super::encoding::Encodings;
 use super::participant::{CloseReason, LeaveReason, Participant};
 use super::sits::SitNews;
+use super::terms::Session;
 use crate::clock::Moment;
 use crate::ids::ParticipantId;
-
-/// The text of a frame, shared by all who send it. The room never looks inside.
-pub type Text = Arc<str>;
-
-/// Text that is made from a value once, by the first connection that needs it, outside every lock.
-#[derive(Debug, Default)]
-pub struct Encoded(OnceLock<Text>);
-
-impl Encoded {
-    /// The text; `encode` runs at most once.
-    pub fn get(&self, encode: impl FnOnce() -> Text) -> Text {
-        self.0.get_or_init(encode).clone()
-    }
-}
 
 /// Something that every connection of a room has to hear of.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Presence changed.
-    Changed(Arc<Changed>),
+    Diff(Arc<Diff>),
     /// Everybody needs a fresh snapshot: the room fell below its detail limit.
     Refresh,
     /// The session will be closed at that moment unless somebody does something.
     Expiring(Moment),
-    /// A host gave the session another title or size: the frame that tells it.
-    Session(Text),
+    /// A host gave the session another title or size: the session as it is now.
+    Session(Arc<Session>),
     /// The room's sit began, or is over.
     Sit(Arc<SitNews>),
     /// A participant was removed: its connections end.
@@ -63,22 +51,22 @@ impl Listener for broadcast::Sender<Event> {
     }
 }
 
-/// One step of a room's presence.
+/// What changed in a room's presence within one interval.
 #[derive(Debug)]
-pub struct Changed {
-    /// Counts the steps of the room, from 1.
+pub struct Diff {
+    /// Counts the diffs of the room, from 1.
     pub seq: u64,
     /// How many people are here after it.
     pub occupancy: usize,
-    /// Who changed; `None` in a room over its detail limit, where only the count is told.
-    pub diff: Option<Diff>,
-    /// The frame.
-    pub text: Encoded,
+    /// The people who changed; `None` in a room over its detail limit, where only the count is sent.
+    pub changes: Option<Changes>,
+    /// Its encodings.
+    pub encodings: Encodings,
 }
 
-/// Who changed since the step before.
+/// The people who changed since the diff before.
 #[derive(Debug, Default)]
-pub struct Diff {
+pub struct Changes {
     /// Who came.
     pub joins: Vec<Arc<Participant>>,
     /// Who looks different.
@@ -90,7 +78,7 @@ pub struct Diff {
 /// The presence of a room at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The last step that it includes.
+    /// The last diff that it includes.
     pub seq: u64,
     /// How many people are here.
     pub occupancy: usize,
@@ -112,8 +100,8 @@ pub struct People {
 pub struct List {
     /// The people, in no order.
     pub people: Vec<Arc<Participant>>,
-    /// They as JSON.
-    pub text: Encoded,
+    /// The encodings of the list.
+    pub encodings: Encodings,
 }
 
 impl People {

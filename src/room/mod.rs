@@ -4,6 +4,7 @@
 //! Locks are taken in the order registry shard → room → ledger, schedule or sits, held for microseconds,
 //! and never across an await.
 
+pub mod encoding;
 pub mod event;
 pub mod ledger;
 pub mod participant;
@@ -17,7 +18,8 @@ pub mod sits;
 pub mod terms;
 pub mod watch;
 
-pub use event::{Changed, Diff, Event, Listener, People, Snapshot, Text};
+pub use encoding::{Codec, Encodings, Text};
+pub use event::{Changes, Diff, Event, Listener, People, Snapshot};
 pub use ledger::Ledger;
 pub use participant::{CloseReason, LeaveReason, Participant, Quality, Role, State, Status};
 pub use registry::Registry;

@@ -5,10 +5,10 @@
 //! the steps after it there is never a hole.
 
 mod audience;
+mod diff;
 mod notice;
 mod place;
 mod sitting;
-mod step;
 #[cfg(test)]
 mod tests;
 
@@ -19,11 +19,11 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use self::audience::{Audience, Locked};
+use self::diff::Pending;
 use self::notice::Notice;
 pub use self::place::Place;
 pub use self::sitting::Starting;
-use self::step::Pending;
-use super::event::{Event, Listener, People, Snapshot, Text};
+use super::event::{Event, Listener, People, Snapshot};
 use super::ledger::{Ledger, Mark};
 use super::participant::{CloseReason, LeaveReason, Participant, Quality, State};
 use super::registry::Census;
@@ -32,7 +32,7 @@ use super::seat::{Joined, Seat};
 use super::terms::{CaughtUp, Gone, JoinError, Session, Shared, Who};
 use super::watch::{Watch, Watching};
 use crate::clock::Moment;
-use crate::config::IdleCounts;
+use crate::domain::idle::IdleCounts;
 use crate::ids::{ConnectionId, ParticipantId, RoomSitId, SessionId};
 
 /// Events a reader may fall behind before it gets a snapshot instead. Presence is state and not a log,
@@ -57,9 +57,9 @@ pub struct Room {
 
 #[derive(Debug)]
 struct Inner {
-    session: Session,
-    /// What was told last of a change of the session, for who missed it.
-    revised: Option<Text>,
+    session: Arc<Session>,
+    /// Whether the session was changed since the room was opened.
+    revised: bool,
     life: Life,
     roster: Roster,
     audience: Audience,
@@ -110,8 +110,8 @@ impl Room {
             past_activity,
             notice,
             completed_sit: None,
-            revised: None,
-            session,
+            revised: false,
+            session: Arc::new(session),
         };
         let id = inner.session.id;
         Self { id, shared, inner: Mutex::new(inner) }
@@ -152,7 +152,7 @@ impl Room {
         let inner = self.lock();
         inner.check_open().ok()?;
         let entrant = inner.roster.entrant(inner.find(who)?)?;
-        Some((inner.session.clone(), entrant))
+        Some((Session::clone(&inner.session), entrant))
     }
 
     /// Takes a seat for a connection of somebody who was let in. Its listener is told what happens from
@@ -288,7 +288,7 @@ impl Room {
         };
         Ok(CaughtUp {
             snapshot: self.snapshot_of(&mut inner),
-            session: inner.revised.clone(),
+            session: inner.revised.then(|| Arc::clone(&inner.session)),
             expires_at,
             sit: self.sit_news(&inner),
         })
@@ -318,13 +318,12 @@ impl Room {
         Some((seen, active))
     }
 
-    /// The stored session was changed by its host; everybody is told by this frame.
-    pub fn revise(&self, title: Option<String>, max_participants: usize, told: Text) {
+    /// The stored session was changed by its host: this is the session now.
+    pub fn revise(&self, session: Session) {
+        let session = Arc::new(session);
         let mut inner = self.lock();
-        inner.session.title = title;
-        inner.session.max_participants = max_participants;
-        inner.revised = Some(Text::clone(&told));
-        inner.audience.note(Event::Session(told));
+        (inner.session, inner.revised) = (Arc::clone(&session), true);
+        inner.audience.note(Event::Session(session));
     }
 
     /// Removes somebody; its connections, and its readers where it was not here, are told and end.

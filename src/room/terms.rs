@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::event::{Snapshot, Text};
+use super::event::Snapshot;
 use super::ledger::Ledger;
 use super::participant::CloseReason;
 use super::roster::Timings;
 use super::schedule::Schedule;
 use super::sits::{SitNews, Sits};
 use crate::clock::{Clock, Moment};
-use crate::config::{IdleCounts, Settings};
+use crate::config::Settings;
+use crate::domain::idle::IdleCounts;
 use crate::ids::{ParticipantId, SessionId, UserId};
 use crate::metrics::Metrics;
 
@@ -61,8 +62,9 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
 }
 
-/// The reading session behind a room, as the store knew it when the room was opened.
-#[derive(Clone, Debug)]
+/// The reading session behind a room, as the store knew it when the room was opened or the session was
+/// changed last.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Session {
     /// Its id, the room's too.
     pub id: SessionId,
@@ -109,8 +111,8 @@ pub enum JoinError {
 pub struct CaughtUp {
     /// Who is here.
     pub snapshot: Snapshot,
-    /// What was told last of a change of the session, where there was one.
-    pub session: Option<Text>,
+    /// The session, where it was changed since the room was opened.
+    pub session: Option<Arc<Session>>,
     /// When the session expires, where that was announced.
     pub expires_at: Option<Moment>,
     /// The room's sit: the one that runs, else the one that was over last.

@@ -73,7 +73,7 @@ impl Database {
         sessions: &SessionSettings,
         node: String,
     ) -> anyhow::Result<Store> {
-        Ok(Store::open(self.server(), database.database_connections, sessions.into(), node).await?)
+        Ok(Store::open(self.server(), database.database_connections, sessions.idle(), node).await?)
     }
 
     /// Stops the embedded database; a given one is left running.

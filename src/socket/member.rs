@@ -167,7 +167,7 @@ impl Member {
         let mut out = Outbox::default();
         out.spliced(&self.sockets.frames.state(&snapshot, seat.shown().as_deref()));
         if let (Missing::All, Some(session)) = (missing, session) {
-            out.text(&session);
+            out.text(&self.sockets.frames.session(&session));
         }
         if let (Missing::All, Some(at)) = (missing, expires_at) {
             out.text(&self.sockets.frames.expiring(at));
@@ -196,15 +196,15 @@ impl Listener for Member {
             }
             match event {
                 // A snapshot that was sent meanwhile includes it, or one that will be sent.
-                Event::Changed(changed) if changed.seq <= news.told || news.missing > Missing::Nothing => {}
-                Event::Changed(changed) => {
-                    news.told = changed.seq;
-                    out.shared(&changed.text.get(|| frames.changed(changed)));
+                Event::Diff(diff) if diff.seq <= news.told || news.missing > Missing::Nothing => {}
+                Event::Diff(diff) => {
+                    news.told = diff.seq;
+                    out.shared(&frames.diff(diff));
                 }
                 Event::Refresh => news.missing = news.missing.max(Missing::List),
                 // Comes with what it missed.
                 Event::Session(_) | Event::Expiring(_) | Event::Sit(_) if news.missing == Missing::All => {}
-                Event::Session(frame) => out.text(frame),
+                Event::Session(session) => out.text(&frames.session(session)),
                 Event::Expiring(at) => out.text(&frames.expiring(*at)),
                 Event::Sit(sit) => out.text(&v1::sit(**sit)),
                 Event::Removed(id) if news.holder == Some(*id) => news.gone = Some(Gone::Removed),

@@ -159,12 +159,11 @@ impl Following {
     fn told_of(&mut self, event: Event) -> Result<Vec<Sent>, End> {
         Ok(match event {
             // A snapshot that was sent meanwhile includes it.
-            Event::Changed(changed) if changed.seq <= self.told => vec![],
-            Event::Changed(changed) => {
-                self.told = changed.seq;
-                let text = changed.text.get(|| self.sockets.frames.changed(&changed));
-                let kind = if changed.diff.is_some() { "diff" } else { "occupancy" };
-                vec![sent(kind, Some(changed.seq), &text)]
+            Event::Diff(diff) if diff.seq <= self.told => vec![],
+            Event::Diff(diff) => {
+                self.told = diff.seq;
+                let kind = if diff.changes.is_some() { "diff" } else { "occupancy" };
+                vec![sent(kind, Some(diff.seq), &self.sockets.frames.diff(&diff))]
             }
             Event::Refresh => {
                 let CaughtUp { snapshot, .. } = self.watch.catch_up()?;
@@ -172,7 +171,7 @@ impl Following {
                 vec![state(&self.sockets, &snapshot)]
             }
             Event::Expiring(at) => vec![sent("expiring", None, &self.sockets.frames.expiring(at))],
-            Event::Session(frame) => vec![sent("session", None, &frame)],
+            Event::Session(session) => vec![sent("session", None, &self.sockets.frames.session(&session))],
             Event::Sit(news) => vec![sit_event(*news)],
             Event::Removed(id) if self.reader.participant == Some(id) => return Err(Gone::Removed.into()),
             Event::Removed(_) => vec![],
@@ -185,7 +184,7 @@ impl Following {
         let CaughtUp { snapshot, session, expires_at, sit } = self.watch.catch_up()?;
         self.told = snapshot.seq;
         let expiring = expires_at.map(|at| sent("expiring", None, &self.sockets.frames.expiring(at)));
-        let session = session.map(|frame| sent("session", None, &frame));
+        let session = session.map(|session| sent("session", None, &self.sockets.frames.session(&session)));
         let first = [state(&self.sockets, &snapshot)].into_iter();
         Ok(first.chain(session).chain(expiring).chain(sit.map(sit_event)).collect())
     }

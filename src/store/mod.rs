@@ -24,7 +24,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use crossbeam_queue::SegQueue;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection, Postgres, Transaction};
@@ -32,7 +32,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 pub use self::error::StoreError;
-use crate::config::{IdleCounts, SessionSettings};
+use crate::domain::idle::IdleRule;
 use crate::ids::UserId;
 
 /// How long a request waits for the database before it is refused as `unavailable`: a join is answered within 2 s
@@ -47,32 +47,6 @@ const BATCH_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection that was not used for this long is pinged before it is used again.
 const RESTED: Duration = Duration::from_secs(1);
-
-/// What keeps sessions open, as the SQL functions are told.
-#[derive(Clone, Copy, Debug)]
-pub struct IdleRule {
-    /// After this long without a sign.
-    pub timeout: Duration,
-    /// What a sign is.
-    pub counts: IdleCounts,
-}
-
-impl IdleRule {
-    /// When a session expires that was last seen and last active at these times.
-    pub fn expires_at(&self, seen: DateTime<Utc>, active: DateTime<Utc>) -> DateTime<Utc> {
-        let last = match self.counts {
-            IdleCounts::Seen => seen,
-            IdleCounts::Activity => active,
-        };
-        last + TimeDelta::from_std(self.timeout).unwrap_or(TimeDelta::zero())
-    }
-}
-
-impl From<&SessionSettings> for IdleRule {
-    fn from(settings: &SessionSettings) -> Self {
-        Self { timeout: settings.idle_timeout, counts: settings.idle_counts }
-    }
-}
 
 /// Where a page of a list goes on: behind the row that was made then and has this id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

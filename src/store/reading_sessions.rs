@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::invites::{self, Invite, NewInvite};
-use super::{Cursor, IdleRule, Store, StoreError, Viewer};
+use super::{Cursor, Store, StoreError, Viewer};
+use crate::domain::idle::IdleRule;
 use crate::ids::{SessionId, UserId};
 use crate::protocol::v1;
 use crate::room::{self, CloseReason, Role};

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lastseen::admission::{Admissions, Credentials};
-use lastseen::config::IdleCounts;
+use lastseen::domain::idle::{IdleCounts, IdleRule};
 use lastseen::identity::Keys;
 use lastseen::identity::jwt::Verifier;
 use lastseen::identity::resume::ResumeKey;
 use lastseen::ids::SessionId;
-use lastseen::store::{IdleRule, Store};
+use lastseen::store::Store;
 use serde_json::{Value, json};
 use uuid::Uuid;
 

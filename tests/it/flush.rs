@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use lastseen::clock::Clock;
-use lastseen::config::IdleCounts;
+use lastseen::domain::idle::{IdleCounts, IdleRule};
 use lastseen::ids::{ParticipantId, SessionId};
 use lastseen::metrics::Metrics;
 use lastseen::room::ledger::Mark;
 use lastseen::room::schedule::Schedule;
 use lastseen::room::sits::Sits;
 use lastseen::room::{LeaveReason, Ledger, Registry, Rules, Shared, State, Timings};
-use lastseen::store::{IdleRule, Store};
+use lastseen::store::Store;
 use lastseen::task::flush::Flusher;
 use lastseen::user_session::{self, UserSessions};
 use serde_json::json;

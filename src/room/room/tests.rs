@@ -7,11 +7,11 @@ use proptest::prelude::*;
 use serde_json::value::RawValue;
 use tokio::sync::broadcast::error::TryRecvError;
 
-use super::step::{LARGE, NEWER};
+use super::diff::{LARGE, NEWER};
 use super::*;
 use crate::clock::Clock;
 use crate::ids::UserId;
-use crate::room::event::{Changed, Diff, List};
+use crate::room::event::{Changes, Diff, List};
 use crate::room::participant::{Role, Status};
 use crate::room::registry::Registry;
 use crate::room::roster::Timings;
@@ -107,7 +107,7 @@ impl World {
     }
 
     /// Lets everybody hear of what changed.
-    async fn step(&self) {
+    async fn tick(&self) {
         self.pass(DIFF).await;
     }
 
@@ -198,21 +198,21 @@ impl From<&Snapshot> for View {
 }
 
 impl View {
-    fn apply(&mut self, changed: &Changed) {
-        if changed.seq <= self.seq {
+    fn apply(&mut self, diff: &Diff) {
+        if diff.seq <= self.seq {
             return;
         }
-        assert_eq!(changed.seq, self.seq + 1, "a hole in what a client hears");
-        (self.seq, self.occupancy) = (changed.seq, changed.occupancy);
-        let Some(diff) = &changed.diff else {
+        assert_eq!(diff.seq, self.seq + 1, "a hole in what a client hears");
+        (self.seq, self.occupancy) = (diff.seq, diff.occupancy);
+        let Some(changes) = &diff.changes else {
             self.people = None;
             return;
         };
         let people = self.people.as_mut().expect("a diff makes no sense to somebody who never got the list");
-        for person in diff.joins.iter().chain(&diff.updates) {
+        for person in changes.joins.iter().chain(&changes.updates) {
             people.insert(person.id, Looks::from(person));
         }
-        for (id, _) in &diff.leaves {
+        for (id, _) in &changes.leaves {
             people.remove(id);
         }
     }
@@ -274,7 +274,7 @@ impl Client {
         match event {
             // The connection has ended; what it still hears means nothing to it.
             _ if self.ended.is_some() => {}
-            Event::Changed(changed) => self.view.apply(changed),
+            Event::Diff(diff) => self.view.apply(diff),
             Event::Refresh => self.catch_up(),
             Event::Removed(id) if self.seat.participant() == Some(*id) => self.ended = Some(Gone::Removed),
             Event::Closed(reason) => self.ended = Some(Gone::Closed(*reason)),
@@ -290,16 +290,16 @@ impl Client {
         }
     }
 
-    /// The one step that was told since the last time, and nothing else.
-    fn hear_step(&mut self) -> Arc<Changed> {
+    /// The one diff that came since the last time, and nothing else.
+    fn hear_diff(&mut self) -> Arc<Diff> {
         match self.hear().as_slice() {
-            [Event::Changed(changed)] => Arc::clone(changed),
-            other => panic!("one step was expected, not {other:?}"),
+            [Event::Diff(diff)] => Arc::clone(diff),
+            other => panic!("one diff was expected, not {other:?}"),
         }
     }
 
-    fn hear_diff(&mut self) -> Named {
-        Named::from(self.hear_step().diff.as_ref().expect("names, not a count"))
+    fn hear_changes(&mut self) -> Named {
+        Named::from(self.hear_diff().changes.as_ref().expect("names, not a count"))
     }
 
     fn hears_nothing(&mut self) {
@@ -327,10 +327,10 @@ struct Named {
     leaves: Vec<(ParticipantId, LeaveReason)>,
 }
 
-impl From<&Diff> for Named {
-    fn from(diff: &Diff) -> Self {
+impl From<&Changes> for Named {
+    fn from(changes: &Changes) -> Self {
         let ids = |people: &[Arc<Participant>]| people.iter().map(|person| person.id).collect();
-        Self { joins: ids(&diff.joins), updates: ids(&diff.updates), leaves: diff.leaves.clone() }
+        Self { joins: ids(&changes.joins), updates: ids(&changes.updates), leaves: changes.leaves.clone() }
     }
 }
 
@@ -349,7 +349,7 @@ fn leaves(id: ParticipantId, reason: LeaveReason) -> Named {
 /// A world with somebody in it who watches what happens and has heard of everything so far.
 async fn watched(world: World) -> (World, Client) {
     let mut watcher = world.join(&entrant("Watcher"));
-    world.step().await;
+    world.tick().await;
     watcher.hear();
     (world, watcher)
 }
@@ -374,14 +374,14 @@ async fn a_newcomer_finds_itself_in_the_snapshot_and_the_others_hear_of_it() {
     let listed = ada.view.people.as_ref().expect("names");
     assert_eq!((ada.view.occupancy, listed.len()), (2, 2));
     assert!(listed.contains_key(&ada.id()));
-    world.step().await;
-    assert_eq!(watcher.hear_diff(), joins([ada.id()]));
+    world.tick().await;
+    assert_eq!(watcher.hear_changes(), joins([ada.id()]));
     assert_eq!(watcher.view.people, ada.view.people);
     assert_eq!(world.shared().metrics.joins.get(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_changes_within_one_interval_is_told_as_one_step() {
+async fn what_changes_within_one_interval_is_published_as_one_diff() {
     let (world, mut watcher) = watched(World::new()).await;
     let ada = world.join(&entrant("Ada"));
     world.pass(DIFF - A_MILLISECOND).await;
@@ -389,14 +389,14 @@ async fn what_changes_within_one_interval_is_told_as_one_step() {
     watcher.hears_nothing();
 
     world.pass(A_MILLISECOND).await;
-    assert_eq!(watcher.hear_diff(), joins([ada.id(), bob.id()]));
+    assert_eq!(watcher.hear_changes(), joins([ada.id(), bob.id()]));
     let seq = watcher.view.seq;
 
     ada.seat.set_state(state(1));
     world.pass(DIFF - A_MILLISECOND).await;
     watcher.hears_nothing();
     world.pass(A_MILLISECOND).await;
-    assert_eq!(watcher.hear_diff(), updates(ada.id()));
+    assert_eq!(watcher.hear_changes(), updates(ada.id()));
     assert_eq!(watcher.view.seq, seq + 1);
     world.pass(DIFF * 10).await;
     watcher.hears_nothing();
@@ -408,8 +408,8 @@ async fn who_joins_and_leaves_within_one_interval_appears_as_a_leave() {
     let ada = world.join(&entrant("Ada"));
     let id = ada.id();
     ada.seat.leave();
-    world.step().await;
-    assert_eq!(watcher.hear_diff(), leaves(id, LeaveReason::Left));
+    world.tick().await;
+    assert_eq!(watcher.hear_changes(), leaves(id, LeaveReason::Left));
     assert_eq!(watcher.view.occupancy, 1);
 }
 
@@ -421,7 +421,7 @@ async fn a_snapshot_between_a_join_and_a_leave_of_one_interval_is_put_right() {
     let mut bob = world.join(&entrant("Bob"));
     assert!(bob.view.people.as_ref().expect("names").contains_key(&id));
     ada.seat.leave();
-    world.step().await;
+    world.tick().await;
     bob.hear();
     assert!(!bob.view.people.as_ref().expect("names").contains_key(&id));
 }
@@ -431,13 +431,13 @@ async fn who_leaves_and_comes_back_within_one_interval_appears_as_an_update() {
     let (world, mut watcher) = watched(World::new()).await;
     let entrant = entrant("Ada");
     let ada = world.join(&entrant);
-    world.step().await;
+    world.tick().await;
     watcher.hear();
 
     ada.seat.leave();
     let _back = world.join(&entrant);
-    world.step().await;
-    assert_eq!(watcher.hear_diff(), updates(entrant.id));
+    world.tick().await;
+    assert_eq!(watcher.hear_changes(), updates(entrant.id));
 }
 
 #[tokio::test(start_paused = true)]
@@ -446,26 +446,26 @@ async fn who_joins_leaves_and_joins_within_one_interval_appears_as_a_join() {
     let entrant = entrant("Ada");
     world.join(&entrant).seat.leave();
     let _back = world.join(&entrant);
-    world.step().await;
-    assert_eq!(watcher.hear_diff(), joins([entrant.id]));
+    world.tick().await;
+    assert_eq!(watcher.hear_changes(), joins([entrant.id]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_room_of_more_than_a_hundred_gathers_for_the_longer_interval() {
     let world = World::new();
     let mut crowd = crowd(&world, LARGE);
-    world.step().await;
+    world.tick().await;
     crowd[0].hear();
 
     crowd[1].seat.set_state(state(1));
     world.pass(DIFF).await;
-    assert_eq!(crowd[0].hear_diff(), updates(crowd[1].id()), "a hundred are not more than a hundred");
+    assert_eq!(crowd[0].hear_changes(), updates(crowd[1].id()), "a hundred are not more than a hundred");
 
     let last = world.join(&entrant("One too many"));
     world.pass(DIFF_LARGE - A_MILLISECOND).await;
     crowd[0].hears_nothing();
     world.pass(A_MILLISECOND).await;
-    assert_eq!(crowd[0].hear_diff(), joins([last.id()]));
+    assert_eq!(crowd[0].hear_changes(), joins([last.id()]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -481,8 +481,8 @@ async fn the_events_of_a_newcomer_continue_its_snapshot() {
         let told = watcher.view.seq;
         assert_eq!(newcomer.view.seq, told);
         clients.push(newcomer);
-        world.step().await;
-        assert_eq!(watcher.hear_step().seq, told + 1);
+        world.tick().await;
+        assert_eq!(watcher.hear_diff().seq, told + 1);
     }
     for mut client in clients {
         client.hear();
@@ -510,10 +510,10 @@ async fn those_who_come_between_two_steps_share_one_list() {
     watcher.seat.set_state(state(1));
     let (changed, _) = listed(&world);
     assert!(!Arc::ptr_eq(&longer, &changed), "a list that is not true any more");
-    world.step().await;
+    world.tick().await;
     let (told, _) = listed(&world);
     assert!(!Arc::ptr_eq(&changed, &told), "a list is given up with the step");
-    watcher.hear_step();
+    watcher.hear_diff();
 }
 
 #[tokio::test(start_paused = true)]
@@ -530,7 +530,7 @@ async fn who_is_new_and_changes_or_leaves_before_the_step_is_shown_as_it_is() {
 
     let bob = world.join(&Entrant { id: bob_id, ..entrant("Bob again") });
     assert_eq!(bob.view.people, Some(people(&world.room().presence().1)));
-    world.step().await;
+    world.tick().await;
     watcher.hear();
     cyd.hear();
     assert_eq!(cyd.view.people, watcher.view.people);
@@ -544,19 +544,19 @@ async fn a_quiet_room_gives_its_list_up_and_tells_nothing() {
     assert!(room.lock().people.is_none());
     let seq = room.snapshot().seq;
     assert!(room.lock().people.is_some());
-    world.step().await;
+    world.tick().await;
     assert!(room.lock().people.is_none());
     watcher.hears_nothing();
     assert_eq!(room.snapshot().seq, seq);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_beat_alone_is_no_step() {
+async fn a_beat_alone_is_no_diff() {
     let (world, mut watcher) = watched(World::new()).await;
     for _ in 0..5 {
         watcher.seat.active(world.now());
         watcher.seat.heard(world.now());
-        world.step().await;
+        world.tick().await;
     }
     watcher.hears_nothing();
 }
@@ -567,16 +567,16 @@ async fn a_new_quality_is_a_step_only_where_it_is_the_persons() {
     let ada = entrant("Ada");
     let (phone, tablet) = (world.join(&ada), world.join(&ada));
     phone.seat.set_quality(Quality::Good);
-    world.step().await;
+    world.tick().await;
     watcher.hear();
 
     tablet.seat.set_quality(Quality::Poor);
-    world.step().await;
+    world.tick().await;
     watcher.hears_nothing();
 
     phone.seat.set_quality(Quality::Degraded);
-    world.step().await;
-    assert_eq!(watcher.hear_diff(), updates(ada.id));
+    world.tick().await;
+    assert_eq!(watcher.hear_changes(), updates(ada.id));
     assert_eq!(phone.shown().quality, Some(Quality::Degraded));
 }
 
@@ -584,8 +584,8 @@ async fn a_new_quality_is_a_step_only_where_it_is_the_persons() {
 async fn a_new_state_is_told_and_noted_for_the_store() {
     let (world, mut watcher) = watched(World::new()).await;
     watcher.seat.set_state(state(7));
-    world.step().await;
-    assert_eq!(watcher.hear_diff(), updates(watcher.id()));
+    world.tick().await;
+    assert_eq!(watcher.hear_changes(), updates(watcher.id()));
     assert_eq!(watcher.shown().state.get(), "{\"page\":7}");
     let chunk = world.shared().ledger.take(10).pop().expect("a row");
     assert_eq!(chunk.rows()[0].state.as_deref().map(RawValue::get), Some("{\"page\":7}"));
@@ -610,20 +610,20 @@ async fn several_connections_are_one_participant() {
     let ada = entrant("Ada");
     let (phone, tablet, desk) = (world.join(&ada), world.join(&ada), world.join(&ada));
     assert_eq!((desk.view.occupancy, desk.shown().connections), (2, 3));
-    world.step().await;
-    assert_eq!(watcher.hear_diff(), joins([ada.id]));
+    world.tick().await;
+    assert_eq!(watcher.hear_changes(), joins([ada.id]));
 
     drop(phone);
-    world.step().await;
-    assert_eq!(watcher.hear_diff(), updates(ada.id));
+    world.tick().await;
+    assert_eq!(watcher.hear_changes(), updates(ada.id));
     tablet.seat.leave();
-    world.step().await;
-    assert_eq!(watcher.hear_diff(), updates(ada.id));
+    world.tick().await;
+    assert_eq!(watcher.hear_changes(), updates(ada.id));
     assert_eq!((desk.shown().connections, desk.shown().status), (1, Status::Active));
 
     desk.seat.leave();
-    world.step().await;
-    assert_eq!(watcher.hear_diff(), leaves(ada.id, LeaveReason::Left));
+    world.tick().await;
+    assert_eq!(watcher.hear_changes(), leaves(ada.id, LeaveReason::Left));
 }
 
 #[tokio::test(start_paused = true)]
@@ -631,18 +631,18 @@ async fn coming_back_within_the_grace_is_neither_a_leave_nor_a_join() {
     let (world, mut watcher) = watched(World::new()).await;
     let ada = entrant("Ada");
     let connection = world.join(&ada);
-    world.step().await;
+    world.tick().await;
     watcher.hear();
 
     drop(connection);
-    world.step().await;
-    assert_eq!(watcher.hear_diff(), updates(ada.id));
+    world.tick().await;
+    assert_eq!(watcher.hear_changes(), updates(ada.id));
     assert_eq!(watcher.view.people.as_ref().expect("names")[&ada.id].status, Status::Reconnecting);
 
     world.pass(GRACE - DIFF - A_MILLISECOND).await;
     let _back = world.join(&ada);
     world.pass(GRACE * 2).await;
-    assert_eq!(watcher.hear_diff(), updates(ada.id));
+    assert_eq!(watcher.hear_changes(), updates(ada.id));
     assert_eq!(watcher.view.people.as_ref().expect("names")[&ada.id].status, Status::Active);
     assert_eq!(world.shared().metrics.joins.get(), 2, "Ada joined once");
 }
@@ -652,12 +652,12 @@ async fn a_quick_return_is_one_update() {
     let (world, mut watcher) = watched(World::new()).await;
     let ada = entrant("Ada");
     let connection = world.join(&ada);
-    world.step().await;
+    world.tick().await;
     watcher.hear();
     drop(connection);
     let _back = world.join(&ada);
     world.pass(GRACE * 2).await;
-    assert_eq!(watcher.hear_diff(), updates(ada.id));
+    assert_eq!(watcher.hear_changes(), updates(ada.id));
 }
 
 #[tokio::test(start_paused = true)]
@@ -670,7 +670,7 @@ async fn who_does_not_come_back_within_the_grace_leaves_by_timeout() {
     watcher.hear();
     assert!(world.room().participant(id).is_some());
     world.pass(A_MILLISECOND + DIFF).await;
-    assert_eq!(watcher.hear_diff(), leaves(id, LeaveReason::Timeout));
+    assert_eq!(watcher.hear_changes(), leaves(id, LeaveReason::Timeout));
     assert_eq!(world.written_leave(id), Some(LeaveReason::Timeout));
     assert_eq!(world.shared().metrics.leaves("timeout").get(), 1);
 }
@@ -680,7 +680,7 @@ async fn a_grace_shorter_than_the_interval_ends_in_time() {
     let (world, _watcher) = watched(World::with(|rules| rules.timings.grace = DIFF / 2)).await;
     let ada = world.join(&entrant("Ada"));
     let id = ada.id();
-    world.step().await;
+    world.tick().await;
     drop(ada);
     world.pass(DIFF / 2).await;
     assert!(world.room().participant(id).is_none());
@@ -709,14 +709,14 @@ async fn who_does_nothing_is_shown_as_idle_until_it_does_something() {
     assert_eq!(ada.shown().status, Status::Active);
 
     world.pass(A_MILLISECOND + DIFF).await;
-    assert_eq!(watcher.hear_diff(), updates(ada.id()));
+    assert_eq!(watcher.hear_changes(), updates(ada.id()));
     assert_eq!(ada.shown().status, Status::Idle);
     assert_eq!(watcher.shown().status, Status::Active);
 
     ada.seat.active(world.now());
     assert_eq!(ada.shown().status, Status::Active);
-    world.step().await;
-    assert_eq!(watcher.hear_diff(), updates(ada.id()));
+    world.tick().await;
+    assert_eq!(watcher.hear_changes(), updates(ada.id()));
     world.pass(IDLE_AFTER).await;
     assert_eq!(ada.shown().status, Status::Idle, "it can become idle again");
 }
@@ -829,15 +829,20 @@ fn concurrent_admissions_never_exceed_the_places() {
     assert_eq!(places.len(), PLACES, "every place is free again and there is none too many");
 }
 
+/// The world's session with another title and size.
+fn revised(world: &World, title: &str, max_participants: usize) -> Session {
+    Session { title: Some(title.to_owned()), max_participants, ..world.session.clone() }
+}
+
 #[tokio::test(start_paused = true)]
 async fn fewer_places_send_nobody_away_and_more_let_people_in() {
     let world = World::new().holding(2);
     let (room, mut crowd) = (world.room(), crowd(&world, 2));
-    room.revise(Some("Smaller".to_owned()), 1, Text::from(""));
+    room.revise(revised(&world, "Smaller", 1));
     assert_eq!(room.occupancy(), 2);
     crowd.pop().expect("two came").seat.leave();
     assert_eq!(room.reserve(Who::Stranger).err(), Some(JoinError::Full));
-    room.revise(Some("Larger".to_owned()), 2, Text::from("larger"));
+    room.revise(revised(&world, "Larger", 2));
     assert!(matches!(room.reserve(Who::Stranger), Ok(Some(_))));
     let (session, _) = room.recall(Who::Participant(crowd[0].id())).expect("is here");
     assert_eq!(session.title.as_deref(), Some("Larger"));
@@ -847,16 +852,17 @@ async fn fewer_places_send_nobody_away_and_more_let_people_in() {
 async fn a_change_of_the_session_is_told_to_all_and_to_who_fell_behind() {
     let world = World::new();
     let (room, mut crowd) = (world.room(), crowd(&world, 2));
-    let told = |event| if let Event::Session(frame) = event { Some(frame.to_string()) } else { None };
+    let title = |session: Arc<Session>| session.title.clone().expect("a title");
+    let told = |event| if let Event::Session(session) = event { Some(title(session)) } else { None };
     assert_eq!(crowd[0].seat.catch_up().expect("is here").session, None);
     for title in ["Emma", "Persuasion"] {
-        room.revise(Some(title.to_owned()), 20, Text::from(title));
+        room.revise(revised(&world, title, 20));
     }
     for client in &mut crowd {
         assert_eq!(client.hear().into_iter().filter_map(told).collect::<Vec<_>>(), ["Emma", "Persuasion"]);
     }
     let missed = crowd[0].seat.catch_up().expect("is here").session;
-    assert_eq!(missed.as_deref(), Some("Persuasion"));
+    assert_eq!(missed.map(title).as_deref(), Some("Persuasion"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -889,60 +895,60 @@ async fn over_the_detail_limit_counts_are_told_instead_of_names() {
     let world = small();
     let mut crowd = crowd(&world, LIMIT);
     assert_eq!(crowd[LIMIT - 1].view.people.as_ref().map(BTreeMap::len), Some(LIMIT));
-    world.step().await;
+    world.tick().await;
     crowd[0].hear();
 
     let newcomer = world.join(&entrant("One too many"));
     assert_eq!((newcomer.view.occupancy, &newcomer.view.people), (LIMIT + 1, &None));
-    world.step().await;
-    let step = crowd[0].hear_step();
-    assert_eq!((step.occupancy, step.diff.is_some()), (LIMIT + 1, false));
+    world.tick().await;
+    let diff = crowd[0].hear_diff();
+    assert_eq!((diff.occupancy, diff.changes.is_some()), (LIMIT + 1, false));
 }
 
 #[tokio::test(start_paused = true)]
 async fn over_the_detail_limit_only_a_new_count_is_told() {
     let world = small();
     let mut crowd = crowd(&world, LIMIT + 1);
-    world.step().await;
+    world.tick().await;
     crowd[0].hear();
 
     crowd[1].seat.set_state(state(1));
-    world.step().await;
+    world.tick().await;
     crowd[0].hears_nothing();
 
     let seq = crowd[0].view.seq;
     let _more = world.join(&entrant("More"));
-    world.step().await;
-    let step = crowd[0].hear_step();
-    assert_eq!((step.seq, step.occupancy), (seq + 1, LIMIT + 2));
+    world.tick().await;
+    let diff = crowd[0].hear_diff();
+    assert_eq!((diff.seq, diff.occupancy), (seq + 1, LIMIT + 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_room_that_falls_below_the_detail_limit_asks_everybody_to_look_again() {
     let world = small();
     let mut crowd = crowd(&world, LIMIT + 1);
-    world.step().await;
+    world.tick().await;
     crowd[0].hear();
     crowd.pop().expect("some came").seat.leave();
-    world.step().await;
+    world.tick().await;
     assert!(matches!(crowd[0].hear().as_slice(), [Event::Refresh]));
     assert_eq!(crowd[0].view.people, Some(people(&world.room().presence().1)));
 
     crowd[1].seat.set_state(state(1));
-    world.step().await;
-    assert_eq!(crowd[0].hear_diff(), updates(crowd[1].id()), "names again from here on");
+    world.tick().await;
+    assert_eq!(crowd[0].hear_changes(), updates(crowd[1].id()), "names again from here on");
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_came_while_the_room_was_briefly_over_the_detail_limit_gets_the_list() {
     let world = small();
     let mut crowd = crowd(&world, LIMIT);
-    world.step().await;
+    world.tick().await;
     let mut newcomer = world.join(&entrant("One too many"));
     assert_eq!(newcomer.view.people, None);
     // Before the step that would have told the count, the room is small enough again.
     crowd.pop().expect("some came").seat.leave();
-    world.step().await;
+    world.tick().await;
     newcomer.hear();
     assert_eq!(newcomer.view.people, Some(people(&world.room().presence().1)));
 }
@@ -951,12 +957,12 @@ async fn who_came_while_the_room_was_briefly_over_the_detail_limit_gets_the_list
 async fn who_came_while_the_room_was_briefly_below_the_detail_limit_hears_the_count() {
     let world = small();
     let mut crowd = crowd(&world, LIMIT + 1);
-    world.step().await;
+    world.tick().await;
     crowd.pop().expect("some came").seat.leave();
     let mut observer = world.observe();
     assert_eq!(observer.view.occupancy, LIMIT);
     let _newcomer = world.join(&entrant("One too many"));
-    world.step().await;
+    world.tick().await;
     observer.hear();
     assert_eq!((observer.view.occupancy, &observer.view.people), (LIMIT + 1, &None));
 }
@@ -968,7 +974,7 @@ async fn a_removed_participant_is_told_and_gone_with_all_its_connections() {
     let (world, mut watcher) = watched(World::new().holding(2)).await;
     let ada = entrant("Ada");
     let (mut phone, mut tablet) = (world.join(&ada), world.join(&ada));
-    world.step().await;
+    world.tick().await;
     let seq = watcher.view.seq;
     watcher.hear();
 
@@ -983,14 +989,14 @@ async fn a_removed_participant_is_told_and_gone_with_all_its_connections() {
     assert_eq!(watcher.ended, None);
     assert!(matches!(world.room().reserve(Who::Stranger), Ok(Some(_))), "its place is free");
 
-    world.step().await;
-    assert_eq!(watcher.hear_diff(), leaves(ada.id, LeaveReason::Removed));
+    world.tick().await;
+    assert_eq!(watcher.hear_changes(), leaves(ada.id, LeaveReason::Removed));
     assert_eq!(watcher.view.seq, seq + 2);
     assert_eq!(world.written_leave(ada.id), None, "who removed it wrote that down");
 
     drop(phone);
     tablet.seat.leave();
-    world.step().await;
+    world.tick().await;
     watcher.hears_nothing();
     assert!(!world.room().remove(ada.id), "it is not here any more");
 }
@@ -1035,7 +1041,7 @@ async fn a_draining_room_asks_everybody_to_come_back_and_nobody_leaves() {
     let (world, mut watcher) = watched(World::new()).await;
     let (room, mut observer) = (world.room(), world.observe());
     let mut ada = world.join(&entrant("Ada"));
-    world.step().await;
+    world.tick().await;
     for client in [&mut watcher, &mut observer, &mut ada] {
         client.hear();
     }
@@ -1085,7 +1091,7 @@ async fn an_empty_room_leaves_memory_and_takes_nobody_from_then_on() {
     let room = world.room();
     ada.seat.leave();
     assert!(world.is_in_memory());
-    world.step().await;
+    world.tick().await;
     assert!(!world.is_in_memory());
     assert_eq!(join(&room, entrant("Late"), None).err(), Some(JoinError::Retired));
     assert_eq!(room.reserve(Who::Stranger).err(), Some(JoinError::Retired));
@@ -1208,8 +1214,8 @@ async fn any_activity_withdraws_the_notice_and_it_can_be_given_again() {
     bob.seat.active(world.now());
     let expires_at = world.now() + IDLE_TIMEOUT;
     assert_eq!(ada.seat.catch_up().expect("is here").expires_at, None);
-    world.step().await;
-    assert_eq!(ada.hear_diff(), updates(bob.id()), "everybody sees whose activity it was");
+    world.tick().await;
+    assert_eq!(ada.hear_changes(), updates(bob.id()), "everybody sees whose activity it was");
 
     world.pass(UNTIL_NOTICE - DIFF - A_MILLISECOND).await;
     assert_eq!(ada.hear_notice(), None);
@@ -1266,7 +1272,7 @@ impl Listener for Curious {
             if let Some(id) = self.removes.lock().take() {
                 self.room.remove(id);
             }
-            let kind = if matches!(event, Event::Changed(_)) { "changed" } else { "removed" };
+            let kind = if matches!(event, Event::Diff(_)) { "diff" } else { "removed" };
             self.heard.lock().push((kind, self.room.occupancy()));
         }
     }
@@ -1276,15 +1282,15 @@ impl Listener for Curious {
 async fn who_is_told_may_ask_the_room_and_what_happens_by_it_is_told_after_it() {
     let (world, mut watcher) = watched(World::new()).await;
     let (room, ada) = (world.room(), world.join(&entrant("Ada")));
-    world.step().await;
+    world.tick().await;
     watcher.hear();
     let curious =
         Arc::new(Curious { room: Arc::clone(&room), removes: Mutex::new(Some(ada.id())), heard: Mutex::default() });
     let _observer = room.observe(Arc::clone(&curious) as Arc<dyn Listener>).expect("the room is open");
     watcher.seat.set_state(state(1));
-    world.step().await;
-    assert_eq!(*curious.heard.lock(), [("changed", 1), ("removed", 1)]);
-    assert!(matches!(watcher.hear().as_slice(), [Event::Changed(_), Event::Removed(id)] if *id == ada.id()));
+    world.tick().await;
+    assert_eq!(*curious.heard.lock(), [("diff", 1), ("removed", 1)]);
+    assert!(matches!(watcher.hear().as_slice(), [Event::Diff(_), Event::Removed(id)] if *id == ada.id()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -1303,10 +1309,10 @@ async fn who_comes_while_others_are_told_is_told_what_comes_after() {
     let _porter = world.room().observe(Arc::clone(&porter) as Arc<dyn Listener>).expect("the room is open");
     for page in 1..=2 {
         watcher.seat.set_state(state(page));
-        world.step().await;
+        world.tick().await;
     }
     let [first, second] = &mut porter.1.lock()[..] else { panic!("one came at each step") };
-    assert_eq!(first.hear_diff(), updates(watcher.id()));
+    assert_eq!(first.hear_changes(), updates(watcher.id()));
     second.hears_nothing();
 }
 
@@ -1318,7 +1324,7 @@ async fn who_falls_too_far_behind_catches_up_by_a_snapshot() {
     let ada = world.join(&entrant("Ada"));
     for page in 0..17 {
         ada.seat.set_state(state(page));
-        world.step().await;
+        world.tick().await;
     }
     assert!(matches!(watcher.events.try_recv(), Err(TryRecvError::Lagged(1))));
     watcher.catch_up();
@@ -1327,8 +1333,8 @@ async fn who_falls_too_far_behind_catches_up_by_a_snapshot() {
     // What is still queued is older than the snapshot, and what comes next continues it.
     watcher.hear();
     ada.seat.leave();
-    world.step().await;
-    watcher.hear_step();
+    world.tick().await;
+    watcher.hear_diff();
     assert_eq!(watcher.view.occupancy, 1);
 }
 
@@ -1337,7 +1343,7 @@ async fn who_keeps_up_with_sixteen_events_needs_no_snapshot() {
     let (world, mut watcher) = watched(World::new()).await;
     for page in 0..16 {
         watcher.seat.set_state(state(page));
-        world.step().await;
+        world.tick().await;
     }
     assert_eq!(watcher.hear().len(), 16);
     assert_eq!(watcher.view.people, Some(people(&world.room().presence().1)));
@@ -1355,17 +1361,17 @@ async fn observers_are_neither_listed_nor_counted_nor_seen() {
     observer.seat.heard(world.now());
     observer.seat.set_state(state(5));
     observer.seat.set_quality(Quality::Poor);
-    world.step().await;
+    world.tick().await;
     watcher.hears_nothing();
     assert_eq!(world.room().last_signs(), signs);
     assert_eq!(world.registry.census().observers, 1);
 
     watcher.seat.set_state(state(1));
-    world.step().await;
-    assert_eq!(observer.hear_diff(), updates(watcher.id()));
+    world.tick().await;
+    assert_eq!(observer.hear_changes(), updates(watcher.id()));
     drop(observer);
-    world.step().await;
-    assert_eq!(watcher.hear_diff(), updates(watcher.id()), "its own change, and nothing of the observer");
+    world.tick().await;
+    assert_eq!(watcher.hear_changes(), updates(watcher.id()), "its own change, and nothing of the observer");
     assert_eq!(world.registry.census().observers, 0);
 }
 
@@ -1609,7 +1615,7 @@ impl Run {
         self.world.pass(DIFF_LARGE).await;
         // A grace may have ended just now.
         if self.room().is_some_and(|room| room.lock().publish_at.is_some()) {
-            self.world.step().await;
+            self.world.tick().await;
         }
         for client in &mut self.clients {
             client.hear();
@@ -1800,14 +1806,12 @@ async fn whoever_reads_along_hears_everything_and_is_nobody() {
     let census = world.registry.census();
     assert_eq!((census.watchers, census.observers, census.participants), (1, 0, [0; 3]));
     let ada = world.join(&entrant("Ada"));
-    world.step().await;
-    assert!(
-        matches!(reading.events.try_recv(), Ok(Event::Changed(changed)) if changed.seq == 1 && changed.occupancy == 1)
-    );
+    world.tick().await;
+    assert!(matches!(reading.events.try_recv(), Ok(Event::Diff(diff)) if diff.seq == 1 && diff.occupancy == 1));
     let id = ada.id();
     ada.seat.leave();
-    world.step().await;
-    assert!(matches!(reading.events.try_recv(), Ok(Event::Changed(_))));
+    world.tick().await;
+    assert!(matches!(reading.events.try_recv(), Ok(Event::Diff(_))));
     world.pass(IDLE_TIMEOUT).await;
     assert!(world.is_in_memory(), "the reader holds it");
 
@@ -1816,7 +1820,7 @@ async fn whoever_reads_along_hears_everything_and_is_nobody() {
     assert!(matches!(reading.events.try_recv(), Ok(Event::Removed(removed)) if removed == id));
     assert_eq!(reading.watch.catch_up().expect("open").snapshot.occupancy, 0);
     drop(reading);
-    world.step().await;
+    world.tick().await;
     assert!(!world.is_in_memory());
 
     let reading = world.room().watch().expect("open");

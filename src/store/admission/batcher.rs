@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{AdmissionRequest, Row};
 use crate::ids::ParticipantId;
-use crate::store::{IdleRule, PATIENCE, StoreError, patiently};
+use crate::domain::idle::IdleRule;
+use crate::store::{PATIENCE, StoreError, patiently};
 
 /// Queues, each with one statement under way at a time.
 const QUEUES: u64 = 4;

@@ -7,7 +7,8 @@ use indexmap::IndexMap;
 use super::{Inner, Room};
 use crate::clock::Moment;
 use crate::ids::ParticipantId;
-use crate::room::event::{Changed, Diff, Encoded, Event, List, People, Snapshot};
+use crate::room::encoding::Encodings;
+use crate::room::event::{Changes, Diff, Event, List, People, Snapshot};
 use crate::room::participant::LeaveReason;
 use crate::room::roster::Change;
 
@@ -68,17 +69,17 @@ impl Room {
         let limit = self.shared.rules.detail_limit;
         let occupancy = inner.roster.occupancy();
         let told = std::mem::replace(&mut inner.told, (occupancy, occupancy));
-        let diff = match (told.1 > limit, occupancy > limit) {
+        let changes = match (told.1 > limit, occupancy > limit) {
             // Also where only a snapshot since the last step went without the list.
             (true, false) => return inner.audience.note(Event::Refresh),
             (_, true) if told == (occupancy, occupancy) => return,
             (_, true) => None,
-            (false, false) => Some(inner.diff(pending)),
+            (false, false) => Some(inner.changes(pending)),
         };
         inner.seq += 1;
         self.shared.metrics.diffs.inc();
-        let step = Changed { seq: inner.seq, occupancy, diff, text: Encoded::default() };
-        inner.audience.note(Event::Changed(Arc::new(step)));
+        let diff = Diff { seq: inner.seq, occupancy, changes, encodings: Encodings::default() };
+        inner.audience.note(Event::Diff(Arc::new(diff)));
     }
 
     pub(super) fn snapshot_of(&self, inner: &mut Inner) -> Snapshot {
@@ -106,21 +107,21 @@ impl Inner {
 
     fn people(&mut self) -> People {
         let roster = &self.roster;
-        let made = || List { people: roster.iter().cloned().collect(), text: Encoded::default() };
+        let made = || List { people: roster.iter().cloned().collect(), encodings: Encodings::default() };
         self.people.get_or_insert_with(|| People { list: Arc::new(made()), newer: Vec::new() }).clone()
     }
 
     /// Whoever changed several times appears as what it ends as.
-    fn diff(&self, pending: IndexMap<ParticipantId, Pending>) -> Diff {
-        let mut diff = Diff::default();
+    fn changes(&self, pending: IndexMap<ParticipantId, Pending>) -> Changes {
+        let mut changes = Changes::default();
         for (id, Pending { known, left }) in pending {
             match (self.roster.get(id), known, left) {
-                (Some(person), true, _) => diff.updates.push(Arc::clone(person)),
-                (Some(person), false, _) => diff.joins.push(Arc::clone(person)),
+                (Some(person), true, _) => changes.updates.push(Arc::clone(person)),
+                (Some(person), false, _) => changes.joins.push(Arc::clone(person)),
                 // Also for somebody who came since the last step: a snapshot taken meanwhile has it.
-                (None, _, left) => diff.leaves.push((id, left.unwrap_or(LeaveReason::Left))),
+                (None, _, left) => changes.leaves.push((id, left.unwrap_or(LeaveReason::Left))),
             }
         }
-        diff
+        changes
     }
 }

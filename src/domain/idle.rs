@@ -1,0 +1,44 @@
+//! What keeps a reading session open, and when it expires.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// What keeps a session open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IdleCounts {
+    /// A person is connected, or was within the idle timeout.
+    Seen,
+    /// A person did something within the idle timeout; an unattended tab does not count.
+    Activity,
+}
+
+impl IdleCounts {
+    /// The word of the setting and of the SQL functions.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::Activity => "activity",
+        }
+    }
+}
+
+/// When a session is idle.
+#[derive(Clone, Copy, Debug)]
+pub struct IdleRule {
+    /// After this long without a sign.
+    pub timeout: Duration,
+    /// What a sign is.
+    pub counts: IdleCounts,
+}
+
+impl IdleRule {
+    /// When a session expires that was last seen and last active at these times.
+    pub fn expires_at(&self, seen: DateTime<Utc>, active: DateTime<Utc>) -> DateTime<Utc> {
+        let last = match self.counts {
+            IdleCounts::Seen => seen,
+            IdleCounts::Activity => active,
+        };
+        last + TimeDelta::from_std(self.timeout).unwrap_or(TimeDelta::zero())
+    }
+}
