@@ -1,6 +1,6 @@
 //! A million participants without sockets: `cargo bench --bench million [-- flush|million|sweep] [--json]`.
 //!
-//! Registry, rooms, ledger, flush and sweep as the server has them, on a real PostgreSQL, driven by the
+//! Registry, rooms, write-behind, flush and sweep as the server has them, on a real PostgreSQL, driven by the
 //! seats that connections would hold. Prints a line a figure; with `--json` each is an object. Linux only.
 
 mod common;
@@ -12,7 +12,7 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use lastseen::ids::{ParticipantId, SessionId};
 use lastseen::protocol::v1::Frames;
-use lastseen::room::{Joined, Listener, Registry};
+use lastseen::room::{Joined, Registry, Subscriber};
 use lastseen::store::embedded::{Embedded, Options};
 use lastseen::store::{Store, schema};
 use lastseen::task::flush::Flusher;
@@ -133,9 +133,15 @@ impl House {
         };
         let user_sessions = Arc::new(UserSessions::new(clock, rules));
         let (interval, flushed) = (Duration::from_secs(3600), store.clone());
-        let flusher = Arc::new(Flusher::new(Arc::clone(&registry), user_sessions, flushed, interval));
-        let sweeper =
-            Sweeper::new(Arc::clone(&registry), store.clone(), Arc::clone(&flusher), interval, settings.sessions);
+        let flusher = Arc::new(Flusher::new(Arc::clone(&registry), user_sessions, flushed, Arc::default(), interval));
+        let sweeper = Sweeper::new(
+            Arc::clone(&registry),
+            store.clone(),
+            Arc::clone(&flusher),
+            Arc::default(),
+            interval,
+            settings.sessions,
+        );
 
         let before = resident_bytes()?;
         let seats = take_seats(&registry, &sessions, &ids)?;
@@ -213,7 +219,7 @@ fn take_seats(registry: &Registry, sessions: &[SessionId], people: &[Participant
     for (id, people) in sessions.iter().zip(people.chunks(per_room)) {
         let room = registry.open(common::session(*id));
         for person in people {
-            let joined = room.join(common::entrant(*person), None, Arc::clone(&reader) as Arc<dyn Listener>);
+            let joined = room.join(common::entrant(*person), None, Arc::clone(&reader) as Arc<dyn Subscriber>);
             seats.push(joined.map_err(|error| anyhow::anyhow!("not let in: {error:?}"))?);
         }
     }

@@ -1,4 +1,4 @@
-//! What the inside costs, without sockets and database: `cargo bench --bench room [-- ledger]`.
+//! What the inside costs, without sockets and database: `cargo bench --bench room [-- write_behind]`.
 
 mod common;
 
@@ -10,9 +10,8 @@ use divan::{Bencher, black_box};
 use lastseen::clock::{Clock, Moment};
 use lastseen::ids::{ConnectionId, ParticipantId, SessionId};
 use lastseen::protocol::v1::{self, Frames};
-use lastseen::room::ledger::Mark;
 use lastseen::room::roster::Roster;
-use lastseen::room::{Joined, Ledger, Quality, Registry, Room, Timings};
+use lastseen::room::{Joined, Liveness, Quality, Registry, Room, Timings, WriteBehind};
 use lastseen::store::presence::CHUNK_ROWS;
 
 const TIMINGS: Timings = Timings { grace: Duration::from_secs(15), idle_after: Duration::from_secs(300) };
@@ -26,7 +25,7 @@ fn roster(people: usize) -> (Roster, Vec<(ParticipantId, ConnectionId)>, Moment)
     let (mut roster, session, now) = (Roster::new(TIMINGS), SessionId::new(), Clock::new().now());
     let connections: Vec<_> = (0..people).map(|_| (ParticipantId::new(), ConnectionId::new())).collect();
     for (id, connection) in &connections {
-        roster.join(common::entrant(*id), *connection, || Mark::new(*id, session, now, now));
+        roster.join(common::entrant(*id), *connection, || Liveness::new(*id, session, now, now));
     }
     (roster, connections, now)
 }
@@ -37,7 +36,7 @@ fn roster_join_and_leave(bencher: Bencher, people: usize) {
     let (mut roster, _, now) = roster(people);
     let (session, id, connection) = (SessionId::new(), ParticipantId::new(), ConnectionId::new());
     bencher.with_inputs(|| common::entrant(id)).bench_local_values(|entrant| {
-        let joined = roster.join(entrant, connection, || Mark::new(id, session, now, now));
+        let joined = roster.join(entrant, connection, || Liveness::new(id, session, now, now));
         (joined, roster.leave(id, connection))
     });
 }
@@ -99,7 +98,7 @@ impl Full {
     }
 }
 
-/// One person changes: one step, encoded once, received by so many seats.
+/// One person changes: one diff, encoded once, received by so many seats.
 #[divan::bench(args = [1, 100, 1_000, 10_000])]
 fn encode_once_and_fan_out(bencher: Bencher, seats: usize) {
     let Full { room, seats, clock, .. } = Full::of(seats);
@@ -122,14 +121,14 @@ fn beat(bencher: Bencher) {
     });
 }
 
-/// So many marks are noted, taken in chunks, and go back since nobody wrote them.
+/// So many people are noted, taken in chunks, and go back since nobody wrote them.
 #[divan::bench(args = [10_000, 1_000_000], sample_count = 10, sample_size = 1)]
-fn ledger_take_and_restore(bencher: Bencher, marks: usize) {
-    let (ledger, now) = (Arc::new(Ledger::default()), Clock::new().now());
+fn write_behind_take_and_restore(bencher: Bencher, people: usize) {
+    let (write_behind, now) = (Arc::new(WriteBehind::default()), Clock::new().now());
     let session = SessionId::new();
-    let marks: Vec<_> = (0..marks).map(|_| Mark::new(ParticipantId::new(), session, now, now)).collect();
-    bencher.counter(ItemsCount::new(marks.len())).bench_local(|| {
-        marks.iter().for_each(|mark| ledger.active(mark, now));
-        ledger.take(CHUNK_ROWS).len()
+    let people: Vec<_> = (0..people).map(|_| Liveness::new(ParticipantId::new(), session, now, now)).collect();
+    bencher.counter(ItemsCount::new(people.len())).bench_local(|| {
+        people.iter().for_each(|liveness| write_behind.active(liveness, now));
+        write_behind.take(CHUNK_ROWS).len()
     });
 }

@@ -1,7 +1,7 @@
 //! lastseen: a realtime WebSocket presence server for collaborative sessions, backed by PostgreSQL.
 //!
 //! ARCHITECTURE.md has the map and the walks through it. Imports point down only:
-//! `command → server → api → socket → simulator → task → admission → store → identity → load → protocol → {room, user_session} → {config, clock, metrics} → domain`.
+//! `command → server → api → socket → simulator → task → admission → store → identity → load → protocol → metrics → {room, user_session} → {config, clock} → domain`.
 
 pub mod admission;
 pub mod api;

@@ -11,6 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::room::{LeaveReason, RoomMetrics};
+
 /// One label whose values are a closed set of words. Names, ids and tokens must not be labels.
 type Label = [(&'static str, &'static str); 1];
 
@@ -211,6 +213,20 @@ impl Metrics {
         let mut out = String::with_capacity(16 * 1024);
         text::encode(&mut out, &self.registry).expect("writing to a string cannot fail");
         out
+    }
+}
+
+impl RoomMetrics for Metrics {
+    fn joined(&self) {
+        self.joins.inc();
+    }
+
+    fn left(&self, reason: LeaveReason, people: usize) {
+        self.leaves(reason.as_str()).inc_by(people as u64);
+    }
+
+    fn diff_published(&self) {
+        self.diffs.inc();
     }
 }
 

@@ -10,9 +10,8 @@ use lastseen::config::Settings;
 use lastseen::ids::{ParticipantId, SessionId};
 use lastseen::metrics::Metrics;
 use lastseen::protocol::v1::Frames;
-use lastseen::room::schedule::Schedule;
-use lastseen::room::sits::Sits;
-use lastseen::room::{Entrant, Event, Ledger, Listener, Role, Session, Shared};
+use lastseen::room::{Entrant, Event, Role, Schedule, Session, Shared, Sits, Subscriber, WriteBehind};
+use lastseen::server::room_rules;
 use serde_json::value::RawValue;
 
 /// What `lastseen serve` does unless it is told otherwise.
@@ -28,9 +27,9 @@ pub fn settings() -> Settings {
 /// What rooms by these settings share.
 pub fn shared(settings: &Settings) -> Shared {
     Shared {
-        rules: settings.into(),
+        rules: room_rules(settings),
         clock: Clock::new(),
-        ledger: Arc::new(Ledger::default()),
+        write_behind: Arc::new(WriteBehind::default()),
         schedule: Schedule::default(),
         sits: Sits::default(),
         metrics: Arc::new(Metrics::default()),
@@ -68,8 +67,8 @@ pub fn entrant(id: ParticipantId) -> Entrant {
 #[derive(Debug)]
 pub struct Reader(pub Frames);
 
-impl Listener for Reader {
-    fn tell(&self, events: &[Event]) {
+impl Subscriber for Reader {
+    fn receive(&self, events: &[Event]) {
         for event in events {
             if let Event::Diff(diff) = event {
                 black_box(self.0.diff(diff));

@@ -8,11 +8,11 @@ use crate::identity::jwt;
 use crate::identity::resume::ResumeKey;
 use crate::ids::{ParticipantId, SessionId, UserId};
 use crate::protocol::{Code, Refusal};
-use crate::room::Who;
+use crate::room::Applicant;
 
 /// Whom valid credentials stand for.
 pub(super) struct Claimant {
-    pub(super) who: Who,
+    pub(super) applicant: Applicant,
     pub(super) resume: Option<(ParticipantId, i32)>,
     pub(super) user: Option<UserId>,
     pub(super) invite: Option<[u8; 32]>,
@@ -36,7 +36,7 @@ impl Claimant {
         }
         let participant = ParticipantId(claims.participant);
         Ok(Self {
-            who: Who::Participant(participant),
+            applicant: Applicant::Participant(participant),
             resume: Some((participant, claims.generation)),
             user: None,
             invite: None,
@@ -48,11 +48,17 @@ impl Claimant {
     /// The user of a JWT, or the holder of an invite.
     pub(super) fn called(caller: Caller, shown: &Credentials, clock: &Clock) -> Result<Self, Refusal> {
         let invite = shown.invite.as_deref().map(|token| InviteToken::presented(token).sha256());
-        let stranger =
-            Self { who: Who::Stranger, resume: None, user: None, invite, name: shown.name.clone(), until: None };
+        let stranger = Self {
+            applicant: Applicant::Stranger,
+            resume: None,
+            user: None,
+            invite,
+            name: shown.name.clone(),
+            until: None,
+        };
         match caller {
             Caller::User { id, name, expires_at } => Ok(Self {
-                who: Who::User(id),
+                applicant: Applicant::User(id),
                 user: Some(id),
                 name: shown.name.clone().or(name),
                 until: Some(jwt::deadline(expires_at, clock)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::clock::Moment;
 use crate::identity::resume::ResumeClaims;
 use crate::ids::InviteId;
-use crate::room::{self, Entrant, JoinError, Joined, Listener, Place, Room};
+use crate::room::{self, Entrant, JoinError, Joined, Reservation, Room, Subscriber};
 use crate::store::Store;
 use crate::store::admission::Compensation;
 
@@ -30,16 +30,16 @@ pub struct Admission {
 #[derive(Debug)]
 pub(super) enum Admittee {
     /// A participant, with a reservation unless it is in the room already.
-    Participant { entrant: Entrant, place: Option<Place> },
+    Participant { entrant: Entrant, reservation: Option<Reservation> },
     /// The service, which watches without being shown.
     Observer,
 }
 
 impl Admission {
     /// Keeps a reservation until the room is joined.
-    pub(super) fn hold(&mut self, reservation: Option<Place>) {
-        if let Admittee::Participant { place, .. } = &mut self.admittee {
-            *place = reservation;
+    pub(super) fn hold(&mut self, held: Option<Reservation>) {
+        if let Admittee::Participant { reservation, .. } = &mut self.admittee {
+            *reservation = held;
         }
     }
 
@@ -55,25 +55,25 @@ impl Admission {
         }
     }
 
-    /// Takes a seat in the room: from then on the listener receives the room's events.
+    /// Takes a seat in the room: from then on the subscriber receives the room's events.
     ///
     /// # Errors
     /// [`JoinError`] where the room changed meanwhile; the store then takes back what it granted.
-    pub fn enter(mut self, listener: Arc<dyn Listener>) -> Result<Joined, JoinError> {
+    pub fn enter(mut self, subscriber: Arc<dyn Subscriber>) -> Result<Joined, JoinError> {
         let joined = match &mut self.admittee {
-            Admittee::Observer => self.room.observe(listener)?,
-            Admittee::Participant { entrant, place } => {
+            Admittee::Observer => self.room.observe(subscriber)?,
+            Admittee::Participant { entrant, reservation } => {
                 // No place was reserved for a participant who was in the room. One that left meanwhile may
                 // have been removed, which the store has to decide.
-                if place.is_none() && self.room.participant(entrant.id).is_none() {
+                if reservation.is_none() && self.room.participant(entrant.id).is_none() {
                     return Err(JoinError::Retired);
                 }
-                self.room.join(entrant.clone(), place.take(), listener)?
+                self.room.join(entrant.clone(), reservation.take(), subscriber)?
             }
         };
         self.compensation = None;
         if let Some(invite) = self.uncounted_invite {
-            self.room.ledger().invite_used(invite, 1);
+            self.room.write_behind().invite_used(invite, 1);
         }
         Ok(joined)
     }

@@ -84,12 +84,12 @@ impl Admissions {
     /// away. A new name has to be stored and needs the store.
     fn recall(&self, session: SessionId, claimant: &Claimant) -> Option<Admission> {
         let room = self.registry.find(session)?;
-        let (session, entrant) = room.recall(claimant.who)?;
+        let (session, entrant) = room.recall(claimant.applicant)?;
         let same_generation = claimant.resume.is_none_or(|(_, generation)| generation == entrant.generation);
         let same_name = claimant.name.as_deref().is_none_or(|name| *name == *entrant.name);
         (same_generation && same_name).then(|| Admission {
             room,
-            admittee: Admittee::Participant { entrant, place: None },
+            admittee: Admittee::Participant { entrant, reservation: None },
             compensation: None,
             uncounted_invite: None,
             until: claimant.until,
@@ -111,13 +111,13 @@ impl Admissions {
         let admitted = self.ask(session, &claimant).await?;
         let room = self.registry.open(admitted.session.clone());
         let mut admission = self.admission(Arc::clone(&room), admitted, &claimant);
-        admission.hold(room.reserve(claimant.who).map_err(join_refusal)?);
+        admission.hold(room.reserve(claimant.applicant).map_err(join_refusal)?);
         Ok(admission)
     }
 
     /// Reserves a place first, so that a full room refuses without a question to the store.
     async fn admit_into(&self, room: Arc<Room>, claimant: Claimant) -> Result<Admission, Refusal> {
-        let reservation = room.reserve(claimant.who).map_err(join_refusal)?;
+        let reservation = room.reserve(claimant.applicant).map_err(join_refusal)?;
         let admitted = self.ask(room.id(), &claimant).await?;
         let mut admission = self.admission(room, admitted, &claimant);
         admission.hold(reservation);
@@ -142,7 +142,7 @@ impl Admissions {
         let Admitted { session, entrant, compensation, uncounted_invite } = admitted;
         Admission {
             room,
-            admittee: Admittee::Participant { entrant, place: None },
+            admittee: Admittee::Participant { entrant, reservation: None },
             compensation: Some(compensation),
             uncounted_invite,
             until: claimant.until,

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::domain::admission::Rejection;
+use crate::domain::idle::IdleRule;
 use crate::domain::invite::InviteFault;
 use crate::protocol::{Code, Refusal};
 use crate::room::JoinError;
-use crate::domain::idle::IdleRule;
 
 /// The refusal for an admission that the room itself does not take.
 pub fn join_refusal(error: JoinError) -> Refusal {

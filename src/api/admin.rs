@@ -115,7 +115,7 @@ pub async fn stats(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<S
             idle: count(Status::Idle),
             reconnecting: count(Status::Reconnecting),
         },
-        flush_backlog: api.registry.shared().ledger.backlog(),
+        flush_backlog: api.registry.shared().write_behind.backlog(),
         stored,
     }))
 }

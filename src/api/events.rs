@@ -18,7 +18,7 @@ use crate::identity::{Caller, jwt};
 use crate::ids::{ParticipantId, SessionId};
 use crate::protocol::Refusal;
 use crate::room::{JoinError, Watching};
-use crate::socket::device::{device, tie};
+use crate::socket::device::{attach, device};
 use crate::socket::watch::{self, Cut, Reader};
 use crate::user_session::Wire;
 
@@ -78,13 +78,13 @@ pub async fn follow(
         Caller::User { expires_at, .. } => Some(jwt::deadline(expires_at, &api.sockets.clock)),
         _ => None,
     };
-    let tie = match (&caller, device) {
-        (Caller::User { id, .. }, Some(device)) => Some(tie(&api.sockets, *id, device, Wire::Stream).await),
+    let attachment = match (&caller, device) {
+        (Caller::User { id, .. }, Some(device)) => Some(attach(&api.sockets, *id, device, Wire::Stream).await),
         _ => None,
     };
-    let reader = Reader { permit, cut, participant, until, tie: None };
+    let reader = Reader { permit, cut, participant, until, attachment: None };
     let session = (!headers.contains_key(LAST_EVENT_ID)).then(|| member.session.shown(api.store.idle()));
-    let events = watch::stream(Arc::clone(&api.sockets), reader, tie, watching, session.as_ref());
+    let events = watch::stream(Arc::clone(&api.sockets), reader, attachment, watching, session.as_ref());
     Ok(([(BUFFERING, HeaderValue::from_static("no"))], Sse::new(events)).into_response())
 }
 

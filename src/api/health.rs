@@ -48,7 +48,7 @@ pub async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Health>, Refusal>
     }
     let unready = |message| Refusal { message, ..Code::Unavailable.into() };
     api.store.ping().await.map_err(|_| unready("The database cannot be reached.".into()))?;
-    if api.registry.shared().ledger.is_failing() {
+    if api.registry.shared().write_behind.is_failing() {
         return Err(unready("What is seen cannot be written to the database; it is kept and tried again.".into()));
     }
     Ok(Json(Health { status: "ready" }))
@@ -74,7 +74,7 @@ pub async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
         metrics.participants(status.as_str()).set(gauge(census.participants[*status as usize]));
     }
     metrics.user_sessions.set(gauge(api.user_sessions.count() as u64));
-    let backlog = api.registry.shared().ledger.backlog() + api.user_sessions.backlog();
+    let backlog = api.registry.shared().write_behind.backlog() + api.user_sessions.backlog();
     metrics.flush_backlog.set(gauge(backlog as u64));
     ([(header::CONTENT_TYPE, METRICS)], metrics.encode())
 }

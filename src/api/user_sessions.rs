@@ -90,7 +90,7 @@ pub async fn start(
         metadata: object("metadata", body.metadata)?,
     };
     let started = api.store.start_user_session(user, &device, &kept, api.user_sessions.rules()).await?;
-    api.user_sessions.heard_otherwise(user, &device.session);
+    api.user_sessions.seen_otherwise(user, &device.session);
     let status = if started.newly_made { StatusCode::CREATED } else { StatusCode::OK };
     let other_active = started.others.into_iter().map(Into::into).collect();
     Ok((status, Json(StartedSession { session: started.session.into(), other_active })))
@@ -198,7 +198,7 @@ pub async fn heartbeat(
     }
     let beat = Heartbeat { active, activity };
     let session = api.store.beat_user_session(viewer, id.as_str(), beat, api.user_sessions.rules()).await?;
-    api.user_sessions.heard_otherwise(session.user_id, &id);
+    api.user_sessions.seen_otherwise(session.user_id, &id);
     Ok(Json(session.into()))
 }
 

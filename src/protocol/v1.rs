@@ -81,7 +81,7 @@ impl<'a> Participant<'a> {
             quality: person.quality,
             connections: person.connections,
             joined_at: Timestamp(person.joined_at),
-            last_seen_at: Timestamp(clock.utc(person.mark.seen())),
+            last_seen_at: Timestamp(clock.utc(person.liveness.seen())),
             state: &person.state,
         }
     }

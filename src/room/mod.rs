@@ -1,31 +1,62 @@
 //! The live side of a reading session. Pure: no HTTP, no SQL, no wire format; time is passed in or
 //! comes from the server's clock.
 //!
-//! Locks are taken in the order registry shard → room → ledger, schedule or sits, held for microseconds,
-//! and never across an await.
+//! Locks are taken in the order registry shard → room → write-behind, schedule or sits, held for
+//! microseconds, and never across an await.
 
+pub mod census;
+pub mod diff;
 pub mod encoding;
+pub mod error;
 pub mod event;
-pub mod ledger;
+mod expiry;
+pub mod liveness;
+pub mod metrics;
 pub mod participant;
+mod publisher;
 pub mod registry;
+pub mod reservation;
 #[expect(clippy::module_inception, reason = "the room is what this module is about")]
 pub mod room;
 pub mod roster;
+pub mod rules;
 pub mod schedule;
 pub mod seat;
+pub mod session;
+pub mod shared;
 pub mod sits;
-pub mod terms;
+pub mod sitting;
+pub mod snapshot;
+pub mod state;
+pub mod subscribers;
+#[cfg(test)]
+mod tests;
 pub mod watch;
+pub mod write_behind;
 
+pub use crate::domain::participant::{LeaveReason, Quality, Role, Status};
+pub use crate::domain::reading_session::CloseReason;
+pub use census::Census;
+pub use diff::{Changes, Diff};
 pub use encoding::{Codec, Encodings, Text};
-pub use event::{Changes, Diff, Event, Listener, People, Snapshot};
-pub use ledger::Ledger;
-pub use participant::{CloseReason, LeaveReason, Participant, Quality, Role, State, Status};
+pub use error::{Gone, JoinError};
+pub use event::Event;
+pub use liveness::Liveness;
+pub use metrics::RoomMetrics;
+pub use participant::Participant;
 pub use registry::Registry;
-pub use room::{Place, Room, Starting};
-pub use roster::{Entrant, Timings};
+pub use reservation::{Applicant, Reservation};
+pub use room::Room;
+pub use roster::Entrant;
+pub use rules::{Rules, Timings};
+pub use schedule::Schedule;
 pub use seat::{Joined, Seat};
-pub use sits::{EndedSit, RoomSit, SitNews};
-pub use terms::{CaughtUp, Gone, JoinError, Rules, Session, Shared, Who};
+pub use session::Session;
+pub use shared::Shared;
+pub use sits::{EndedSit, RoomSit, SitNews, Sits};
+pub use sitting::Starting;
+pub use snapshot::{CaughtUp, List, People, Snapshot};
+pub use state::State;
+pub use subscribers::Subscriber;
 pub use watch::{Watch, Watching};
+pub use write_behind::WriteBehind;

@@ -4,15 +4,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::ledger::Mark;
-use crate::domain::document::Document;
+use super::liveness::Liveness;
+use super::state::State;
+use crate::domain::participant::{Quality, Role, Status};
 use crate::ids::{ParticipantId, UserId};
-
-pub use crate::domain::participant::{LeaveReason, Quality, Role, Status};
-pub use crate::domain::reading_session::CloseReason;
-
-/// The public state of a person: JSON that the room does not look into.
-pub type State = Document;
 
 /// A person as the others see it. A value that is never changed in place: a change makes a new one,
 /// so that snapshots and diffs can share it without a copy and without a lock.
@@ -36,6 +31,6 @@ pub struct Participant {
     pub joined_at: DateTime<Utc>,
     /// Its public state, a JSON object.
     pub state: State,
-    /// When it was last seen is read here at the moment of writing.
-    pub mark: Arc<Mark>,
+    /// When it was last seen: read here at the moment of encoding.
+    pub liveness: Arc<Liveness>,
 }

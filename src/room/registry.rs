@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use dashmap::{DashMap, Entry};
 
-use super::participant::{CloseReason, Status};
+use super::census::Census;
 use super::room::Room;
+use super::session::Session;
+use super::shared::Shared;
 use super::sits::RoomSit;
-use super::terms::{Session, Shared};
 use crate::clock::Moment;
+use crate::domain::reading_session::CloseReason;
 use crate::ids::SessionId;
 
 /// How long a room waits for those it was opened for; they may never come.
@@ -22,19 +24,6 @@ pub struct Registry {
     rooms: DashMap<SessionId, Arc<Room>>,
     draining: AtomicBool,
     shared: Arc<Shared>,
-}
-
-/// How many there are of what, at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct Census {
-    /// Rooms in memory.
-    pub rooms: u64,
-    /// People in them, by status (in the order of [`Status::ALL`]).
-    pub participants: [u64; Status::ALL.len()],
-    /// Connections that only watch.
-    pub observers: u64,
-    /// Those who read along without a WebSocket.
-    pub watchers: u64,
 }
 
 impl Registry {

@@ -1,51 +1,32 @@
-//! A room: one lock around a roster, the count of its steps, and those who are told of them.
+//! A room: one lock around a roster, the changes that were not published yet, and the subscribers.
 //!
-//! What changes is gathered until the room's tick and then told as one step. A step gets its number
-//! and its place among the events under the lock, and so does every snapshot: between a snapshot and
-//! the steps after it there is never a hole.
+//! Changes are gathered until the room's tick and then published as one diff. A diff gets its number and
+//! its place among the events under the lock, and so does every snapshot: between a snapshot and the diffs
+//! after it there is never a hole.
 
-mod audience;
-mod diff;
-mod notice;
-mod place;
-mod sitting;
-#[cfg(test)]
-mod tests;
-
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use indexmap::IndexMap;
-use parking_lot::Mutex;
-use tokio::sync::broadcast;
+use parking_lot::{Mutex, MutexGuard};
 
-use self::audience::{Audience, Locked};
-use self::diff::Pending;
-use self::notice::Notice;
-pub use self::place::Place;
-pub use self::sitting::Starting;
-use super::event::{Event, Listener, People, Snapshot};
-use super::ledger::{Ledger, Mark};
-use super::participant::{CloseReason, LeaveReason, Participant, Quality, State};
-use super::registry::Census;
+use super::census::Census;
+use super::error::{Gone, JoinError};
+use super::event::Event;
+use super::expiry::Expiry;
+use super::liveness::Liveness;
+use super::participant::Participant;
+use super::publisher::{Publication, Publisher};
 use super::roster::{Change, Entrant, Roster};
-use super::seat::{Joined, Seat};
-use super::terms::{CaughtUp, Gone, JoinError, Session, Shared, Who};
-use super::watch::{Watch, Watching};
+use super::session::Session;
+use super::shared::Shared;
+use super::sits::SitNews;
+use super::snapshot::{CaughtUp, Snapshot};
+use super::subscribers::Subscribers;
+use super::write_behind::WriteBehind;
 use crate::clock::Moment;
-use crate::domain::idle::IdleCounts;
-use crate::ids::{ConnectionId, ParticipantId, RoomSitId, SessionId};
-
-/// Events a reader may fall behind before it gets a snapshot instead. Presence is state and not a log,
-/// so a short queue loses nothing.
-const EVENTS: usize = 16;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Life {
-    Open,
-    Retired,
-    Closed(CloseReason),
-    Draining,
-}
+use crate::domain::participant::LeaveReason;
+use crate::domain::reading_session::CloseReason;
+use crate::ids::{ParticipantId, RoomSitId, SessionId};
 
 /// The live side of one reading session.
 #[derive(Debug)]
@@ -56,59 +37,48 @@ pub struct Room {
 }
 
 #[derive(Debug)]
-struct Inner {
-    session: Arc<Session>,
+pub(super) struct Inner {
+    pub(super) session: Arc<Session>,
     /// Whether the session was changed since the room was opened.
     revised: bool,
-    life: Life,
-    roster: Roster,
-    audience: Audience,
+    pub(super) life: Life,
+    pub(super) roster: Roster,
+    pub(super) subscribers: Subscribers,
+    pub(super) publisher: Publisher,
+    expiry: Expiry,
     /// Places promised to people whose admission is under way.
-    reserved: usize,
-    observers: usize,
-    /// Those who read along without a WebSocket.
-    watchers: usize,
-    /// The last step that was told.
-    seq: u64,
-    /// The fewest and the most people that anybody was told of, by that step or a snapshot since.
-    told: (usize, usize),
-    /// Who changed since that step, and whether those who knew that step know them.
-    pending: IndexMap<ParticipantId, Pending>,
-    publish_at: Option<Moment>,
-    /// The deadline of the roster and the notice that the schedule knows of.
+    pub(super) reserved: usize,
+    /// WebSockets of the service.
+    pub(super) observers: usize,
+    /// Streams of Server-Sent Events.
+    pub(super) watchers: usize,
+    /// The deadline of the roster and the expiry that the schedule knows of.
     wake_at: Option<Moment>,
-    /// Everybody who is here, for those who ask next. It does not outlive the next `publish_at`, so an
-    /// idle room holds none.
-    people: Option<People>,
-    /// The newest activity of those who are not here (any more).
-    past_activity: Moment,
-    notice: Notice,
-    /// The sit that was over last, for who was not told.
-    completed_sit: Option<RoomSitId>,
+    /// The sit that was over last, for a subscriber that missed its end.
+    pub(super) completed_sit: Option<RoomSitId>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Life {
+    Open,
+    /// It is empty and leaves memory.
+    Retired,
+    Closed(CloseReason),
+    Draining,
 }
 
 impl Room {
     pub(super) fn new(session: Session, shared: Arc<Shared>) -> Self {
-        let past_activity = shared.clock.moment(session.last_activity_at);
-        let notice = match shared.rules.idle_counts {
-            IdleCounts::Seen => Notice::Unused,
-            IdleCounts::Activity => Notice::Due(shared.notice_at(past_activity)),
-        };
         let inner = Inner {
             life: Life::Open,
             roster: Roster::new(shared.rules.timings),
-            audience: Audience::default(),
+            subscribers: Subscribers::default(),
+            publisher: Publisher::default(),
+            expiry: Expiry::new(&shared.rules, shared.clock.moment(session.last_activity_at)),
             reserved: 0,
             observers: 0,
             watchers: 0,
-            seq: 0,
-            told: (0, 0),
-            pending: IndexMap::new(),
-            publish_at: None,
             wake_at: None,
-            people: None,
-            past_activity,
-            notice,
             completed_sit: None,
             revised: false,
             session: Arc::new(session),
@@ -123,142 +93,23 @@ impl Room {
     }
 
     /// Where the room notes what has to be written.
-    pub fn ledger(&self) -> &Ledger {
-        &self.shared.ledger
+    pub fn write_behind(&self) -> &WriteBehind {
+        &self.shared.write_behind
     }
 
-    fn lock(&self) -> Locked<'_> {
+    pub(super) fn lock(&self) -> Locked<'_> {
         Locked(self.inner.lock())
     }
 
-    /// Promises a place to somebody whose admission is about to be asked for; `None` where that
-    /// person is here already and needs none.
-    ///
-    /// # Errors
-    /// [`JoinError`] where there is none.
-    pub fn reserve(self: &Arc<Self>, who: Who) -> Result<Option<Place>, JoinError> {
-        let mut inner = self.lock();
-        inner.check_open()?;
-        if inner.find(who).is_some() {
-            return Ok(None);
-        }
-        inner.check_place()?;
-        inner.reserved += 1;
-        Ok(Some(Place { room: Arc::clone(self), filled: false }))
-    }
-
-    /// What admission would say of somebody who is here, without asking the store.
-    pub fn recall(&self, who: Who) -> Option<(Session, Entrant)> {
-        let inner = self.lock();
-        inner.check_open().ok()?;
-        let entrant = inner.roster.entrant(inner.find(who)?)?;
-        Some((Session::clone(&inner.session), entrant))
-    }
-
-    /// Takes a seat for a connection of somebody who was let in. Its listener is told what happens from
-    /// then on.
-    ///
-    /// # Errors
-    /// [`JoinError`] where the room is not there any more or has no place.
-    pub fn join(
-        self: &Arc<Self>,
-        entrant: Entrant,
-        place: Option<Place>,
-        listener: Arc<dyn Listener>,
-    ) -> Result<Joined, JoinError> {
-        let (shared, now) = (&self.shared, self.shared.clock.now());
-        // Bound before the guard: a place that is not filled is given back when the lock is free.
-        let mut place = place;
-        let mut inner = self.lock();
-        inner.check_open()?;
-        let id = entrant.id;
-        match &mut place {
-            Some(place) if Arc::ptr_eq(&place.room, self) => place.fill(&mut inner),
-            _ if inner.roster.get(id).is_some() => {}
-            _ => inner.check_place()?,
-        }
-        let mark = match inner.roster.get(id) {
-            Some(known) => Arc::clone(&known.mark),
-            None => {
-                let mark = Mark::new(id, self.id, now, now);
-                // Memory is right: what the store has of the state may be older than a flush.
-                shared.ledger.state(&mark, entrant.state.clone());
-                mark
-            }
-        };
-        let comes_back = inner.roster.get(id).is_some_and(|known| known.connections == 0);
-        shared.ledger.active(&mark, now);
-        let connection = ConnectionId::new();
-        let change = inner.roster.join(entrant, connection, || Arc::clone(&mark));
-        if matches!(change, Change::Joined(_)) {
-            shared.metrics.joins.inc();
-        }
-        self.note(&mut inner, change, now);
-        self.withdraw_notice(&mut inner, id, now);
-        self.arm(&mut inner);
-        inner.audience.add(connection, listener);
-        Ok(Joined {
-            snapshot: self.snapshot_of(&mut inner),
-            sit: if comes_back { self.sit_news(&inner) } else { self.running_sit() },
-            seat: Seat::of_participant(Arc::clone(self), connection, mark),
-        })
-    }
-
-    /// Takes a seat for somebody who only watches, and holds nobody present.
-    ///
-    /// # Errors
-    /// [`JoinError`] where the room is not there any more.
-    pub fn observe(self: &Arc<Self>, listener: Arc<dyn Listener>) -> Result<Joined, JoinError> {
-        let mut inner = self.lock();
-        inner.check_open()?;
-        inner.observers += 1;
-        self.arm(&mut inner);
-        let connection = ConnectionId::new();
-        inner.audience.add(connection, listener);
-        Ok(Joined {
-            snapshot: self.snapshot_of(&mut inner),
-            sit: self.running_sit(),
-            seat: Seat::of_observer(Arc::clone(self), connection),
-        })
-    }
-
-    /// Takes a place for somebody who reads along without a connection of its own.
-    ///
-    /// # Errors
-    /// [`JoinError`] where the room is not there any more.
-    pub fn watch(self: &Arc<Self>) -> Result<Watching, JoinError> {
-        let mut inner = self.lock();
-        inner.check_open()?;
-        inner.watchers += 1;
-        self.arm(&mut inner);
-        let connection = ConnectionId::new();
-        let (queue, events) = broadcast::channel(EVENTS);
-        inner.audience.add(connection, Arc::new(queue));
-        Ok(Watching {
-            snapshot: self.snapshot_of(&mut inner),
-            events,
-            sit: self.running_sit(),
-            watch: Watch::of(Arc::clone(self), connection),
-        })
-    }
-
-    pub(super) fn unwatch(&self, connection: ConnectionId) {
-        let now = self.shared.clock.now();
-        let mut inner = self.lock();
-        inner.audience.remove(connection);
-        inner.watchers -= 1;
-        self.arm_if_empty(&inner, now);
-    }
-
-    /// Puts somebody back whom the server that ran here before left in the room.
+    /// Puts a person back whom the server that ran here before left in the room.
     pub fn restore(&self, entrant: Entrant, last_seen: Moment) {
         let mut inner = self.lock();
         if inner.check_open().is_err() || inner.roster.get(entrant.id).is_some() {
             return;
         }
-        let mark = Mark::new(entrant.id, self.id, last_seen, last_seen);
+        let liveness = Liveness::new(entrant.id, self.id, last_seen, last_seen);
         let now = self.shared.clock.now();
-        let change = inner.roster.restore(entrant, mark, now);
+        let change = inner.roster.restore(entrant, liveness, now);
         self.note(&mut inner, change, now);
         self.arm(&mut inner);
     }
@@ -268,10 +119,10 @@ impl Room {
         self.snapshot_of(&mut self.lock())
     }
 
-    /// All that a connection has to know that fell behind or asks.
+    /// All that a subscriber needs that fell behind or asks for it.
     ///
     /// # Errors
-    /// [`Gone`] where the seat is void: what it fell behind included its end.
+    /// [`Gone`] where its place is void: the end is among what it missed.
     pub(super) fn catch_up(&self, holder: Option<ParticipantId>) -> Result<CaughtUp, Gone> {
         let mut inner = self.lock();
         match inner.life {
@@ -282,14 +133,10 @@ impl Room {
         if holder.is_some_and(|id| inner.roster.get(id).is_none()) {
             return Err(Gone::Removed);
         }
-        let expires_at = match inner.notice {
-            Notice::Given(expires_at) => Some(expires_at),
-            Notice::Unused | Notice::Due(_) => None,
-        };
         Ok(CaughtUp {
             snapshot: self.snapshot_of(&mut inner),
             session: inner.revised.then(|| Arc::clone(&inner.session)),
-            expires_at,
+            expires_at: inner.expiry.announced(),
             sit: self.sit_news(&inner),
         })
     }
@@ -299,10 +146,10 @@ impl Room {
         self.lock().roster.get(id).cloned()
     }
 
-    /// The last step that was told, and everybody who is here, in no order.
+    /// The number of the last diff, and the people who are here, in no order.
     pub fn presence(&self) -> (u64, Vec<Arc<Participant>>) {
         let inner = self.lock();
-        (inner.seq, inner.roster.iter().cloned().collect())
+        (inner.publisher.seq(), inner.roster.iter().cloned().collect())
     }
 
     /// How many people are here.
@@ -310,11 +157,11 @@ impl Room {
         self.lock().roster.occupancy()
     }
 
-    /// When somebody was last seen, and was last active, of those who are here.
+    /// When any of the people who are here was last seen, and last active.
     pub fn last_signs(&self) -> Option<(Moment, Moment)> {
         let inner = self.lock();
-        let seen = inner.roster.iter().map(|person| person.mark.seen()).max()?;
-        let active = inner.roster.iter().map(|person| person.mark.active()).max()?;
+        let seen = inner.roster.iter().map(|person| person.liveness.seen()).max()?;
+        let active = inner.roster.iter().map(|person| person.liveness.active()).max()?;
         Some((seen, active))
     }
 
@@ -323,10 +170,10 @@ impl Room {
         let session = Arc::new(session);
         let mut inner = self.lock();
         (inner.session, inner.revised) = (Arc::clone(&session), true);
-        inner.audience.note(Event::Session(session));
+        inner.subscribers.queue(Event::Session(session));
     }
 
-    /// Removes somebody; its connections, and its readers where it was not here, are told and end.
+    /// Removes a participant. Its connections end, also those of one who was not here and only watches.
     /// Whether it was here.
     pub fn remove(&self, id: ParticipantId) -> bool {
         let now = self.shared.clock.now();
@@ -336,28 +183,28 @@ impl Room {
         if let Some(change) = change {
             self.note(&mut inner, change, now);
         }
-        inner.audience.note(Event::Removed(id));
+        inner.subscribers.queue(Event::Removed(id));
         was_here
     }
 
-    /// Ends the room: everybody is told why.
+    /// Ends the room and all its connections.
     pub(super) fn close(&self, reason: CloseReason) {
         let mut inner = self.lock();
         if inner.life == Life::Open {
             inner.life = Life::Closed(reason);
-            self.shared.metrics.leaves(LeaveReason::Closed.as_str()).inc_by(inner.roster.occupancy() as u64);
+            self.shared.metrics.left(LeaveReason::Closed, inner.roster.occupancy());
             inner.roster = Roster::new(self.shared.rules.timings);
-            inner.people = None;
-            inner.audience.note(Event::Closed(reason));
+            inner.publisher.clear_people();
+            inner.subscribers.queue(Event::Closed(reason));
         }
     }
 
-    /// Ends all connections without anybody leaving: people are coming back.
+    /// Ends all connections without a leave: people are coming back.
     pub(super) fn drain(&self) {
         let mut inner = self.lock();
         if inner.life == Life::Open {
             inner.life = Life::Draining;
-            inner.audience.note(Event::Draining);
+            inner.subscribers.queue(Event::Draining);
         }
     }
 
@@ -371,8 +218,8 @@ impl Room {
         retires
     }
 
-    /// Does what the passing of time asks for: ends graces, shows people idle, tells what changed,
-    /// gives notice. Whether the room is empty and may leave memory.
+    /// Does what the passing of time asks for: ends graces, shows people idle, announces that the session
+    /// expires, publishes what changed. Whether the room is empty and may leave memory.
     pub fn tick(&self, now: Moment) -> bool {
         let mut inner = self.lock();
         if inner.life != Life::Open {
@@ -385,76 +232,15 @@ impl Room {
             self.note(&mut inner, change, now);
         }
         self.end_sit(&mut inner, now);
-        self.give_notice(&mut inner, now);
-        if inner.publish_at.is_some_and(|at| at <= now) {
+        let Inner { expiry, roster, subscribers, .. } = &mut *inner;
+        if let Some(expires_at) = expiry.check(roster, &self.shared.rules, now) {
+            subscribers.queue(Event::Expiring(expires_at));
+        }
+        if inner.publisher.is_due(now) {
             self.publish(&mut inner);
         }
         self.arm(&mut inner);
         inner.is_empty()
-    }
-
-    pub(super) fn lose(&self, holder: Option<ParticipantId>, connection: ConnectionId) {
-        let now = self.shared.clock.now();
-        self.apply(holder, connection, now, |roster, id| roster.lose(id, connection, now));
-    }
-
-    pub(super) fn leave(&self, holder: Option<ParticipantId>, connection: ConnectionId) {
-        let now = self.shared.clock.now();
-        self.apply(holder, connection, now, |roster, id| roster.leave(id, connection));
-    }
-
-    /// A connection goes, of a participant or (`None`) of an observer.
-    fn apply(
-        &self,
-        holder: Option<ParticipantId>,
-        connection: ConnectionId,
-        now: Moment,
-        operation: impl FnOnce(&mut Roster, ParticipantId) -> Option<Change>,
-    ) {
-        let mut inner = self.lock();
-        inner.audience.remove(connection);
-        if inner.life == Life::Draining {
-            return;
-        }
-        match holder {
-            None => {
-                inner.observers -= 1;
-                self.arm_if_empty(&inner, now);
-            }
-            Some(id) => {
-                if let Some(change) = operation(&mut inner.roster, id) {
-                    self.note(&mut inner, change, now);
-                    self.arm(&mut inner);
-                }
-            }
-        }
-    }
-
-    pub(super) fn set_state(&self, id: ParticipantId, state: State) {
-        let now = self.shared.clock.now();
-        let mut inner = self.lock();
-        if let Some(change) = inner.roster.set_state(id, state) {
-            self.note(&mut inner, change, now);
-        }
-    }
-
-    pub(super) fn set_quality(&self, id: ParticipantId, connection: ConnectionId, quality: Quality) {
-        let now = self.shared.clock.now();
-        let mut inner = self.lock();
-        if let Some(change) = inner.roster.set_quality(id, connection, quality) {
-            self.note(&mut inner, change, now);
-        }
-    }
-
-    /// Somebody did something while the room was watching for it.
-    pub(super) fn activate(&self, id: ParticipantId) {
-        let now = self.shared.clock.now();
-        let mut inner = self.lock();
-        if let Some(change) = inner.roster.activate(id) {
-            self.note(&mut inner, change, now);
-        }
-        self.withdraw_notice(&mut inner, id, now);
-        self.arm(&mut inner);
     }
 
     /// Adds this room to a count.
@@ -468,28 +254,72 @@ impl Room {
         }
     }
 
+    /// Notes a change of the roster for the next diff, and what of it the store has to know.
+    pub(super) fn note(&self, inner: &mut Inner, change: Change, now: Moment) {
+        inner.publisher.note(&change, &inner.roster);
+        if let Change::Left(liveness, reason) = change {
+            self.shared.metrics.left(reason, 1);
+            inner.expiry.note_past_activity(liveness.active());
+            // A removal and a close are written where they are decided.
+            if matches!(reason, LeaveReason::Left | LeaveReason::Timeout) {
+                self.shared.write_behind.left(&liveness, reason);
+            }
+        }
+        self.publish_later(inner, now);
+    }
+
+    fn publish_later(&self, inner: &mut Inner, now: Moment) {
+        if let Some(at) = inner.publisher.plan(&inner.roster, &self.shared.rules, now) {
+            self.shared.schedule.add(at, self.id);
+        }
+    }
+
+    fn publish(&self, inner: &mut Inner) {
+        match inner.publisher.publish(&inner.roster, self.shared.rules.detail_limit) {
+            Publication::Nothing => {}
+            Publication::Refresh => inner.subscribers.queue(Event::Refresh),
+            Publication::Diff(diff) => {
+                self.shared.metrics.diff_published();
+                inner.subscribers.queue(Event::Diff(Arc::new(diff)));
+            }
+        }
+    }
+
+    pub(super) fn snapshot_of(&self, inner: &mut Inner) -> Snapshot {
+        let snapshot = inner.publisher.snapshot(&inner.roster, self.shared.rules.detail_limit);
+        if snapshot.people.is_some() {
+            self.publish_later(inner, self.shared.clock.now());
+        }
+        snapshot
+    }
+
+    /// A person is active: the session does not expire soon. All see whose activity it was.
+    pub(super) fn withdraw_expiry(&self, inner: &mut Inner, by: ParticipantId, now: Moment) {
+        if inner.expiry.withdraw(&self.shared.rules, now) {
+            self.note(inner, Change::Updated(by), now);
+        }
+    }
+
     /// Sees to it that the room is ticked when its next deadline comes.
-    fn arm(&self, inner: &mut Inner) {
-        let notice_at = match inner.notice {
-            Notice::Due(at) => Some(at),
-            Notice::Unused | Notice::Given(_) => None,
-        };
-        let Some(next) = inner.roster.next_deadline().into_iter().chain(notice_at).min() else { return };
+    pub(super) fn arm(&self, inner: &mut Inner) {
+        let deadlines = [inner.roster.next_deadline(), inner.expiry.next_check()];
+        let Some(next) = deadlines.into_iter().flatten().min() else { return };
         if inner.wake_at.is_none_or(|at| next < at) {
             inner.wake_at = Some(next);
             self.shared.schedule.add(next, self.id);
         }
     }
 
-    fn arm_if_empty(&self, inner: &Inner, now: Moment) {
+    /// Sees to it that the room is ticked now where it may leave memory.
+    pub(super) fn arm_if_empty(&self, inner: &Inner) {
         if inner.is_empty() {
-            self.shared.schedule.add(now, self.id);
+            self.shared.schedule.add(self.shared.clock.now(), self.id);
         }
     }
 }
 
 impl Inner {
-    fn check_open(&self) -> Result<(), JoinError> {
+    pub(super) fn check_open(&self) -> Result<(), JoinError> {
         match self.life {
             Life::Open => Ok(()),
             Life::Retired => Err(JoinError::Retired),
@@ -498,7 +328,11 @@ impl Inner {
         }
     }
 
-    fn check_place(&self) -> Result<(), JoinError> {
+    pub(super) fn is_draining(&self) -> bool {
+        self.life == Life::Draining
+    }
+
+    pub(super) fn check_place(&self) -> Result<(), JoinError> {
         if self.roster.occupancy() + self.reserved < self.session.max_participants {
             Ok(())
         } else {
@@ -509,12 +343,30 @@ impl Inner {
     fn is_empty(&self) -> bool {
         self.roster.occupancy() == 0 && self.observers == 0 && self.watchers == 0 && self.reserved == 0
     }
+}
 
-    fn find(&self, who: Who) -> Option<ParticipantId> {
-        match who {
-            Who::Participant(id) => self.roster.get(id).map(|person| person.id),
-            Who::User(user) => self.roster.find_user(user),
-            Who::Stranger => None,
+/// The room's lock. Giving it back delivers the events that were queued under it.
+pub(super) struct Locked<'a>(MutexGuard<'a, Inner>);
+
+impl Deref for Locked<'_> {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Inner {
+        &mut self.0
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        while let Some(delivery) = self.0.subscribers.next_delivery() {
+            MutexGuard::unlocked(&mut self.0, || delivery.run());
+            self.0.subscribers.delivered();
         }
     }
 }

@@ -4,13 +4,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::ledger::Mark;
-use super::participant::{LeaveReason, Participant, Quality, Role, State, Status};
+use super::liveness::Liveness;
+use super::participant::Participant;
+use super::rules::Timings;
+use super::state::State;
 use crate::clock::Moment;
+use crate::domain::participant::{LeaveReason, Quality, Role, Status};
 use crate::ids::{ConnectionId, ParticipantId, UserId};
 
 /// Somebody who is let in: what admission knows of it.
@@ -39,17 +41,8 @@ pub enum Change {
     Joined(ParticipantId),
     /// Somebody who is here looks different.
     Updated(ParticipantId),
-    /// Somebody is gone; the mark is the last trace of it.
-    Left(Arc<Mark>, LeaveReason),
-}
-
-/// The timings of a roster.
-#[derive(Clone, Copy, Debug)]
-pub struct Timings {
-    /// How long a lost participant is kept.
-    pub grace: Duration,
-    /// How long without activity makes somebody idle.
-    pub idle_after: Duration,
+    /// Somebody is gone; the liveness is the last trace of it.
+    Left(Arc<Liveness>, LeaveReason),
 }
 
 #[derive(Debug)]
@@ -65,12 +58,12 @@ impl Person {
     fn deadline(&self, timings: &Timings) -> Option<Moment> {
         match (self.lost_at, self.shown.status) {
             (Some(lost_at), _) => Some(lost_at + timings.grace),
-            (None, Status::Active) => Some(self.shown.mark.active() + timings.idle_after),
+            (None, Status::Active) => Some(self.shown.liveness.active() + timings.idle_after),
             (None, _) => None,
         }
     }
 
-    /// Shows what follows from the connections and the marks; whether that is a change.
+    /// Shows what follows from the connections and the idle time; whether that is a change.
     fn refresh(&mut self, idle: bool) -> bool {
         let status = match (self.lost_at, idle) {
             (Some(_), _) => Status::Reconnecting,
@@ -149,8 +142,13 @@ impl Roster {
     }
 
     /// A connection of somebody who was let in. Somebody who is here already keeps its state and the
-    /// time it came in; `mark` is for somebody who is not.
-    pub fn join(&mut self, entrant: Entrant, connection: ConnectionId, mark: impl FnOnce() -> Arc<Mark>) -> Change {
+    /// time it came in; `liveness` is for somebody who is not.
+    pub fn join(
+        &mut self,
+        entrant: Entrant,
+        connection: ConnectionId,
+        liveness: impl FnOnce() -> Arc<Liveness>,
+    ) -> Change {
         let id = entrant.id;
         let change = if let Some(person) = self.people.get_mut(&id) {
             person.generation = entrant.generation;
@@ -159,7 +157,7 @@ impl Roster {
             }
             Change::Updated(id)
         } else {
-            self.admit(entrant, mark());
+            self.admit(entrant, liveness());
             Change::Joined(id)
         };
         let person = self.people.get_mut(&id).expect("is here by now");
@@ -172,9 +170,9 @@ impl Roster {
     }
 
     /// Somebody whom the server that ran here before left in the room: it is reconnecting since now.
-    pub fn restore(&mut self, entrant: Entrant, mark: Arc<Mark>, now: Moment) -> Change {
+    pub fn restore(&mut self, entrant: Entrant, liveness: Arc<Liveness>, now: Moment) -> Change {
         let id = entrant.id;
-        self.admit(entrant, mark);
+        self.admit(entrant, liveness);
         let person = self.people.get_mut(&id).expect("was just let in");
         person.lost_at = Some(now);
         person.refresh(false);
@@ -183,7 +181,7 @@ impl Roster {
         Change::Joined(id)
     }
 
-    fn admit(&mut self, entrant: Entrant, mark: Arc<Mark>) {
+    fn admit(&mut self, entrant: Entrant, liveness: Arc<Liveness>) {
         if let Some(user) = entrant.user_id {
             self.users.insert(user, entrant.id);
         }
@@ -197,7 +195,7 @@ impl Roster {
             connections: 0,
             joined_at: entrant.joined_at,
             state: entrant.state,
-            mark,
+            liveness,
         });
         let person =
             Person { shown, generation: entrant.generation, connections: Vec::with_capacity(1), lost_at: None };
@@ -241,7 +239,7 @@ impl Roster {
         if let Some(user) = person.shown.user_id {
             self.users.remove(&user);
         }
-        Some(Change::Left(Arc::clone(&person.shown.mark), reason))
+        Some(Change::Left(Arc::clone(&person.shown.liveness), reason))
     }
 
     /// A new public state.
@@ -261,7 +259,7 @@ impl Roster {
     /// Somebody did something: it is not idle any more.
     pub fn activate(&mut self, id: ParticipantId) -> Option<Change> {
         let person = self.people.get_mut(&id)?;
-        person.shown.mark.watch_activity(false);
+        person.shown.liveness.watch_activity(false);
         let changed = person.refresh(false);
         let deadline = person.deadline(&self.timings);
         self.note_deadline(deadline);
@@ -289,11 +287,11 @@ impl Roster {
 
     fn idle(&mut self, id: ParticipantId, now: Moment) -> Option<Change> {
         let person = self.people.get_mut(&id)?;
-        let mark = &person.shown.mark;
-        mark.watch_activity(true);
+        let liveness = &person.shown.liveness;
+        liveness.watch_activity(true);
         // A beat that came before the watch was set told nobody: ask again.
-        if mark.active() + self.timings.idle_after > now {
-            mark.watch_activity(false);
+        if liveness.active() + self.timings.idle_after > now {
+            liveness.watch_activity(false);
             return None;
         }
         person.refresh(true).then_some(Change::Updated(id))

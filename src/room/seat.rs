@@ -2,24 +2,29 @@
 
 use std::sync::Arc;
 
-use super::event::Snapshot;
-use super::ledger::Mark;
-use super::participant::{Participant, Quality, State};
+use super::error::{Gone, JoinError};
+use super::liveness::Liveness;
+use super::participant::Participant;
+use super::reservation::Reservation;
 use super::room::Room;
+use super::roster::{Change, Entrant, Roster};
 use super::sits::SitNews;
-use super::terms::{CaughtUp, Gone};
+use super::snapshot::{CaughtUp, Snapshot};
+use super::state::State;
+use super::subscribers::Subscriber;
 use crate::clock::Moment;
+use crate::domain::participant::Quality;
 use crate::ids::{ConnectionId, ParticipantId};
 
-/// What a connection gets when it joins, all of one moment: what its listener is told continues the
+/// What a connection gets when it joins, all of one moment: what its subscriber receives continues the
 /// snapshot.
 #[derive(Debug)]
 pub struct Joined {
     /// Its place.
     pub seat: Seat,
-    /// Who is here, the newcomer included.
+    /// The presence, the newcomer included.
     pub snapshot: Snapshot,
-    /// The room's sit, where one runs; for whoever was lost while it ended, that it is over.
+    /// The room's sit, where one runs; where the person was reconnecting also the one that was over last.
     pub sit: Option<SitNews>,
 }
 
@@ -29,19 +34,119 @@ pub struct Seat {
     room: Arc<Room>,
     connection: ConnectionId,
     /// `None` for an observer.
-    mark: Option<Arc<Mark>>,
-    given_back: bool,
+    liveness: Option<Arc<Liveness>>,
+    is_given_back: bool,
+}
+
+impl Room {
+    /// Takes a seat for a connection of a person who was admitted. Its subscriber receives what happens
+    /// from then on.
+    ///
+    /// # Errors
+    /// [`JoinError`] where the room is not open any more or has no place.
+    pub fn join(
+        self: &Arc<Self>,
+        entrant: Entrant,
+        reservation: Option<Reservation>,
+        subscriber: Arc<dyn Subscriber>,
+    ) -> Result<Joined, JoinError> {
+        let (shared, now) = (&self.shared, self.shared.clock.now());
+        // Bound before the guard: one that is not used is given back when the lock is free.
+        let mut reservation = reservation;
+        let mut inner = self.lock();
+        inner.check_open()?;
+        let id = entrant.id;
+        match &mut reservation {
+            Some(reservation) if reservation.is_in(self) => reservation.redeem(&mut inner),
+            _ if inner.roster.get(id).is_some() => {}
+            _ => inner.check_place()?,
+        }
+        let known = inner.roster.get(id).map(|known| (Arc::clone(&known.liveness), known.connections == 0));
+        let (liveness, comes_back) = known.unwrap_or_else(|| {
+            let liveness = Liveness::new(id, self.id(), now, now);
+            // Memory is right: the state in the store may be older than a flush.
+            shared.write_behind.state(&liveness, entrant.state.clone());
+            (liveness, false)
+        });
+        shared.write_behind.active(&liveness, now);
+        let connection = ConnectionId::new();
+        let change = inner.roster.join(entrant, connection, || Arc::clone(&liveness));
+        if matches!(change, Change::Joined(_)) {
+            shared.metrics.joined();
+        }
+        self.note(&mut inner, change, now);
+        self.withdraw_expiry(&mut inner, id, now);
+        self.arm(&mut inner);
+        inner.subscribers.add(connection, subscriber);
+        Ok(Joined {
+            snapshot: self.snapshot_of(&mut inner),
+            sit: if comes_back { self.sit_news(&inner) } else { self.running_sit() },
+            seat: Seat { room: Arc::clone(self), connection, liveness: Some(liveness), is_given_back: false },
+        })
+    }
+
+    /// Takes a seat for an observer, who holds no person present.
+    ///
+    /// # Errors
+    /// [`JoinError`] where the room is not open any more.
+    pub fn observe(self: &Arc<Self>, subscriber: Arc<dyn Subscriber>) -> Result<Joined, JoinError> {
+        let mut inner = self.lock();
+        inner.check_open()?;
+        inner.observers += 1;
+        self.arm(&mut inner);
+        let connection = ConnectionId::new();
+        inner.subscribers.add(connection, subscriber);
+        Ok(Joined {
+            snapshot: self.snapshot_of(&mut inner),
+            sit: self.running_sit(),
+            seat: Seat { room: Arc::clone(self), connection, liveness: None, is_given_back: false },
+        })
+    }
+
+    /// A connection goes: of a participant, whom `operation` takes it from, or of an observer.
+    fn give_back(&self, seat: &Seat, operation: impl FnOnce(&mut Roster, ParticipantId, Moment) -> Option<Change>) {
+        let now = self.shared.clock.now();
+        let mut inner = self.lock();
+        inner.subscribers.remove(seat.connection);
+        if inner.is_draining() {
+            return;
+        }
+        match seat.participant() {
+            None => {
+                inner.observers -= 1;
+                self.arm_if_empty(&inner);
+            }
+            Some(id) => {
+                if let Some(change) = operation(&mut inner.roster, id, now) {
+                    self.note(&mut inner, change, now);
+                    self.arm(&mut inner);
+                }
+            }
+        }
+    }
+
+    /// Changes what is shown of a participant.
+    fn update(&self, operation: impl FnOnce(&mut Roster) -> Option<Change>) {
+        let now = self.shared.clock.now();
+        let mut inner = self.lock();
+        if let Some(change) = operation(&mut inner.roster) {
+            self.note(&mut inner, change, now);
+        }
+    }
+
+    /// A person is active for whose activity the room waits.
+    fn activate(&self, id: ParticipantId) {
+        let now = self.shared.clock.now();
+        let mut inner = self.lock();
+        if let Some(change) = inner.roster.activate(id) {
+            self.note(&mut inner, change, now);
+        }
+        self.withdraw_expiry(&mut inner, id, now);
+        self.arm(&mut inner);
+    }
 }
 
 impl Seat {
-    pub(super) fn of_participant(room: Arc<Room>, connection: ConnectionId, mark: Arc<Mark>) -> Self {
-        Self { room, connection, mark: Some(mark), given_back: false }
-    }
-
-    pub(super) fn of_observer(room: Arc<Room>, connection: ConnectionId) -> Self {
-        Self { room, connection, mark: None, given_back: false }
-    }
-
     /// The room.
     pub fn room(&self) -> &Arc<Room> {
         &self.room
@@ -52,49 +157,49 @@ impl Seat {
         self.connection
     }
 
-    /// Whose seat it is; `None` for an observer.
+    /// The participant whose seat it is; `None` for an observer.
     pub fn participant(&self) -> Option<ParticipantId> {
-        self.mark.as_ref().map(|mark| mark.participant())
+        self.liveness.as_ref().map(|liveness| liveness.participant())
     }
 
-    /// The person as the others see it; `None` for an observer, and for somebody who is gone.
+    /// The person as the others see it; `None` for an observer, and for a person who is gone.
     pub fn shown(&self) -> Option<Arc<Participant>> {
         self.room.participant(self.participant()?)
     }
 
-    /// Something came from the connection: it is alive. One store and one mark, no lock.
-    pub fn heard(&self, now: Moment) {
-        if let Some(mark) = &self.mark {
-            self.room.shared.ledger.seen(mark, now);
+    /// Something came from the connection: it is alive. One store and one place in a queue, no lock.
+    pub fn seen(&self, now: Moment) {
+        if let Some(liveness) = &self.liveness {
+            self.room.shared.write_behind.seen(liveness, now);
         }
     }
 
-    /// The person did something. As cheap as [`Seat::heard`] unless the room waits to hear of it.
+    /// The person did something. As cheap as [`Seat::seen`] unless the room waits for it.
     pub fn active(&self, now: Moment) {
-        if let Some(mark) = &self.mark {
-            self.room.shared.ledger.active(mark, now);
-            if mark.is_watched() {
-                self.room.activate(mark.participant());
+        if let Some(liveness) = &self.liveness {
+            self.room.shared.write_behind.active(liveness, now);
+            if liveness.is_watched() {
+                self.room.activate(liveness.participant());
             }
         }
     }
 
     /// A new public state (a JSON object, checked before).
     pub fn set_state(&self, state: State) {
-        if let Some(mark) = &self.mark {
-            self.room.shared.ledger.state(mark, State::clone(&state));
-            self.room.set_state(mark.participant(), state);
+        if let Some(liveness) = &self.liveness {
+            self.room.shared.write_behind.state(liveness, state.clone());
+            self.room.update(|roster| roster.set_state(liveness.participant(), state));
         }
     }
 
     /// A new class of this connection's quality.
     pub fn set_quality(&self, quality: Quality) {
-        if let Some(mark) = &self.mark {
-            self.room.set_quality(mark.participant(), self.connection, quality);
+        if let Some(id) = self.participant() {
+            self.room.update(|roster| roster.set_quality(id, self.connection, quality));
         }
     }
 
-    /// All that a connection has to know that fell behind or asks.
+    /// All that a connection needs that fell behind or asks for it.
     ///
     /// # Errors
     /// [`Gone`] where this seat is void.
@@ -102,17 +207,17 @@ impl Seat {
         self.room.catch_up(self.participant())
     }
 
-    /// Says goodbye: no grace for this connection.
+    /// Leaves: no grace for this connection.
     pub fn leave(mut self) {
-        self.given_back = true;
-        self.room.leave(self.participant(), self.connection);
+        self.is_given_back = true;
+        self.room.give_back(&self, |roster, id, _| roster.leave(id, self.connection));
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if !self.given_back {
-            self.room.lose(self.participant(), self.connection);
+        if !self.is_given_back {
+            self.room.give_back(self, |roster, id, now| roster.lose(id, self.connection, now));
         }
     }
 }

@@ -1,21 +1,26 @@
-//! A place for somebody who reads along: told everything, and neither there nor seen.
+//! A subscription to a room's events without a WebSocket, given back when it is dropped.
 
 use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-use super::event::{Event, Snapshot};
+use super::error::{Gone, JoinError};
+use super::event::Event;
 use super::room::Room;
 use super::sits::SitNews;
-use super::terms::{CaughtUp, Gone};
+use super::snapshot::{CaughtUp, Snapshot};
 use crate::ids::ConnectionId;
+
+/// Events that may wait for a watcher before it gets a snapshot instead. Presence is state and not a log,
+/// so a short queue loses nothing.
+pub(super) const EVENTS: usize = 16;
 
 /// What a watcher gets when it begins, all of one moment: the events continue the snapshot.
 #[derive(Debug)]
 pub struct Watching {
     /// Its place.
     pub watch: Watch,
-    /// Who is here.
+    /// The presence.
     pub snapshot: Snapshot,
     /// The room's sit, where one runs.
     pub sit: Option<SitNews>,
@@ -23,28 +28,52 @@ pub struct Watching {
     pub events: broadcast::Receiver<Event>,
 }
 
-/// A watcher's place in a room, given back when it is dropped. It keeps the room in memory and nobody
-/// present.
+/// A watcher's place in a room. It keeps the room in memory and no person present.
 #[derive(Debug)]
 pub struct Watch {
     room: Arc<Room>,
     connection: ConnectionId,
 }
 
-impl Watch {
-    pub(super) fn of(room: Arc<Room>, connection: ConnectionId) -> Self {
-        Self { room, connection }
+impl Room {
+    /// Subscribes without a connection of its own.
+    ///
+    /// # Errors
+    /// [`JoinError`] where the room is not open any more.
+    pub fn watch(self: &Arc<Self>) -> Result<Watching, JoinError> {
+        let mut inner = self.lock();
+        inner.check_open()?;
+        inner.watchers += 1;
+        self.arm(&mut inner);
+        let connection = ConnectionId::new();
+        let (queue, events) = broadcast::channel(EVENTS);
+        inner.subscribers.add(connection, Arc::new(queue));
+        Ok(Watching {
+            snapshot: self.snapshot_of(&mut inner),
+            events,
+            sit: self.running_sit(),
+            watch: Watch { room: Arc::clone(self), connection },
+        })
     }
 
+    fn unwatch(&self, connection: ConnectionId) {
+        let mut inner = self.lock();
+        inner.subscribers.remove(connection);
+        inner.watchers -= 1;
+        self.arm_if_empty(&inner);
+    }
+}
+
+impl Watch {
     /// The room.
     pub fn room(&self) -> &Arc<Room> {
         &self.room
     }
 
-    /// All that a watcher has to know that fell behind.
+    /// All that a watcher needs that fell behind.
     ///
     /// # Errors
-    /// [`Gone`] where the room has ended.
+    /// [`Gone`] where the room is over.
     pub fn catch_up(&self) -> Result<CaughtUp, Gone> {
         self.room.catch_up(None)
     }

@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::metrics::Metrics;
 use crate::protocol::v1::Frames;
-use crate::room::{Ledger, Registry, Shared, schedule::Schedule, sits::Sits};
+use crate::room::{Registry, RoomMetrics, Rules, Schedule, Shared, Sits, Timings, WriteBehind};
 use crate::simulator::Launcher;
 use crate::simulator::supervisor::Supervisor;
 use crate::socket::Sockets;
@@ -76,14 +76,14 @@ impl Server {
         let database = Database::open(&settings.database).await?;
         let store = database.prepare(settings).await?;
 
-        let (clock, metrics, ledger) = (Clock::new(), Arc::new(Metrics::default()), Arc::new(Ledger::default()));
+        let (clock, metrics) = (Clock::new(), Arc::new(Metrics::default()));
         let shared = Shared {
-            rules: settings.into(),
+            rules: room_rules(settings),
             clock,
-            ledger,
+            write_behind: Arc::new(WriteBehind::default()),
             schedule: Schedule::default(),
             sits: Sits::default(),
-            metrics: Arc::clone(&metrics),
+            metrics: Arc::clone(&metrics) as Arc<dyn RoomMetrics>,
         };
         let registry = Arc::new(Registry::new(Arc::new(shared)));
         let user_sessions = Arc::new(UserSessions::new(clock, user_session_rules(settings)));
@@ -94,12 +94,14 @@ impl Server {
             Arc::clone(&registry),
             Arc::clone(&user_sessions),
             store.clone(),
+            Arc::clone(&metrics),
             presence.flush_interval,
         ));
         let sweeper = Arc::new(Sweeper::new(
             Arc::clone(&registry),
             store.clone(),
             Arc::clone(&flusher),
+            Arc::clone(&metrics),
             presence.sweep_interval,
             settings.sessions.clone(),
         ));
@@ -108,6 +110,7 @@ impl Server {
         let limits = Arc::new(Limits::new(&settings.limits));
         let figures = Arc::new(Figures::new(Sources {
             node: store.node().to_owned(),
+            metrics: Arc::clone(&metrics),
             registry: Arc::clone(&registry),
             limits: Arc::clone(&limits),
             user_sessions: Arc::clone(&user_sessions),
@@ -124,7 +127,7 @@ impl Server {
             trusted_proxies: settings.network.trusted_proxies.clone(),
             timings: settings.into(),
             store: store.clone(),
-            ledger: Arc::clone(&registry.shared().ledger),
+            write_behind: Arc::clone(&registry.shared().write_behind),
             user_sessions: Arc::clone(&user_sessions),
             sits: Arc::clone(&sits),
             figures: Arc::clone(&figures),
@@ -212,7 +215,7 @@ impl Server {
         match self.flusher.flush().await {
             Ok(rows) => tracing::info!(rows, "last flush written"),
             Err(error) => {
-                tracing::error!(%error, lost = self.registry.shared().ledger.backlog(), "last flush failed")
+                tracing::error!(%error, lost = self.registry.shared().write_behind.backlog(), "last flush failed")
             }
         }
         if let Err(error) = self.sits.record_all().await {
@@ -230,6 +233,19 @@ impl Server {
 async fn supervisor(settings: &Settings, store: &Store, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<Supervisor>> {
     let launcher = Launcher::of(&settings.simulators, store.node()).await?;
     Ok(Arc::new(Supervisor::new(launcher, store.clone(), Arc::clone(metrics), settings.simulators.clone())))
+}
+
+/// The rules of rooms by these settings.
+pub fn room_rules(settings: &Settings) -> Rules {
+    let presence = &settings.presence;
+    Rules {
+        timings: Timings { grace: presence.grace, idle_after: presence.idle_after },
+        diff_interval: presence.diff_interval,
+        diff_interval_large: presence.diff_interval_large,
+        detail_limit: presence.detail_limit,
+        idle: settings.sessions.idle(),
+        expiring_notice: presence.expiring_notice,
+    }
 }
 
 fn user_session_rules(settings: &Settings) -> user_session::Rules {

@@ -17,7 +17,7 @@ use crate::admission::Admission;
 use crate::clock::Moment;
 use crate::protocol::Refusal;
 use crate::protocol::v1::{self, Session, Welcome};
-use crate::room::{JoinError, Joined, Listener, Seat};
+use crate::room::{JoinError, Joined, Seat, Subscriber};
 use crate::store::reading_sessions::ReadingSession;
 use crate::user_session::{Device, Wire};
 
@@ -65,9 +65,9 @@ pub struct Held {
 /// [`JoinError`] where the room changed since the admission.
 pub fn enter(member: &Arc<Member>, sockets: &Sockets, admission: Admission) -> Result<Entered, JoinError> {
     let welcomed = Welcomed::of(&admission, sockets);
-    let listener = Arc::clone(member) as Arc<dyn Listener>;
+    let subscriber = Arc::clone(member) as Arc<dyn Subscriber>;
     let seat = member.greet(
-        || admission.enter(listener),
+        || admission.enter(subscriber),
         |Joined { seat, snapshot, sit }, greeting| {
             let welcome = Welcome {
                 you: seat.participant(),
@@ -107,10 +107,10 @@ pub async fn start(
     let Entered { seat, until } = entered;
     let user = seat.shown().and_then(|person| person.user_id);
     let flushed = member.line().flush(sockets.timings.write_timeout).await;
-    let mut tie = None;
+    let mut attachment = None;
     if let (Ok(()), Some((device, user))) = (&flushed, device.zip(user)) {
-        match device::tie(&sockets, user, device, Wire::Socket).await {
-            Ok(tied) => tie = Some(Box::new(tied)),
+        match device::attach(&sockets, user, device, Wire::Socket).await {
+            Ok(attached) => attachment = Some(Box::new(attached)),
             // Whom it belongs to is no reason to put somebody out of a room.
             Err(refusal) => {
                 sockets.metrics.refusals(refusal.code.as_str()).inc();
@@ -120,7 +120,7 @@ pub async fn start(
             }
         }
     }
-    let dialogue = Dialogue::new(sockets, seat, tie, until);
+    let dialogue = Dialogue::new(sockets, seat, attachment, until);
     let connection = Connection { member, decoder, dialogue, _held: held };
     match flushed {
         Ok(()) => drop(tokio::spawn(connection.serve())),

@@ -9,7 +9,7 @@ use crate::identity::client_address::masked;
 use crate::ids::UserId;
 use crate::protocol::{Refusal, name};
 use crate::store::StoreError;
-use crate::user_session::{Device, MAX_USER_AGENT_CHARS, Tie, Wire};
+use crate::user_session::{Attachment, Device, MAX_USER_AGENT_CHARS, Wire};
 
 /// The device that a request describes: one that says both where it runs and which session it is of.
 ///
@@ -41,29 +41,29 @@ pub fn user_agent(headers: &HeaderMap) -> Option<String> {
 /// session is opened by a flush.
 ///
 /// # Errors
-/// `session_id_taken` or `session_ended`: the connection is tied to nothing.
-pub async fn tie(sockets: &Sockets, user: UserId, device: Device, wire: Wire) -> Result<Tie, Refusal> {
-    let tie = sockets.user_sessions.tie(user, device, wire);
+/// `session_id_taken` or `session_ended`: the connection is attached to nothing.
+pub async fn attach(sockets: &Sockets, user: UserId, device: Device, wire: Wire) -> Result<Attachment, Refusal> {
+    let attachment = sockets.user_sessions.attach(user, device, wire);
     // While the flush fails this would fail as well, and keep the connection waiting.
-    if sockets.ledger.is_failing() {
-        return Ok(tie);
+    if sockets.write_behind.is_failing() {
+        return Ok(attachment);
     }
-    match sockets.store.open_user_session(user, tie.device(), sockets.user_sessions.rules()).await {
+    match sockets.store.open_user_session(user, attachment.device(), sockets.user_sessions.rules()).await {
         Ok(verdict) => match verdict.refusal() {
             Some(refusal) => {
-                tie.forget();
+                attachment.forget();
                 Err(refusal)
             }
             None => {
-                tie.opened();
-                Ok(tie)
+                attachment.opened();
+                Ok(attachment)
             }
         },
         Err(error) => {
             if let StoreError::Refused(_) = error {
                 tracing::error!(?error, "a user session was not opened");
             }
-            Ok(tie)
+            Ok(attachment)
         }
     }
 }

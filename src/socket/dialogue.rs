@@ -13,7 +13,7 @@ use crate::clock::Moment;
 use crate::protocol::v1::{self, ClientFrame};
 use crate::protocol::{Code, Refusal};
 use crate::room::{Quality, Role, Seat, State};
-use crate::user_session::Tie;
+use crate::user_session::Attachment;
 
 /// Frames that cannot be understood before the connection ends.
 pub(super) const BAD_FRAMES: u8 = 5;
@@ -23,7 +23,7 @@ pub struct Dialogue {
     sockets: Arc<Sockets>,
     seat: Seat,
     /// To its user session, where it said of which it is. Boxed: most connections have none.
-    tie: Option<Box<Tie>>,
+    attachment: Option<Box<Attachment>>,
     pulse: Pulse,
     pace: Pace,
     bad_frames: u8,
@@ -44,7 +44,7 @@ pub struct Owed {
 
 impl Dialogue {
     /// With somebody who was welcomed just now.
-    pub fn new(sockets: Arc<Sockets>, seat: Seat, tie: Option<Box<Tie>>, until: Option<Moment>) -> Self {
+    pub fn new(sockets: Arc<Sockets>, seat: Seat, attachment: Option<Box<Attachment>>, until: Option<Moment>) -> Self {
         let now = sockets.clock.now();
         Self {
             pulse: Pulse::new(&sockets.timings, until, now),
@@ -55,7 +55,7 @@ impl Dialogue {
             owed: None,
             sockets,
             seat,
-            tie,
+            attachment,
         }
     }
 
@@ -71,7 +71,7 @@ impl Dialogue {
 
     /// Gives the seat back, and says in the log how it ended.
     pub fn end(self, end: &End) {
-        let Self { sockets, seat, tie, beats, started, .. } = self;
+        let Self { sockets, seat, attachment, beats, started, .. } = self;
         sockets.metrics.connection_ends(end.word()).inc();
         tracing::info!(
             session = %seat.room().id(),
@@ -87,9 +87,9 @@ impl Dialogue {
         } else {
             drop(seat)
         }
-        match tie {
-            Some(tie) if !end.comes_back() => tie.leave(),
-            tie => drop(tie),
+        match attachment {
+            Some(attachment) if !end.comes_back() => attachment.leave(),
+            attachment => drop(attachment),
         }
     }
 
@@ -100,9 +100,9 @@ impl Dialogue {
     pub fn hear(&mut self, incoming: Incoming<'_>, out: &mut Outbox) -> Result<(), End> {
         let now = self.sockets.clock.now();
         self.pulse.heard(now);
-        self.seat.heard(now);
-        if let Some(tie) = &self.tie {
-            tie.heard(now);
+        self.seat.seen(now);
+        if let Some(attachment) = &self.attachment {
+            attachment.seen(now);
         }
         match incoming {
             Incoming::Text(text) => {
@@ -159,15 +159,15 @@ impl Dialogue {
 
     fn active(&self, now: Moment) {
         self.seat.active(now);
-        if let Some(tie) = &self.tie {
-            tie.active(now);
+        if let Some(attachment) = &self.attachment {
+            attachment.active(now);
         }
     }
 
     fn set_quality(&self, quality: Quality) {
         self.seat.set_quality(quality);
-        if let Some(tie) = &self.tie {
-            tie.set_quality(quality);
+        if let Some(attachment) = &self.attachment {
+            attachment.set_quality(quality);
         }
     }
 

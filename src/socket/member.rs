@@ -18,7 +18,7 @@ use super::frame::Outbox;
 use super::line::{Line, Written};
 use crate::ids::ParticipantId;
 use crate::protocol::v1;
-use crate::room::{CaughtUp, Event, Gone, Joined, Listener, Seat, SitNews, Snapshot};
+use crate::room::{CaughtUp, Event, Gone, Joined, Seat, SitNews, Snapshot, Subscriber};
 
 /// What may wait in the line, beside the last snapshot, before a connection is sent a fresh `state`
 /// instead of what it missed.
@@ -185,8 +185,8 @@ impl Member {
     }
 }
 
-impl Listener for Member {
-    fn tell(&self, events: &[Event]) {
+impl Subscriber for Member {
+    fn receive(&self, events: &[Event]) {
         let frames = &self.sockets.frames;
         let mut news = self.news.lock();
         let mut out = Outbox::default();

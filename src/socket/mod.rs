@@ -28,7 +28,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::metrics::Metrics;
 use crate::protocol::v1::Frames;
-use crate::room::Ledger;
+use crate::room::WriteBehind;
 use crate::store::Store;
 use crate::task::sits::SitRecorder;
 use crate::user_session::UserSessions;
@@ -49,7 +49,7 @@ pub struct Sockets {
     pub trusted_proxies: Vec<IpNet>,
     pub timings: Timings,
     pub store: Store,
-    pub ledger: Arc<Ledger>,
+    pub write_behind: Arc<WriteBehind>,
     pub user_sessions: Arc<UserSessions>,
     pub sits: Arc<SitRecorder>,
     pub figures: Arc<Figures>,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::end::End;
 use super::limits::Limits;
-use crate::metrics::Counts;
+use crate::metrics::{Counts, Metrics};
 use crate::protocol::Code;
 use crate::protocol::v1::Timestamp;
 use crate::room::{LeaveReason, Registry, Status, Text};
@@ -37,6 +37,7 @@ const KEPT: usize = 360;
 #[expect(missing_docs, reason = "the types say it")]
 pub struct Sources {
     pub node: String,
+    pub metrics: Arc<Metrics>,
     pub registry: Arc<Registry>,
     pub limits: Arc<Limits>,
     pub user_sessions: Arc<UserSessions>,
@@ -117,9 +118,8 @@ impl Figures {
     }
 
     fn now(&self) -> Stats<'_> {
-        let Sources { node, registry, limits, user_sessions, flusher, sweeper } = &self.sources;
+        let Sources { node, metrics, registry, limits, user_sessions, flusher, sweeper } = &self.sources;
         let (census, shared) = (registry.census(), registry.shared());
-        let metrics = &shared.metrics;
         let status = |status: Status| census.participants[status as usize];
         Stats {
             kind: "stats",
@@ -145,7 +145,7 @@ impl Figures {
             refusals: metrics.refusals_by(Code::ALL.iter().map(|code| code.as_str())),
             connection_ends: metrics.connection_ends_by(End::words()),
             flush: Flush {
-                backlog: (shared.ledger.backlog() + user_sessions.backlog()) as u64,
+                backlog: (shared.write_behind.backlog() + user_sessions.backlog()) as u64,
                 age_seconds: flusher.age().as_secs_f64(),
                 rows: metrics.flush_rows.get() + metrics.flush_user_sessions.get(),
                 failures: metrics.flush_failures.get(),

@@ -22,7 +22,7 @@ use crate::ids::ParticipantId;
 use crate::protocol::v1::{self, Session, Welcome};
 use crate::protocol::{Code, Refusal};
 use crate::room::{CaughtUp, Event, Gone, SitNews, Snapshot, Watch, Watching};
-use crate::user_session::Tie;
+use crate::user_session::Attachment;
 
 /// So many comments that keep a stream alive, and the store is asked whether the reader still belongs to
 /// the session: nobody whom it hears of a removal from by another server beats here.
@@ -43,7 +43,7 @@ pub struct Reader {
     /// When its credential expires.
     pub until: Option<Moment>,
     /// The user session that it is counted in.
-    pub tie: Option<Tie>,
+    pub attachment: Option<Attachment>,
 }
 
 /// Begins a stream: with `welcome` where a session is to be shown, else with `state`. Where the user
@@ -51,7 +51,7 @@ pub struct Reader {
 pub fn stream(
     sockets: Arc<Sockets>,
     mut reader: Reader,
-    tie: Option<Result<Tie, Refusal>>,
+    attachment: Option<Result<Attachment, Refusal>>,
     watching: Watching,
     session: Option<&Session>,
 ) -> impl Stream<Item = Result<Sent, Infallible>> + use<> {
@@ -67,8 +67,8 @@ pub fn stream(
         None => state(&sockets, &snapshot),
     }];
     first.extend(sit.map(sit_event));
-    match tie {
-        Some(Ok(tie)) => reader.tie = Some(tie),
+    match attachment {
+        Some(Ok(attachment)) => reader.attachment = Some(attachment),
         Some(Err(refusal)) => {
             sockets.metrics.refusals(refusal.code.as_str()).inc();
             first.push(Sent::default().event("error").data(v1::error(&refusal, None)));
@@ -111,8 +111,8 @@ impl Following {
             Err(end) => end,
         };
         tracing::info!(session = %self.watch.room().id(), reason = end.word(), "reader ended");
-        if let Some(tie) = self.reader.tie.take_if(|_| !end.comes_back()) {
-            tie.leave();
+        if let Some(attachment) = self.reader.attachment.take_if(|_| !end.comes_back()) {
+            attachment.leave();
         }
         match end {
             // A stuck reader cannot be told; what is queued for it would wait for ever.
@@ -202,8 +202,8 @@ impl Following {
         }
         self.send(vec![Sent::default().comment("")]).await?;
         // Nothing comes from a reader; what it takes shows that it is there.
-        if let Some(tie) = &self.reader.tie {
-            tie.heard(now);
+        if let Some(attachment) = &self.reader.attachment {
+            attachment.seen(now);
         }
         Ok(())
     }

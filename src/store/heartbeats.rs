@@ -88,7 +88,7 @@ impl Store {
             sqlx::query_as(WRITE)
                 .bind(rows.iter().map(|row| row.session().as_str()).collect::<Vec<_>>())
                 .bind(rows.iter().map(Row::user).collect::<Vec<_>>())
-                .bind(ages(|row| row.heard))
+                .bind(ages(|row| row.seen))
                 .bind(ages(|row| row.active))
                 .bind(ages(|row| row.socket_opened))
                 .bind(rows.iter().map(|row| row.lost).collect::<Vec<_>>())

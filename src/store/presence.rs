@@ -10,7 +10,7 @@ use crate::clock::Moment;
 use crate::domain::participant::StaleCause;
 use crate::ids::{InviteId, ParticipantId, SessionId};
 use crate::room::CloseReason;
-use crate::room::ledger::Row;
+use crate::room::write_behind::Row;
 
 /// Rows of one statement.
 pub const CHUNK_ROWS: usize = 10_000;

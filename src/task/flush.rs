@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep};
 use super::Tasks;
 use crate::domain::participant::StaleCause;
 use crate::ids::InviteId;
-use crate::room::ledger::Chunk;
-use crate::room::{CloseReason, Ledger, Registry};
+use crate::metrics::Metrics;
+use crate::room::write_behind::Chunk;
+use crate::room::{CloseReason, Registry, WriteBehind};
 use crate::store::admission::Compensation;
 use crate::store::presence::{CHUNK_ROWS, Stale};
 use crate::store::{Store, StoreError};
@@ -27,6 +28,7 @@ pub struct Flusher {
     registry: Arc<Registry>,
     user_sessions: Arc<UserSessions>,
     store: Store,
+    metrics: Arc<Metrics>,
     interval: Duration,
     /// One flush at a time: an older one must not overtake a newer one.
     turn: Mutex<Instant>,
@@ -34,8 +36,14 @@ pub struct Flusher {
 
 impl Flusher {
     /// A flusher of the rooms in `registry` and of the user sessions.
-    pub fn new(registry: Arc<Registry>, user_sessions: Arc<UserSessions>, store: Store, interval: Duration) -> Self {
-        Self { registry, user_sessions, store, interval, turn: Mutex::new(Instant::now()) }
+    pub fn new(
+        registry: Arc<Registry>,
+        user_sessions: Arc<UserSessions>,
+        store: Store,
+        metrics: Arc<Metrics>,
+        interval: Duration,
+    ) -> Self {
+        Self { registry, user_sessions, store, metrics, interval, turn: Mutex::new(Instant::now()) }
     }
 
     /// The time since the start of the last flush that wrote everything; while a flush is running, as last
@@ -43,7 +51,7 @@ impl Flusher {
     pub fn age(&self) -> Duration {
         match self.turn.try_lock() {
             Ok(last_success) => last_success.elapsed(),
-            Err(_) => Duration::from_secs_f64(self.registry.shared().metrics.flush_age_seconds.get()),
+            Err(_) => Duration::from_secs_f64(self.metrics.flush_age_seconds.get()),
         }
     }
 
@@ -63,7 +71,7 @@ impl Flusher {
             failures = match self.flush().await {
                 Ok(_) => 0,
                 Err(error) => {
-                    tracing::warn!(%error, waiting = self.registry.shared().ledger.backlog(), "flush failed; the next one retries");
+                    tracing::warn!(%error, waiting = self.registry.shared().write_behind.backlog(), "flush failed; the next one retries");
                     (failures + 1).min(10)
                 }
             };
@@ -79,26 +87,25 @@ impl Flusher {
         let shared = self.registry.shared();
         let started = Instant::now();
         let result = self.write_all().await;
-        shared.metrics.flush_seconds.observe(started.elapsed().as_secs_f64());
-        shared.ledger.set_failing(result.is_err());
+        self.metrics.flush_seconds.observe(started.elapsed().as_secs_f64());
+        shared.write_behind.set_failing(result.is_err());
         if result.is_ok() {
             *last_success = started;
         }
-        shared.metrics.flush_age_seconds.set(last_success.elapsed().as_secs_f64());
+        self.metrics.flush_age_seconds.set(last_success.elapsed().as_secs_f64());
         result
     }
 
     async fn write_all(&self) -> Result<usize, StoreError> {
-        let shared = self.registry.shared();
-        let (ledger, metrics) = (&shared.ledger, &shared.metrics);
-        let chunks = Mutex::new(ledger.take(CHUNK_ROWS).into_iter());
+        let write_behind = &self.registry.shared().write_behind;
+        let chunks = Mutex::new(write_behind.take(CHUNK_ROWS).into_iter());
         let (some, others) = tokio::join!(self.write_presence(&chunks), self.write_presence(&chunks));
         let written = some? + others?;
         self.write_user_sessions().await?;
-        let mut uses = Uses { ledger, counts: ledger.take_invite_uses() };
+        let mut uses = Uses { write_behind, counts: write_behind.take_invite_uses() };
         if !uses.counts.is_empty() {
             if let Err(error) = self.store.add_invite_uses(&uses.counts).await {
-                metrics.flush_failures.inc();
+                self.metrics.flush_failures.inc();
                 return Err(error);
             }
             uses.counts.clear();
@@ -120,11 +127,11 @@ impl Flusher {
         while let Some(chunk) = { chunks.lock().await.next() } {
             let stale = self.store.write_presence(chunk.rows(), shared.clock.now()).await;
             if stale.is_err() {
-                shared.metrics.flush_failures.inc();
+                self.metrics.flush_failures.inc();
             }
             let stale = stale?;
             written += chunk.rows().len();
-            shared.metrics.flush_rows.inc_by(chunk.rows().len() as u64);
+            self.metrics.flush_rows.inc_by(chunk.rows().len() as u64);
             chunk.written();
             stale.into_iter().for_each(|stale| self.drop_from_memory(&stale));
         }
@@ -132,7 +139,7 @@ impl Flusher {
     }
 
     async fn write_user_sessions(&self) -> Result<(), StoreError> {
-        let metrics = &self.registry.shared().metrics;
+        let metrics = &self.metrics;
         for chunk in self.user_sessions.take(CHUNK_ROWS) {
             let (rules, now) = (self.user_sessions.rules(), self.user_sessions.now());
             let over = self.store.write_heartbeats(chunk.rows(), rules, now).await;
@@ -152,7 +159,7 @@ impl Flusher {
     }
 
     fn is_here(&self, compensation: &Compensation) -> bool {
-        self.registry.find(compensation.session()).is_some_and(|room| room.recall(compensation.who()).is_some())
+        self.registry.find(compensation.session()).is_some_and(|room| room.recall(compensation.applicant()).is_some())
     }
 
     /// A participant or a whole session was ended outside of this server: by another server, cron or SQL.
@@ -172,14 +179,14 @@ impl Flusher {
 /// Uses of invites on their way to the store. What is not cleared is due again, also when the flush is cancelled
 /// half way.
 struct Uses<'a> {
-    ledger: &'a Ledger,
+    write_behind: &'a WriteBehind,
     counts: HashMap<InviteId, i32>,
 }
 
 impl Drop for Uses<'_> {
     fn drop(&mut self) {
         for (invite, uses) in self.counts.drain() {
-            self.ledger.invite_used(invite, uses);
+            self.write_behind.invite_used(invite, uses);
         }
     }
 }

@@ -14,6 +14,7 @@ use super::Tasks;
 use super::flush::Flusher;
 use super::policy::Policy;
 use crate::config::SessionSettings;
+use crate::metrics::Metrics;
 use crate::room::Registry;
 use crate::store::{Store, StoreError};
 
@@ -81,6 +82,7 @@ pub struct Sweeper {
     registry: Arc<Registry>,
     store: Store,
     flusher: Arc<Flusher>,
+    metrics: Arc<Metrics>,
     interval: Duration,
     rules: SessionSettings,
     last: Mutex<Option<(DateTime<Utc>, Swept)>>,
@@ -92,15 +94,15 @@ impl Sweeper {
         registry: Arc<Registry>,
         store: Store,
         flusher: Arc<Flusher>,
+        metrics: Arc<Metrics>,
         interval: Duration,
         rules: SessionSettings,
     ) -> Self {
         // A counter that is missing until its first increment would look like one that does not exist.
         for policy in Policy::ALL {
-            let metrics = &registry.shared().metrics;
             let _ = (metrics.swept(policy.as_str()), metrics.sweep_failures(policy.as_str()));
         }
-        Self { registry, store, flusher, interval, rules, last: Mutex::new(None) }
+        Self { registry, store, flusher, metrics, interval, rules, last: Mutex::new(None) }
     }
 
     /// When the last sweep of this server ran and what it did; `None` before the first.
@@ -129,7 +131,7 @@ impl Sweeper {
     /// # Errors
     /// [`StoreError`] where nothing at all could be done.
     pub async fn sweep(&self) -> Result<Swept, StoreError> {
-        let metrics = &self.registry.shared().metrics;
+        let metrics = &self.metrics;
         let started = Instant::now();
         let (swept, last_error) = self.apply_all().await;
         *self.last.lock() = Some((Utc::now(), swept.clone()));
@@ -145,7 +147,7 @@ impl Sweeper {
     }
 
     async fn apply_all(&self) -> (Swept, Option<StoreError>) {
-        let metrics = &self.registry.shared().metrics;
+        let metrics = &self.metrics;
         let mut swept = Swept::default();
         let flushed = self.flusher.flush().await;
         let mut last_error = None;

@@ -9,10 +9,9 @@ use lastseen::clock::Clock;
 use lastseen::domain::idle::{IdleCounts, IdleRule};
 use lastseen::ids::{ParticipantId, SessionId};
 use lastseen::metrics::Metrics;
-use lastseen::room::ledger::Mark;
-use lastseen::room::schedule::Schedule;
-use lastseen::room::sits::Sits;
-use lastseen::room::{LeaveReason, Ledger, Registry, Rules, Shared, State, Timings};
+use lastseen::room::{
+    LeaveReason, Liveness, Registry, RoomMetrics, Rules, Schedule, Shared, Sits, State, Timings, WriteBehind,
+};
 use lastseen::store::Store;
 use lastseen::task::flush::Flusher;
 use lastseen::user_session::{self, UserSessions};
@@ -154,7 +153,7 @@ async fn what_did_not_change_is_not_written() {
     let mut ada = guest(&server, &session, "Ada").await;
     let mut bob = guest(&server, &session, "Bob").await;
     flushed(&server, &mut ada).await;
-    // What Ada's last frame noted after the flush had read her mark goes with the next one.
+    // What Ada's last frame noted after the flush had read goes with the next one.
     flushed(&server, &mut bob).await;
 
     let (silent, beating) =
@@ -307,9 +306,9 @@ async fn the_leave_of_another_server_does_not_touch_somebody_who_moved_to_this_o
 struct Crowd {
     database: TestDatabase,
     flusher: Flusher,
-    ledger: Arc<Ledger>,
+    write_behind: Arc<WriteBehind>,
     clock: Clock,
-    marks: Vec<Arc<Mark>>,
+    people_here: Vec<Arc<Liveness>>,
     sessions: Vec<Uuid>,
 }
 
@@ -334,36 +333,35 @@ impl Crowd {
         assert_eq!(sessions.len(), rooms);
         let idle = IdleRule { timeout: Duration::from_secs(3600), counts: IdleCounts::Seen };
         let store = Store::open(database.options.clone(), 2, idle, "test".to_owned()).await.expect("a store");
-        let clock = Clock::new();
+        let (clock, metrics) = (Clock::new(), Arc::new(Metrics::default()));
         let shared = Shared {
             rules: Rules {
                 timings: Timings { grace: Duration::from_secs(15), idle_after: Duration::from_secs(300) },
                 diff_interval: Duration::from_millis(100),
                 diff_interval_large: Duration::from_secs(1),
                 detail_limit: 500,
-                idle_counts: IdleCounts::Seen,
-                idle_timeout: idle.timeout,
+                idle,
                 expiring_notice: Duration::from_secs(300),
             },
             clock,
-            ledger: Arc::new(Ledger::default()),
+            write_behind: Arc::new(WriteBehind::default()),
             schedule: Schedule::default(),
             sits: Sits::default(),
-            metrics: Arc::new(Metrics::default()),
+            metrics: Arc::clone(&metrics) as Arc<dyn RoomMetrics>,
         };
         let registry = Arc::new(Registry::new(Arc::new(shared)));
-        let ledger = Arc::clone(&registry.shared().ledger);
+        let write_behind = Arc::clone(&registry.shared().write_behind);
         let rules = user_session::Rules { timeout: idle.timeout, idle_after: Duration::from_secs(300) };
         let user_sessions = Arc::new(UserSessions::new(clock, rules));
-        let flusher = Flusher::new(registry, user_sessions, store, Duration::from_secs(5));
+        let flusher = Flusher::new(registry, user_sessions, store, metrics, Duration::from_secs(5));
         let now = clock.now();
-        let mark = |&(id, session)| Mark::new(ParticipantId(id), SessionId(session), now, now);
-        let marks = people.iter().map(mark).collect();
-        Self { database, flusher, ledger, clock, marks, sessions }
+        let liveness = |&(id, session)| Liveness::new(ParticipantId(id), SessionId(session), now, now);
+        let people_here = people.iter().map(liveness).collect();
+        Self { database, flusher, write_behind, clock, people_here, sessions }
     }
 
     fn beat(&self) {
-        self.marks.iter().for_each(|mark| self.ledger.active(mark, self.clock.now()));
+        self.people_here.iter().for_each(|liveness| self.write_behind.active(liveness, self.clock.now()));
     }
 }
 
@@ -374,7 +372,7 @@ const ROUNDS: usize = 2;
 #[tokio::test]
 async fn a_flush_of_many_rows_writes_each_once() {
     let crowd = Crowd::of(PEOPLE / 100).await;
-    let Crowd { database, flusher, ledger, .. } = &crowd;
+    let Crowd { database, flusher, write_behind, .. } = &crowd;
 
     for round in 0..ROUNDS {
         let before = rows::now(&database.pool).await - TimeDelta::milliseconds(50);
@@ -382,9 +380,9 @@ async fn a_flush_of_many_rows_writes_each_once() {
         for _ in 0..3 {
             crowd.beat();
         }
-        assert_eq!(ledger.backlog(), PEOPLE);
+        assert_eq!(write_behind.backlog(), PEOPLE);
         assert_eq!(flusher.flush().await.expect("a flush"), PEOPLE);
-        assert_eq!(ledger.backlog(), 0);
+        assert_eq!(write_behind.backlog(), 0);
         let (missed, in_future): (i64, i64) = sqlx::query_as(
             "SELECT count(*) FILTER (WHERE last_seen_at < $1 OR last_activity_at < $1),
                     count(*) FILTER (WHERE last_seen_at > clock_timestamp()) FROM session_participants",
@@ -417,16 +415,16 @@ async fn beats_leaves_and_states_of_one_flush_are_each_written() {
     let crowd = Crowd::of(1).await;
     let state = |page: u8| State::from(RawValue::from_string(format!("{{\"page\":{page}}}")).expect("JSON"));
     crowd.beat();
-    for (place, mark) in crowd.marks.iter().enumerate() {
+    for (place, liveness) in crowd.people_here.iter().enumerate() {
         match place % 3 {
-            0 => crowd.ledger.left(mark, LeaveReason::Left),
-            1 => crowd.ledger.state(mark, state(7)),
+            0 => crowd.write_behind.left(liveness, LeaveReason::Left),
+            1 => crowd.write_behind.state(liveness, state(7)),
             _ => {}
         }
     }
     assert_eq!(crowd.flusher.flush().await.expect("a flush"), 100);
-    for (place, mark) in crowd.marks.iter().enumerate() {
-        let row = person(&crowd.database.pool, mark.participant().0).await;
+    for (place, liveness) in crowd.people_here.iter().enumerate() {
+        let row = person(&crowd.database.pool, liveness.participant().0).await;
         let left = place % 3 == 0;
         assert_eq!((row.is_active, row.leave_reason.as_deref()), (!left, left.then_some("left")), "{row:?}");
         assert_eq!(row.left_at, left.then_some(row.last_seen_at));

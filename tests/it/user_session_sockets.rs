@@ -423,11 +423,11 @@ async fn beats_of_many_sessions_are_written_once_a_flush() {
     let rules = Rules { timeout: Duration::from_secs(3600), idle_after: Duration::from_secs(300) };
     let sessions = Arc::new(UserSessions::new(Clock::new(), rules));
     let network: IpNet = "203.0.113.0/24".parse().expect("a network");
-    let ties: Vec<_> = (0..SESSIONS)
+    let attachments: Vec<_> = (0..SESSIONS)
         .map(|index| {
             let session = ClientSession::new(&format!("session {index}")).expect("an id");
             let device = Device { session, platform: Platform::Web, user_agent: Some("agent".into()), network };
-            sessions.tie(UserId(Uuid::now_v7()), device, Wire::Socket)
+            sessions.attach(UserId(Uuid::now_v7()), device, Wire::Socket)
         })
         .collect();
     let flush = async || {
@@ -451,9 +451,9 @@ async fn beats_of_many_sessions_are_written_once_a_flush() {
     let once = i64::try_from(SESSIONS).expect("it fits");
     let before = eventually("the statistics", async || Some(updates().await).filter(|updates| *updates >= once)).await;
     for _ in 0..ROUNDS {
-        for tie in &ties {
-            tie.active(sessions.now());
-            tie.heard(sessions.now());
+        for attachment in &attachments {
+            attachment.active(sessions.now());
+            attachment.seen(sessions.now());
         }
         flush().await;
     }

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::value::RawValue;
@@ -6,7 +7,7 @@ use serde_json::value::RawValue;
 use super::*;
 use crate::clock::Clock;
 use crate::ids::SessionId;
-use crate::room::ledger::Ledger;
+use crate::room::write_behind::WriteBehind;
 
 const GRACE: Duration = Duration::from_secs(15);
 const IDLE_AFTER: Duration = Duration::from_secs(300);
@@ -36,17 +37,17 @@ fn entrant(name: &str) -> Entrant {
     }
 }
 
-fn mark(id: ParticipantId, at: Moment) -> Arc<Mark> {
-    Mark::new(id, SessionId::new(), at, at)
+fn liveness(id: ParticipantId, at: Moment) -> Arc<Liveness> {
+    Liveness::new(id, SessionId::new(), at, at)
 }
 
 /// Somebody comes by a new connection, and that is activity.
 fn join(roster: &mut Roster, entrant: &Entrant, at: Moment) -> (ConnectionId, Change) {
     let connection = ConnectionId::new();
     if let Some(known) = roster.get(entrant.id) {
-        Ledger::default().active(&known.mark, at);
+        WriteBehind::default().active(&known.liveness, at);
     }
-    let change = roster.join(entrant.clone(), connection, || mark(entrant.id, at));
+    let change = roster.join(entrant.clone(), connection, || liveness(entrant.id, at));
     (connection, change)
 }
 
@@ -54,7 +55,7 @@ fn shown(roster: &Roster, id: ParticipantId) -> &Participant {
     roster.get(id).expect("is here")
 }
 
-/// What a change says, without the mark.
+/// What a change says, without the liveness.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Said {
     Joined(ParticipantId),
@@ -67,7 +68,7 @@ impl From<Change> for Said {
         match change {
             Change::Joined(id) => Self::Joined(id),
             Change::Updated(id) => Self::Updated(id),
-            Change::Left(mark, reason) => Self::Left(mark.participant(), reason),
+            Change::Left(liveness, reason) => Self::Left(liveness.participant(), reason),
         }
     }
 }
@@ -96,10 +97,10 @@ fn a_second_connection_is_the_same_person() {
 }
 
 #[test]
-fn somebody_who_is_here_keeps_its_state_and_mark_but_takes_a_new_name_role_and_generation() {
+fn somebody_who_is_here_keeps_its_state_and_liveness_but_takes_a_new_name_role_and_generation() {
     let (mut roster, first, at) = (roster(), entrant("Ada"), now());
     join(&mut roster, &first, at);
-    let mark = Arc::clone(&shown(&roster, first.id).mark);
+    let liveness = Arc::clone(&shown(&roster, first.id).liveness);
     roster.set_state(first.id, state(7));
 
     let again = Entrant {
@@ -114,7 +115,7 @@ fn somebody_who_is_here_keeps_its_state_and_mark_but_takes_a_new_name_role_and_g
     let ada = shown(&roster, first.id);
     assert_eq!((&*ada.name, ada.role), ("Ada L.", Role::Host));
     assert_eq!((ada.state.get(), ada.joined_at), ("{\"page\":7}", first.joined_at));
-    assert!(Arc::ptr_eq(&ada.mark, &mark), "what was seen of it stays in one place");
+    assert!(Arc::ptr_eq(&ada.liveness, &liveness), "what was seen of it stays in one place");
     assert_eq!(roster.entrant(first.id).expect("is here").generation, 3);
 }
 
@@ -206,15 +207,15 @@ fn nothing_happens_to_somebody_who_is_not_here() {
 }
 
 #[test]
-fn removing_takes_all_connections_and_hands_back_the_mark() {
+fn removing_takes_all_connections_and_hands_back_the_liveness() {
     let (mut roster, ada, at) = (roster(), entrant("Ada"), now());
     join(&mut roster, &ada, at);
     join(&mut roster, &ada, at);
-    let mark = Arc::clone(&shown(&roster, ada.id).mark);
+    let liveness = Arc::clone(&shown(&roster, ada.id).liveness);
     let Some(Change::Left(last, LeaveReason::Removed)) = roster.remove(ada.id, LeaveReason::Removed) else {
         panic!("Ada was here");
     };
-    assert!(Arc::ptr_eq(&last, &mark));
+    assert!(Arc::ptr_eq(&last, &liveness));
     assert_eq!(roster.occupancy(), 0);
 }
 
@@ -257,29 +258,29 @@ fn without_activity_somebody_becomes_idle_once_and_activity_ends_it() {
     assert_eq!(said(roster.expire((at + IDLE_AFTER).before(A_MILLISECOND))), []);
     assert_eq!(said(roster.expire(at + IDLE_AFTER)), [Said::Updated(ada.id)]);
     assert_eq!(shown(&roster, ada.id).status, Status::Idle);
-    assert!(shown(&roster, ada.id).mark.is_watched(), "the next activity has to be told");
+    assert!(shown(&roster, ada.id).liveness.is_watched(), "the next activity has to be told");
     assert_eq!(roster.next_deadline(), None, "somebody idle waits for nothing");
     assert_eq!(said(roster.expire(at + IDLE_AFTER * 2)), []);
 
     let back = at + IDLE_AFTER * 3;
-    Ledger::default().active(&shown(&roster, ada.id).mark, back);
+    WriteBehind::default().active(&shown(&roster, ada.id).liveness, back);
     assert_eq!(roster.activate(ada.id).map(Said::from), Some(Said::Updated(ada.id)));
     assert_eq!(shown(&roster, ada.id).status, Status::Active);
-    assert!(!shown(&roster, ada.id).mark.is_watched(), "beats cost no lock again");
+    assert!(!shown(&roster, ada.id).liveness.is_watched(), "beats cost no lock again");
     assert_eq!(roster.next_deadline(), Some(back + IDLE_AFTER));
     assert_eq!(said(roster.activate(ada.id)), [], "it is active already");
 }
 
 #[test]
 fn beats_put_idleness_off_without_telling_the_roster() {
-    let (mut roster, ada, at, ledger) = (roster(), entrant("Ada"), now(), Ledger::default());
+    let (mut roster, ada, at, write_behind) = (roster(), entrant("Ada"), now(), WriteBehind::default());
     join(&mut roster, &ada, at);
     let later = at + IDLE_AFTER / 2;
-    ledger.active(&shown(&roster, ada.id).mark, later);
+    write_behind.active(&shown(&roster, ada.id).liveness, later);
     assert_eq!(said(roster.expire(at + IDLE_AFTER)), []);
     assert_eq!(roster.next_deadline(), Some(later + IDLE_AFTER));
 
-    ledger.seen(&shown(&roster, ada.id).mark, later + IDLE_AFTER);
+    write_behind.seen(&shown(&roster, ada.id).liveness, later + IDLE_AFTER);
     assert_eq!(said(roster.expire(later + IDLE_AFTER)), [Said::Updated(ada.id)], "being heard is not doing something");
 }
 
@@ -300,10 +301,10 @@ fn somebody_idle_who_loses_one_of_two_connections_stays_idle() {
 fn somebody_restored_is_reconnecting_and_has_a_whole_grace() {
     let (mut roster, ada, at) = (roster(), entrant("Ada"), now());
     let yesterday = at.before(Duration::from_hours(24));
-    let change = roster.restore(ada.clone(), mark(ada.id, yesterday), at);
+    let change = roster.restore(ada.clone(), liveness(ada.id, yesterday), at);
     assert_eq!(Said::from(change), Said::Joined(ada.id));
     let shown = shown(&roster, ada.id);
-    assert_eq!((shown.status, shown.connections, shown.mark.seen()), (Status::Reconnecting, 0, yesterday));
+    assert_eq!((shown.status, shown.connections, shown.liveness.seen()), (Status::Reconnecting, 0, yesterday));
     assert_eq!(roster.next_deadline(), Some(at + GRACE));
     assert_eq!(said(roster.expire(at + GRACE)), [Said::Left(ada.id, LeaveReason::Timeout)]);
 }
@@ -419,7 +420,7 @@ struct Run {
     roster: Roster,
     people: Vec<Modelled>,
     follower: BTreeMap<ParticipantId, Looks>,
-    ledger: Ledger,
+    write_behind: WriteBehind,
     session: SessionId,
     now: Moment,
     ids: [ParticipantId; PEOPLE],
@@ -433,7 +434,7 @@ impl Run {
             roster: Roster::new(timings),
             people: Vec::new(),
             follower: BTreeMap::new(),
-            ledger: Ledger::default(),
+            write_behind: WriteBehind::default(),
             session: SessionId::new(),
             now: now(),
             ids: std::array::from_fn(|_| ParticipantId::new()),
@@ -498,7 +499,7 @@ impl Run {
             Step::Heard { who } => {
                 let now = self.now;
                 if let Some(known) = self.roster.get(self.ids[who]) {
-                    self.ledger.seen(&known.mark, now);
+                    self.write_behind.seen(&known.liveness, now);
                 }
                 if let Some(person) = self.modelled(who) {
                     person.seen = now;
@@ -517,10 +518,10 @@ impl Run {
     fn join(&mut self, entrant: Entrant, who: usize) -> (Vec<Said>, Vec<Said>) {
         let (now, connection) = (self.now, ConnectionId::new());
         if let Some(known) = self.roster.get(entrant.id) {
-            self.ledger.active(&known.mark, now);
+            self.write_behind.active(&known.liveness, now);
         }
         let session = self.session;
-        let change = self.roster.join(entrant.clone(), connection, || Mark::new(self.ids[who], session, now, now));
+        let change = self.roster.join(entrant.clone(), connection, || Liveness::new(self.ids[who], session, now, now));
         let expected = if let Some(person) = self.modelled(who) {
             person.entrant.name = entrant.name;
             person.entrant.role = entrant.role;
@@ -546,7 +547,7 @@ impl Run {
         }
         let (entrant, now) = (self.entrant(who, 0, 0, 0), self.now);
         let seen = now.before(Duration::from_millis(100));
-        let change = self.roster.restore(entrant.clone(), Mark::new(entrant.id, self.session, seen, seen), now);
+        let change = self.roster.restore(entrant.clone(), Liveness::new(entrant.id, self.session, seen, seen), now);
         let expected = Said::Joined(entrant.id);
         let connections = Vec::new();
         self.people.push(Modelled { entrant, connections, lost_at: Some(now), seen, active: seen, found_idle: false });
@@ -580,10 +581,10 @@ impl Run {
     /// What a connection does when its person did something: the roster hears of it only if it watches.
     fn active(&mut self, who: usize) -> (Vec<Said>, Vec<Said>) {
         let (now, id) = (self.now, self.ids[who]);
-        let mark = self.roster.get(id).map(|person| Arc::clone(&person.mark));
-        let change = mark.and_then(|mark| {
-            self.ledger.active(&mark, now);
-            mark.is_watched().then(|| self.roster.activate(id)).flatten()
+        let liveness = self.roster.get(id).map(|person| Arc::clone(&person.liveness));
+        let change = liveness.and_then(|liveness| {
+            self.write_behind.active(&liveness, now);
+            liveness.is_watched().then(|| self.roster.activate(id)).flatten()
         });
         let expected = self.looks_different_after(who, |person| {
             (person.seen, person.active) = (now, now);
@@ -651,7 +652,7 @@ impl Run {
         }
         for person in &self.people {
             let shown = &self.roster.people[&person.entrant.id].shown;
-            assert_eq!((shown.mark.seen(), shown.mark.active()), (person.seen, person.active));
+            assert_eq!((shown.liveness.seen(), shown.liveness.active()), (person.seen, person.active));
             let entrant = self.roster.entrant(shown.id).expect("is here");
             assert_eq!(entrant.generation, person.entrant.generation);
         }

@@ -12,8 +12,8 @@ use sqlx::postgres::PgPool;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{AdmissionRequest, Row};
-use crate::ids::ParticipantId;
 use crate::domain::idle::IdleRule;
+use crate::ids::ParticipantId;
 use crate::store::{PATIENCE, StoreError, patiently};
 
 /// Queues, each with one statement under way at a time.

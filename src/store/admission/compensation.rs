@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::AdmissionRequest;
 use crate::ids::{InviteId, ParticipantId, SessionId, UserId};
-use crate::room::Who;
+use crate::room::Applicant;
 use crate::store::{PATIENCE, Store, StoreError};
 
 /// After this long no part of a request can be under way any more: it is sent within [`PATIENCE`], the database
@@ -39,11 +39,11 @@ impl Compensation {
     }
 
     /// The person whom the admission was for, as far as known.
-    pub fn who(&self) -> Who {
+    pub fn applicant(&self) -> Applicant {
         match (self.resumed, self.user) {
-            (Some(participant), _) => Who::Participant(participant),
-            (None, Some(user)) => Who::User(user),
-            (None, None) => Who::Stranger,
+            (Some(participant), _) => Applicant::Participant(participant),
+            (None, Some(user)) => Applicant::User(user),
+            (None, None) => Applicant::Stranger,
         }
     }
 }

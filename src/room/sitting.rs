@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Inner, Life, Room};
+use super::event::Event;
+use super::room::{Inner, Life, Room};
+use super::sits::{RoomSit, SitNews};
 use crate::clock::Moment;
-use crate::room::event::Event;
-use crate::room::sits::{RoomSit, SitNews};
 
 /// A sit that the store is asked to start. Nothing comes of it where it is dropped.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl Starting {
 impl Drop for Starting {
     fn drop(&mut self) {
         if !self.runs {
-            self.room.shared.sits.withdraw(self.room.id);
+            self.room.shared.sits.withdraw(self.room.id());
         }
     }
 }
@@ -34,7 +34,7 @@ impl Room {
     /// Promises that nobody else starts a sit in this room; `None` where there is one.
     pub fn start_sit(self: &Arc<Self>) -> Option<Starting> {
         let inner = self.lock();
-        let promised = inner.life == Life::Open && self.shared.sits.promise(self.id);
+        let promised = inner.life == Life::Open && self.shared.sits.promise(self.id());
         promised.then(|| Starting { room: Arc::clone(self), runs: false })
     }
 
@@ -43,9 +43,9 @@ impl Room {
         let mut inner = self.lock();
         let runs = !matches!(inner.life, Life::Closed(_));
         if runs {
-            self.shared.sits.run(self.id, sit);
-            self.shared.schedule.add(sit.ends, self.id);
-            inner.audience.note(Event::Sit(Arc::new(SitNews::Runs(sit))));
+            self.shared.sits.run(self.id(), sit);
+            self.shared.schedule.add(sit.ends, self.id());
+            inner.subscribers.queue(Event::Sit(Arc::new(SitNews::Runs(sit))));
         }
         runs
     }
@@ -54,15 +54,15 @@ impl Room {
     pub(super) fn end_sit(&self, inner: &mut Inner, now: Moment) {
         let roster = &inner.roster;
         let present = || roster.iter().filter_map(|person| Some((person.user_id?, person.joined_at))).collect();
-        if let Some(id) = self.shared.sits.end_due(self.id, now, present) {
+        if let Some(id) = self.shared.sits.end_due(self.id(), now, present) {
             inner.completed_sit = Some(id);
-            inner.audience.note(Event::Sit(Arc::new(SitNews::Completed(id))));
+            inner.subscribers.queue(Event::Sit(Arc::new(SitNews::Completed(id))));
         }
     }
 
     /// What a newcomer has to hear of the room's sit.
     pub(super) fn running_sit(&self) -> Option<SitNews> {
-        self.shared.sits.running(self.id).map(SitNews::Runs)
+        self.shared.sits.running(self.id()).map(SitNews::Runs)
     }
 
     /// What somebody has to hear of it who may have missed its end.

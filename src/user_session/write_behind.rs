@@ -1,7 +1,7 @@
 //! The user sessions with connections to this server, and what the next flush has to write of them.
 //!
-//! As with the rooms' ledger: the queue holds marks and not values, each at most once, so that a beat
-//! is one store and at most one push, and memory is bounded by sessions, never by beats.
+//! As in the write-behind of rooms the queue holds no values, and each session at most once: a beat is one
+//! store and at most one push, and memory is bounded by sessions, never by beats.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,18 +9,18 @@ use std::sync::atomic::Ordering;
 use crossbeam_queue::SegQueue;
 use dashmap::DashMap;
 
-use super::mark::{Key, Mark};
-use super::tie::{Tie, Wire};
-use super::{ClientSession, Device, Rules};
+use super::tracked::{Key, Tracked};
+use super::wire::Wire;
 use crate::clock::{Clock, Moment};
+use crate::domain::participant::Quality;
+use crate::domain::user_session::{ClientSession, Device, Rules};
 use crate::ids::UserId;
-use crate::room::Quality;
 
 /// The user sessions that this server has connections of.
 #[derive(Debug)]
 pub struct UserSessions {
-    marks: DashMap<Key, Arc<Mark>>,
-    queue: SegQueue<Arc<Mark>>,
+    tracked: DashMap<Key, Arc<Tracked>>,
+    queue: SegQueue<Arc<Tracked>>,
     clock: Clock,
     rules: Rules,
 }
@@ -28,7 +28,7 @@ pub struct UserSessions {
 impl UserSessions {
     /// None yet.
     pub fn new(clock: Clock, rules: Rules) -> Self {
-        Self { marks: DashMap::new(), queue: SegQueue::new(), clock, rules }
+        Self { tracked: DashMap::new(), queue: SegQueue::new(), clock, rules }
     }
 
     /// The rules that they follow.
@@ -36,55 +36,55 @@ impl UserSessions {
         self.rules
     }
 
-    /// The time by which marks are made.
+    /// The time by which stamps are made.
     pub fn now(&self) -> Moment {
         self.clock.now()
     }
 
-    /// Ties a connection to its user session.
-    pub fn tie(self: &Arc<Self>, user: UserId, device: Device, wire: Wire) -> Tie {
+    /// A connection of a session comes.
+    pub(super) fn connect(&self, user: UserId, device: Device, wire: Wire) -> Arc<Tracked> {
         let now = self.now();
-        let mark = {
+        let tracked = {
             let key = (device.session.clone(), user);
-            let mark = self.marks.entry(key.clone()).or_insert_with(|| Arc::new(Mark::new(key, device, now)));
-            // While the entry is held: what is connected does not leave memory.
-            mark.connect(wire, now);
-            Arc::clone(&mark)
+            let entry = self.tracked.entry(key.clone()).or_insert_with(|| Arc::new(Tracked::new(key, device, now)));
+            // While the entry is held: a session with a connection does not leave memory.
+            entry.connect(wire, now);
+            Arc::clone(&entry)
         };
-        self.enqueue(&mark);
-        Tie::new(Arc::clone(self), mark, wire)
+        self.enqueue(&tracked);
+        tracked
     }
 
-    /// A connection goes. The entry is held meanwhile: what is let go has nothing left to write.
-    pub(super) fn untie(&self, mark: &Arc<Mark>, wire: Wire, lost: bool) {
-        let _held = self.marks.get(&mark.key);
-        mark.disconnect(wire, lost);
-        self.enqueue(mark);
+    /// A connection goes. The entry is held meanwhile: a session that leaves memory has nothing to write.
+    pub(super) fn disconnect(&self, tracked: &Arc<Tracked>, wire: Wire, lost: bool) {
+        let _held = self.tracked.get(&tracked.key);
+        tracked.disconnect(wire, lost);
+        self.enqueue(tracked);
     }
 
-    /// The session was heard of by another way: whatever connection it lost, it does not wait for.
-    pub fn heard_otherwise(&self, user: UserId, session: &ClientSession) {
-        if let Some(mark) = self.marks.get(&(session.clone(), user)) {
-            mark.found();
+    /// The session was seen in another way than by a connection: it waits for no lost connection.
+    pub fn seen_otherwise(&self, user: UserId, session: &ClientSession) {
+        if let Some(tracked) = self.tracked.get(&(session.clone(), user)) {
+            tracked.found();
         }
     }
 
-    /// The session has ended: its connections are tied to nothing any more.
+    /// The session has ended: its connections are attached to nothing any more.
     pub fn forget(&self, user: UserId, session: &ClientSession) {
-        if let Some((_, mark)) = self.marks.remove(&(session.clone(), user)) {
-            mark.void.store(true, Ordering::Release);
+        if let Some((_, tracked)) = self.tracked.remove(&(session.clone(), user)) {
+            tracked.void.store(true, Ordering::Release);
         }
     }
 
-    /// The same where it turned out that it never was the user's, for the connections so far.
-    pub(super) fn void(&self, mark: &Arc<Mark>) {
-        mark.void.store(true, Ordering::Release);
-        self.marks.remove_if(&mark.key, |_, current| Arc::ptr_eq(current, mark));
+    /// The same where it turns out that the session never was this user's, for the connections so far.
+    pub(super) fn void(&self, tracked: &Arc<Tracked>) {
+        tracked.void.store(true, Ordering::Release);
+        self.tracked.remove_if(&tracked.key, |_, current| Arc::ptr_eq(current, tracked));
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.marks.len()
+        self.tracked.len()
     }
 
     /// How many wait to be written.
@@ -92,26 +92,26 @@ impl UserSessions {
         self.queue.len()
     }
 
-    /// A value stored before this swap is read after the swap that clears `queued`: either the mark
+    /// A value stored before this swap is read after the swap that clears `queued`: either the session
     /// stands in the queue and the flush that takes it out reads the value, or it is queued here.
-    pub(super) fn enqueue(&self, mark: &Arc<Mark>) {
-        if !mark.void.load(Ordering::Acquire) && !mark.queued.swap(true, Ordering::AcqRel) {
-            self.queue.push(Arc::clone(mark));
+    pub(super) fn enqueue(&self, tracked: &Arc<Tracked>) {
+        if !tracked.void.load(Ordering::Acquire) && !tracked.queued.swap(true, Ordering::AcqRel) {
+            self.queue.push(Arc::clone(tracked));
         }
     }
 
     /// Everything that waits to be written, in chunks of at most `chunk_rows`, sorted by session.
     pub fn take(self: &Arc<Self>, chunk_rows: usize) -> Vec<Chunk> {
-        // Bounded by what stands in the queue now, so that beats that come meanwhile cannot keep us.
+        // Bounded by what stands in the queue now, so that beats that come meanwhile do not prolong it.
         let mut rows: Vec<Row> = (0..self.queue.len())
             .map_while(|_| self.queue.pop())
-            .filter(|mark| {
-                mark.queued.swap(false, Ordering::AcqRel);
-                !mark.void.load(Ordering::Acquire)
+            .filter(|tracked| {
+                tracked.queued.swap(false, Ordering::AcqRel);
+                !tracked.void.load(Ordering::Acquire)
             })
             .map(Row::read)
             .collect();
-        rows.sort_by(|a, b| a.mark.key.cmp(&b.mark.key));
+        rows.sort_by(|a, b| a.tracked.key.cmp(&b.tracked.key));
 
         let mut chunks = Vec::with_capacity(rows.len().div_ceil(chunk_rows));
         while !rows.is_empty() {
@@ -122,9 +122,9 @@ impl UserSessions {
     }
 
     /// Lets a session go that has no connections and nothing left to write.
-    fn let_go(&self, mark: &Arc<Mark>) {
-        self.marks.remove_if(&mark.key, |_, current| {
-            Arc::ptr_eq(current, mark) && !mark.is_connected() && !mark.queued.load(Ordering::Acquire)
+    fn let_go(&self, tracked: &Arc<Tracked>) {
+        self.tracked.remove_if(&tracked.key, |_, current| {
+            Arc::ptr_eq(current, tracked) && !tracked.is_connected() && !tracked.queued.load(Ordering::Acquire)
         });
     }
 }
@@ -133,8 +133,8 @@ impl UserSessions {
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Row {
-    mark: Arc<Mark>,
-    pub heard: Option<Moment>,
+    tracked: Arc<Tracked>,
+    pub seen: Option<Moment>,
     pub active: Option<Moment>,
     /// How often the person did something since the last flush.
     pub activity: u32,
@@ -147,34 +147,34 @@ pub struct Row {
 }
 
 impl Row {
-    fn read(mark: Arc<Mark>) -> Self {
+    fn read(tracked: Arc<Tracked>) -> Self {
         Self {
-            activity: mark.activity.swap(0, Ordering::AcqRel),
-            heard: mark.heard.take(),
-            active: mark.active.take(),
-            sockets: mark.connections(Wire::Socket),
-            streams: mark.connections(Wire::Stream),
-            socket_opened: mark.socket_opened.take(),
-            lost: mark.is_lost(),
-            quality: mark.quality(),
-            mark,
+            activity: tracked.activity.swap(0, Ordering::AcqRel),
+            seen: tracked.seen.take(),
+            active: tracked.active.take(),
+            sockets: tracked.connections(Wire::Socket),
+            streams: tracked.connections(Wire::Stream),
+            socket_opened: tracked.socket_opened.take(),
+            lost: tracked.is_lost(),
+            quality: tracked.quality(),
+            tracked,
         }
     }
 
     /// The session's id.
     pub fn session(&self) -> &ClientSession {
-        &self.mark.key.0
+        &self.tracked.key.0
     }
 
     /// Its user.
     pub fn user(&self) -> UserId {
-        self.mark.key.1
+        self.tracked.key.1
     }
 
-    /// What the first of its connections said of the device, and when; `None` where the database has
+    /// The device as its first connection described it, and when; `None` where the database has
     /// the row.
     pub fn unopened(&self) -> Option<(&Device, Moment)> {
-        (!self.mark.opened.load(Ordering::Acquire)).then_some((&self.mark.device, self.mark.began))
+        (!self.tracked.opened.load(Ordering::Acquire)).then_some((&self.tracked.device, self.tracked.began))
     }
 }
 
@@ -195,8 +195,8 @@ impl Chunk {
     /// The database has them.
     pub fn written(mut self) {
         for row in self.rows.drain(..) {
-            row.mark.opened.store(true, Ordering::Release);
-            self.sessions.let_go(&row.mark);
+            row.tracked.opened.store(true, Ordering::Release);
+            self.sessions.let_go(&row.tracked);
         }
     }
 }
@@ -204,14 +204,14 @@ impl Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         for row in self.rows.drain(..) {
-            let mark = &row.mark;
-            mark.activity.fetch_add(row.activity, Ordering::AcqRel);
+            let tracked = &row.tracked;
+            tracked.activity.fetch_add(row.activity, Ordering::AcqRel);
             for (stamp, moment) in
-                [(&mark.heard, row.heard), (&mark.active, row.active), (&mark.socket_opened, row.socket_opened)]
+                [(&tracked.seen, row.seen), (&tracked.active, row.active), (&tracked.socket_opened, row.socket_opened)]
             {
                 moment.into_iter().for_each(|moment| stamp.note(moment));
             }
-            self.sessions.enqueue(mark);
+            self.sessions.enqueue(tracked);
         }
     }
 }
@@ -268,12 +268,12 @@ mod tests {
     fn many_beats_of_many_connections_are_one_row() {
         let sessions = sessions();
         let me = user();
-        let tab = sessions.tie(me, device("a"), Wire::Socket);
-        let other_tab = sessions.tie(me, device("a"), Wire::Socket);
-        let _stream = sessions.tie(me, device("a"), Wire::Stream);
+        let tab = sessions.attach(me, device("a"), Wire::Socket);
+        let other_tab = sessions.attach(me, device("a"), Wire::Socket);
+        let _stream = sessions.attach(me, device("a"), Wire::Stream);
         for _ in 0..100 {
             tab.active(sessions.now());
-            other_tab.heard(sessions.now());
+            other_tab.seen(sessions.now());
         }
         other_tab.set_quality(Quality::Poor);
         assert_eq!((sessions.backlog(), sessions.count()), (1, 1));
@@ -288,7 +288,7 @@ mod tests {
     fn the_last_connection_decides_whether_the_session_waits_for_it() {
         let sessions = sessions();
         let me = user();
-        let connect = || sessions.tie(me, device("a"), Wire::Socket);
+        let connect = || sessions.attach(me, device("a"), Wire::Socket);
         let (tab, other_tab) = (connect(), connect());
         drop(tab);
         assert_eq!(only_row(&sessions, |row| (row.sockets, row.lost)), (1, false));
@@ -302,23 +302,23 @@ mod tests {
         let back = connect();
         assert_eq!(only_row(&sessions, |row| (row.sockets, row.lost)), (1, false), "it is back");
         drop(back);
-        sessions.heard_otherwise(me, &device("a").session);
+        sessions.seen_otherwise(me, &device("a").session);
         assert_eq!(only_row(&sessions, |row| (row.sockets, row.lost)), (0, false), "it calls instead");
     }
 
     #[test]
     fn what_was_not_written_comes_back_with_what_is_newest_then() {
         let sessions = sessions();
-        let tie = sessions.tie(user(), device("a"), Wire::Socket);
-        tie.active(sessions.now());
+        let attachment = sessions.attach(user(), device("a"), Wire::Socket);
+        attachment.active(sessions.now());
         let chunk = sessions.take(10).pop().expect("a row");
         assert!(chunk.rows()[0].unopened().is_some());
-        tie.active(sessions.now());
+        attachment.active(sessions.now());
         drop(chunk);
         assert_eq!(only_row(&sessions, |row| row.activity), 2);
-        tie.heard(sessions.now());
+        attachment.seen(sessions.now());
         assert!(only_row(&sessions, |row| row.unopened().is_none()), "the database has it now");
-        drop(tie);
+        drop(attachment);
         drop(sessions.take(10));
         assert_eq!(sessions.count(), 1, "its end is still to be written");
     }
@@ -327,42 +327,42 @@ mod tests {
     fn what_has_ended_is_not_written_and_a_new_one_is_not_the_old_one() {
         let sessions = sessions();
         let me = user();
-        let tie = sessions.tie(me, device("a"), Wire::Socket);
-        sessions.forget(me, tie.session());
+        let attachment = sessions.attach(me, device("a"), Wire::Socket);
+        sessions.forget(me, attachment.session());
         assert_eq!((sessions.count(), sessions.take(10).len()), (0, 0));
-        tie.active(sessions.now());
+        attachment.active(sessions.now());
         assert_eq!(sessions.backlog(), 0);
-        let _other = sessions.tie(me, device("a"), Wire::Socket);
-        drop(tie);
+        let _other = sessions.attach(me, device("a"), Wire::Socket);
+        drop(attachment);
         assert_eq!(only_row(&sessions, |row| row.sockets), 1);
     }
 
     #[test]
     fn two_users_who_claim_one_id_are_two() {
         let sessions = sessions();
-        let ties = [user(), user()].map(|user| sessions.tie(user, device("a"), Wire::Socket));
+        let attachments = [user(), user()].map(|user| sessions.attach(user, device("a"), Wire::Socket));
         assert_eq!(sessions.count(), 2);
-        ties[0].forget();
+        attachments[0].forget();
         assert_eq!(sessions.count(), 1);
     }
 
     #[test]
     fn chunks_are_sorted_and_bounded() {
         let sessions = sessions();
-        let tie = |n: u32| sessions.tie(user(), device(&format!("{n:03}")), Wire::Socket);
-        let ties: Vec<_> = (0..25).rev().map(tie).collect();
+        let attachment = |n: u32| sessions.attach(user(), device(&format!("{n:03}")), Wire::Socket);
+        let attachments: Vec<_> = (0..25).rev().map(attachment).collect();
         let chunks = sessions.take(10);
         assert_eq!(chunks.iter().map(|chunk| chunk.rows().len()).collect::<Vec<_>>(), [10, 10, 5]);
         assert!(chunks.iter().flat_map(Chunk::rows).map(Row::session).is_sorted());
         chunks.into_iter().for_each(Chunk::written);
-        assert_eq!(sessions.count(), ties.len());
+        assert_eq!(sessions.count(), attachments.len());
     }
 
     #[test]
     fn concurrent_beats_and_failing_flushes_count_every_activity_once() {
         const BEATS: u32 = 20_000;
         let sessions = sessions();
-        let tie = sessions.tie(user(), device("a"), Wire::Socket);
+        let attachment = sessions.attach(user(), device("a"), Wire::Socket);
         let (mut counted, mut flushes) = (0, 0);
         let mut flush = || {
             for chunk in sessions.take(10) {
@@ -374,7 +374,7 @@ mod tests {
             }
         };
         std::thread::scope(|scope| {
-            let beats = scope.spawn(|| (0..BEATS).for_each(|_| tie.active(sessions.now())));
+            let beats = scope.spawn(|| (0..BEATS).for_each(|_| attachment.active(sessions.now())));
             while !beats.is_finished() {
                 flush();
             }

@@ -1,19 +1,19 @@
-//! What is known of one user session with connections to this server.
+//! What is known of one user session that has connections to this server.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use super::tie::Wire;
-use super::{ClientSession, Device};
+use super::wire::Wire;
 use crate::clock::Moment;
+use crate::domain::participant::Quality;
+use crate::domain::user_session::{ClientSession, Device};
 use crate::ids::UserId;
-use crate::room::Quality;
 
-/// Whose session it is, and which. Of two users who claim the same id the database knows whose it is.
+/// The session and its user. Where two users claim the same id, the database decides whose it is.
 pub type Key = (ClientSession, UserId);
 
-/// A handful of atomics that the connections of a session store to, each on its own.
+/// A handful of atomics that the connections of a session store to, without a lock.
 #[derive(Debug)]
-pub struct Mark {
+pub struct Tracked {
     pub key: Key,
     pub device: Device,
     /// When the first of the connections came.
@@ -26,7 +26,7 @@ pub struct Mark {
     pub queued: AtomicBool,
     /// Activity since the last flush.
     pub activity: AtomicU32,
-    pub heard: Stamp,
+    pub seen: Stamp,
     pub active: Stamp,
     /// When the last WebSocket was opened.
     pub socket_opened: Stamp,
@@ -37,7 +37,7 @@ pub struct Mark {
     connections: [AtomicU32; 2],
 }
 
-impl Mark {
+impl Tracked {
     pub fn new(key: Key, device: Device, now: Moment) -> Self {
         Self {
             key,
@@ -47,7 +47,7 @@ impl Mark {
             void: AtomicBool::new(false),
             queued: AtomicBool::new(false),
             activity: AtomicU32::new(0),
-            heard: Stamp::default(),
+            seen: Stamp::default(),
             active: Stamp::default(),
             socket_opened: Stamp::default(),
             lost: AtomicBool::new(false),
@@ -60,19 +60,20 @@ impl Mark {
     pub fn connect(&self, wire: Wire, now: Moment) {
         self.connections[wire as usize].fetch_add(1, Ordering::AcqRel);
         self.found();
-        self.heard.note(now);
+        self.seen.note(now);
         self.active.note(now);
         if wire == Wire::Socket {
             self.socket_opened.note(now);
         }
     }
 
-    /// A connection goes; `lost` says that it did not say so.
+    /// A connection goes; `lost` where it was not closed in good order.
     pub fn disconnect(&self, wire: Wire, lost: bool) {
         self.lost.store(lost, Ordering::Relaxed);
         self.connections[wire as usize].fetch_sub(1, Ordering::AcqRel);
     }
 
+    /// No connection is waited for.
     pub fn found(&self) {
         self.lost.store(false, Ordering::Relaxed);
     }
@@ -80,7 +81,7 @@ impl Mark {
     pub fn activate(&self, now: Moment) {
         self.active.note(now);
         self.activity.fetch_add(1, Ordering::Relaxed);
-        self.heard.note(now);
+        self.seen.note(now);
     }
 
     pub fn set_quality(&self, quality: Quality) {
@@ -105,8 +106,8 @@ impl Mark {
     }
 }
 
-/// When something last happened, for as long as the database has not heard of it. What it has heard is
-/// not told again: told as an age it would come out a little later each time.
+/// When something last happened, until the database has it. It is not written twice: written as an age it
+/// would come out a little later each time.
 #[derive(Debug, Default)]
 pub struct Stamp(AtomicU64);
 

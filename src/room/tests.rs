@@ -1,23 +1,21 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
+use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::TryRecvError;
 
-use super::diff::{LARGE, NEWER};
+use super::publisher::{LARGE, NEWER};
+use super::watch::EVENTS;
 use super::*;
-use crate::clock::Clock;
-use crate::ids::UserId;
-use crate::room::event::{Changes, Diff, List};
-use crate::room::participant::{Role, Status};
-use crate::room::registry::Registry;
-use crate::room::roster::Timings;
-use crate::room::schedule::Schedule;
-use crate::room::sits::{EndedSit, RoomSit, SitNews, Sits};
-use crate::room::terms::Rules;
+use crate::clock::{Clock, Moment};
+use crate::domain::idle::{IdleCounts, IdleRule};
+use crate::ids::{ConnectionId, ParticipantId, RoomSitId, SessionId, UserId};
 
 const GRACE: Duration = Duration::from_secs(15);
 const IDLE_AFTER: Duration = Duration::from_mins(5);
@@ -33,8 +31,7 @@ fn rules() -> Rules {
         diff_interval: DIFF,
         diff_interval_large: DIFF_LARGE,
         detail_limit: 500,
-        idle_counts: IdleCounts::Seen,
-        idle_timeout: IDLE_TIMEOUT,
+        idle: IdleRule { timeout: IDLE_TIMEOUT, counts: IdleCounts::Seen },
         expiring_notice: NOTICE,
     }
 }
@@ -43,6 +40,39 @@ fn rules() -> Rules {
 struct World {
     registry: Registry,
     session: Session,
+    counted: Arc<Counted>,
+}
+
+/// What the rooms counted.
+#[derive(Debug, Default)]
+struct Counted {
+    joins: AtomicUsize,
+    leaves: [AtomicUsize; LeaveReason::ALL.len()],
+    diffs: AtomicUsize,
+}
+
+impl Counted {
+    fn joins(&self) -> usize {
+        self.joins.load(Ordering::Relaxed)
+    }
+
+    fn leaves(&self, reason: LeaveReason) -> usize {
+        self.leaves[reason as usize].load(Ordering::Relaxed)
+    }
+}
+
+impl RoomMetrics for Counted {
+    fn joined(&self) {
+        self.joins.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn left(&self, reason: LeaveReason, people: usize) {
+        self.leaves[reason as usize].fetch_add(people, Ordering::Relaxed);
+    }
+
+    fn diff_published(&self) {
+        self.diffs.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl World {
@@ -53,15 +83,16 @@ impl World {
     fn with(change: impl FnOnce(&mut Rules)) -> Self {
         let mut rules = rules();
         change(&mut rules);
+        let counted = Arc::new(Counted::default());
         let shared = Shared {
             rules,
             clock: Clock::new(),
-            ledger: Arc::default(),
+            write_behind: Arc::default(),
             schedule: Schedule::default(),
             sits: Sits::default(),
-            metrics: Arc::default(),
+            metrics: Arc::clone(&counted) as Arc<dyn RoomMetrics>,
         };
-        Self { registry: Registry::new(Arc::new(shared)), session: session() }
+        Self { registry: Registry::new(Arc::new(shared)), session: session(), counted }
     }
 
     fn holding(mut self, max_participants: usize) -> Self {
@@ -111,9 +142,9 @@ impl World {
         self.pass(DIFF).await;
     }
 
-    /// How the ledger would tell the store that somebody is gone.
+    /// How the write-behind would tell the store that somebody is gone.
     fn written_leave(&self, id: ParticipantId) -> Option<LeaveReason> {
-        let chunks = self.shared().ledger.take(usize::MAX);
+        let chunks = self.shared().write_behind.take(usize::MAX);
         let row = chunks.iter().flat_map(|chunk| chunk.rows()).find(|row| row.participant() == id);
         row.and_then(|row| row.left)
     }
@@ -230,17 +261,17 @@ struct Client {
 }
 
 /// Comes in and listens by a queue.
-fn join(room: &Arc<Room>, entrant: Entrant, place: Option<Place>) -> Result<Client, JoinError> {
-    Client::new(|listener| room.join(entrant, place, listener))
+fn join(room: &Arc<Room>, entrant: Entrant, place: Option<Reservation>) -> Result<Client, JoinError> {
+    Client::new(|subscriber| room.join(entrant, place, subscriber))
 }
 
 /// The same for somebody who only watches.
 fn observe(room: &Arc<Room>) -> Result<Client, JoinError> {
-    Client::new(|listener| room.observe(listener))
+    Client::new(|subscriber| room.observe(subscriber))
 }
 
 impl Client {
-    fn new(come_in: impl FnOnce(Arc<dyn Listener>) -> Result<Joined, JoinError>) -> Result<Self, JoinError> {
+    fn new(come_in: impl FnOnce(Arc<dyn Subscriber>) -> Result<Joined, JoinError>) -> Result<Self, JoinError> {
         let (queue, events) = broadcast::channel(EVENTS);
         let Joined { seat, snapshot, sit } = come_in(Arc::new(queue))?;
         Ok(Self { seat, events, sit, view: View::from(&snapshot), ended: None })
@@ -377,7 +408,7 @@ async fn a_newcomer_finds_itself_in_the_snapshot_and_the_others_hear_of_it() {
     world.tick().await;
     assert_eq!(watcher.hear_changes(), joins([ada.id()]));
     assert_eq!(watcher.view.people, ada.view.people);
-    assert_eq!(world.shared().metrics.joins.get(), 2);
+    assert_eq!(world.counted.joins(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -541,11 +572,11 @@ async fn who_is_new_and_changes_or_leaves_before_the_step_is_shown_as_it_is() {
 async fn a_quiet_room_gives_its_list_up_and_tells_nothing() {
     let (world, mut watcher) = watched(World::new()).await;
     let room = world.room();
-    assert!(room.lock().people.is_none());
+    assert!(!room.lock().publisher.has_list());
     let seq = room.snapshot().seq;
-    assert!(room.lock().people.is_some());
+    assert!(room.lock().publisher.has_list());
     world.tick().await;
-    assert!(room.lock().people.is_none());
+    assert!(!room.lock().publisher.has_list());
     watcher.hears_nothing();
     assert_eq!(room.snapshot().seq, seq);
 }
@@ -555,7 +586,7 @@ async fn a_beat_alone_is_no_diff() {
     let (world, mut watcher) = watched(World::new()).await;
     for _ in 0..5 {
         watcher.seat.active(world.now());
-        watcher.seat.heard(world.now());
+        watcher.seat.seen(world.now());
         world.tick().await;
     }
     watcher.hears_nothing();
@@ -587,7 +618,7 @@ async fn a_new_state_is_told_and_noted_for_the_store() {
     world.tick().await;
     assert_eq!(watcher.hear_changes(), updates(watcher.id()));
     assert_eq!(watcher.shown().state.get(), "{\"page\":7}");
-    let chunk = world.shared().ledger.take(10).pop().expect("a row");
+    let chunk = world.shared().write_behind.take(10).pop().expect("a row");
     assert_eq!(chunk.rows()[0].state.as_deref().map(RawValue::get), Some("{\"page\":7}"));
     chunk.written();
 }
@@ -596,7 +627,7 @@ async fn a_new_state_is_told_and_noted_for_the_store() {
 async fn what_a_newcomer_brings_along_is_noted_for_the_store() {
     let world = World::new();
     let _ada = world.join(&Entrant { state: state(4), ..entrant("Ada") });
-    let chunk = world.shared().ledger.take(10).pop().expect("a row");
+    let chunk = world.shared().write_behind.take(10).pop().expect("a row");
     assert_eq!(chunk.rows()[0].state.as_deref().map(RawValue::get), Some("{\"page\":4}"));
     assert_eq!((chunk.rows()[0].seen, chunk.rows()[0].active), (world.now(), world.now()));
     chunk.written();
@@ -644,7 +675,7 @@ async fn coming_back_within_the_grace_is_neither_a_leave_nor_a_join() {
     world.pass(GRACE * 2).await;
     assert_eq!(watcher.hear_changes(), updates(ada.id));
     assert_eq!(watcher.view.people.as_ref().expect("names")[&ada.id].status, Status::Active);
-    assert_eq!(world.shared().metrics.joins.get(), 2, "Ada joined once");
+    assert_eq!(world.counted.joins(), 2, "Ada joined once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -672,7 +703,7 @@ async fn who_does_not_come_back_within_the_grace_leaves_by_timeout() {
     world.pass(A_MILLISECOND + DIFF).await;
     assert_eq!(watcher.hear_changes(), leaves(id, LeaveReason::Timeout));
     assert_eq!(world.written_leave(id), Some(LeaveReason::Timeout));
-    assert_eq!(world.shared().metrics.leaves("timeout").get(), 1);
+    assert_eq!(world.counted.leaves(LeaveReason::Timeout), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -703,7 +734,7 @@ async fn who_does_nothing_is_shown_as_idle_until_it_does_something() {
     world.pass(IDLE_AFTER / 2).await;
     watcher.seat.active(world.now());
     // Being heard, as an unattended tab is, changes nothing.
-    ada.seat.heard(world.now());
+    ada.seat.seen(world.now());
     world.pass(IDLE_AFTER / 2 - A_MILLISECOND).await;
     watcher.hear();
     assert_eq!(ada.shown().status, Status::Active);
@@ -739,7 +770,7 @@ async fn a_late_tick_still_ends_what_is_over() {
 async fn a_full_room_takes_nobody_in() {
     let world = World::new().holding(2);
     let (room, _crowd) = (world.room(), crowd(&world, 2));
-    assert_eq!(room.reserve(Who::Stranger).err(), Some(JoinError::Full));
+    assert_eq!(room.reserve(Applicant::Stranger).err(), Some(JoinError::Full));
     assert_eq!(join(&room, entrant("Late"), None).err(), Some(JoinError::Full));
     assert_eq!(room.occupancy(), 2);
 }
@@ -748,20 +779,20 @@ async fn a_full_room_takes_nobody_in() {
 async fn a_promised_place_counts_until_it_is_given_back() {
     let world = World::new().holding(1);
     let room = world.room();
-    let place = room.reserve(Who::Stranger).expect("it is empty").expect("a stranger needs a place");
-    assert_eq!(room.reserve(Who::Stranger).err(), Some(JoinError::Full));
+    let place = room.reserve(Applicant::Stranger).expect("it is empty").expect("a stranger needs a place");
+    assert_eq!(room.reserve(Applicant::Stranger).err(), Some(JoinError::Full));
     assert_eq!(join(&room, entrant("Without a place"), None).err(), Some(JoinError::Full));
     drop(place);
-    assert!(matches!(room.reserve(Who::Stranger), Ok(Some(_))));
+    assert!(matches!(room.reserve(Applicant::Stranger), Ok(Some(_))));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_place_that_is_filled_is_not_counted_twice() {
     let world = World::new().holding(2);
     let room = world.room();
-    let place = room.reserve(Who::Stranger).expect("it is empty");
+    let place = room.reserve(Applicant::Stranger).expect("it is empty");
     let _ada = join(&room, entrant("Ada"), place).expect("the place was promised");
-    assert!(matches!(room.reserve(Who::Stranger), Ok(Some(_))), "one place is left");
+    assert!(matches!(room.reserve(Applicant::Stranger), Ok(Some(_))), "one place is left");
 }
 
 #[tokio::test(start_paused = true)]
@@ -771,10 +802,10 @@ async fn who_is_here_needs_no_place() {
     let ada = Entrant { user_id: Some(user), ..entrant("Ada") };
     let _phone = world.join(&ada);
     let room = world.room();
-    assert!(matches!(room.reserve(Who::Participant(ada.id)), Ok(None)));
-    assert!(matches!(room.reserve(Who::User(user)), Ok(None)));
+    assert!(matches!(room.reserve(Applicant::Participant(ada.id)), Ok(None)));
+    assert!(matches!(room.reserve(Applicant::User(user)), Ok(None)));
     let _tablet = join(&room, ada.clone(), None).expect("the same person");
-    assert_eq!(room.reserve(Who::User(UserId::new())).err(), Some(JoinError::Full));
+    assert_eq!(room.reserve(Applicant::User(UserId::new())).err(), Some(JoinError::Full));
     assert_eq!(room.occupancy(), 1);
 }
 
@@ -782,7 +813,7 @@ async fn who_is_here_needs_no_place() {
 async fn a_place_of_somebody_who_came_by_another_connection_meanwhile_is_free_again() {
     let world = World::new().holding(2);
     let (room, ada) = (world.room(), entrant("Ada"));
-    let place = room.reserve(Who::Participant(ada.id)).expect("it is empty");
+    let place = room.reserve(Applicant::Participant(ada.id)).expect("it is empty");
     let _phone = join(&room, ada.clone(), None).expect("a second place");
     let _tablet = join(&room, ada, place).expect("the same person");
     assert_eq!(room.occupancy(), 1);
@@ -794,9 +825,9 @@ async fn a_place_in_another_room_is_none_here_and_is_given_back_there() {
     let world = World::new().holding(1);
     let (here, _ada) = (world.room(), world.join(&entrant("Ada")));
     let there = world.registry.open(Session { max_participants: 1, ..session() });
-    let place = there.reserve(Who::Stranger).expect("it is empty");
+    let place = there.reserve(Applicant::Stranger).expect("it is empty");
     assert_eq!(join(&here, entrant("Lost"), place).err(), Some(JoinError::Full));
-    assert!(matches!(there.reserve(Who::Stranger), Ok(Some(_))), "the place is free again");
+    assert!(matches!(there.reserve(Applicant::Stranger), Ok(Some(_))), "the place is free again");
 }
 
 #[test]
@@ -807,7 +838,7 @@ fn concurrent_admissions_never_exceed_the_places() {
     let come_and_go = || {
         let mut joined = 0;
         for round in 0..500 {
-            let Ok(place) = room.reserve(Who::Stranger) else { continue };
+            let Ok(place) = room.reserve(Applicant::Stranger) else { continue };
             // Some admissions fail after the place was promised.
             if round % 5 == 0 {
                 continue;
@@ -825,7 +856,7 @@ fn concurrent_admissions_never_exceed_the_places() {
     });
     assert!(joined >= PLACES, "only {joined} got in");
     assert_eq!(room.occupancy(), 0);
-    let places: Vec<_> = std::iter::from_fn(|| room.reserve(Who::Stranger).ok()).take(PLACES + 1).collect();
+    let places: Vec<_> = std::iter::from_fn(|| room.reserve(Applicant::Stranger).ok()).take(PLACES + 1).collect();
     assert_eq!(places.len(), PLACES, "every place is free again and there is none too many");
 }
 
@@ -841,10 +872,10 @@ async fn fewer_places_send_nobody_away_and_more_let_people_in() {
     room.revise(revised(&world, "Smaller", 1));
     assert_eq!(room.occupancy(), 2);
     crowd.pop().expect("two came").seat.leave();
-    assert_eq!(room.reserve(Who::Stranger).err(), Some(JoinError::Full));
+    assert_eq!(room.reserve(Applicant::Stranger).err(), Some(JoinError::Full));
     room.revise(revised(&world, "Larger", 2));
-    assert!(matches!(room.reserve(Who::Stranger), Ok(Some(_))));
-    let (session, _) = room.recall(Who::Participant(crowd[0].id())).expect("is here");
+    assert!(matches!(room.reserve(Applicant::Stranger), Ok(Some(_))));
+    let (session, _) = room.recall(Applicant::Participant(crowd[0].id())).expect("is here");
     assert_eq!(session.title.as_deref(), Some("Larger"));
 }
 
@@ -873,13 +904,13 @@ async fn who_is_here_is_recalled_with_what_it_is_now() {
     let connection = world.join(&ada);
     connection.seat.set_state(state(3));
     drop(connection);
-    for who in [Who::Participant(ada.id), Who::User(user)] {
+    for who in [Applicant::Participant(ada.id), Applicant::User(user)] {
         let (session, recalled) = world.room().recall(who).expect("its grace runs");
         assert_eq!(session.id, world.session.id);
         assert_eq!((recalled.id, recalled.generation, recalled.state.get()), (ada.id, 4, "{\"page\":3}"));
     }
-    assert!(world.room().recall(Who::Stranger).is_none());
-    assert!(world.room().recall(Who::User(UserId::new())).is_none());
+    assert!(world.room().recall(Applicant::Stranger).is_none());
+    assert!(world.room().recall(Applicant::User(UserId::new())).is_none());
 }
 
 // The detail limit
@@ -987,7 +1018,7 @@ async fn a_removed_participant_is_told_and_gone_with_all_its_connections() {
     }
     watcher.hear();
     assert_eq!(watcher.ended, None);
-    assert!(matches!(world.room().reserve(Who::Stranger), Ok(Some(_))), "its place is free");
+    assert!(matches!(world.room().reserve(Applicant::Stranger), Ok(Some(_))), "its place is free");
 
     world.tick().await;
     assert_eq!(watcher.hear_changes(), leaves(ada.id, LeaveReason::Removed));
@@ -1011,13 +1042,13 @@ async fn a_closed_room_tells_everybody_and_takes_nobody() {
         assert_eq!(client.seat.catch_up().err(), Some(Gone::Closed(CloseReason::Host)));
     }
     let refused = Some(JoinError::Closed(CloseReason::Host));
-    assert_eq!(room.reserve(Who::Stranger).err(), refused);
+    assert_eq!(room.reserve(Applicant::Stranger).err(), refused);
     assert_eq!(join(&room, entrant("Late"), None).err(), refused);
     assert_eq!(observe(&room).err(), refused);
-    assert!(room.recall(Who::Participant(watcher.id())).is_none());
+    assert!(room.recall(Applicant::Participant(watcher.id())).is_none());
     assert!(!world.is_in_memory());
     assert!(!world.registry.close(world.session.id, CloseReason::Idle), "it is closed already");
-    assert_eq!(world.shared().metrics.leaves("closed").get(), 1);
+    assert_eq!(world.counted.leaves(LeaveReason::Closed), 1);
 
     let id = watcher.id();
     watcher.seat.leave();
@@ -1031,7 +1062,7 @@ async fn a_closed_room_tells_everybody_and_takes_nobody() {
 async fn a_place_in_a_room_that_is_closed_meanwhile_is_worth_nothing() {
     let world = World::new();
     let room = world.room();
-    let place = room.reserve(Who::Stranger).expect("it is empty");
+    let place = room.reserve(Applicant::Stranger).expect("it is empty");
     world.registry.close(world.session.id, CloseReason::Idle);
     assert_eq!(join(&room, entrant("Late"), place).err(), Some(JoinError::Closed(CloseReason::Idle)));
 }
@@ -1079,7 +1110,7 @@ async fn rooms_drain_in_batches_and_those_opened_meanwhile_take_nobody() {
         })
         .await;
     assert_eq!(pauses.get(), 3);
-    assert_eq!(world.room().reserve(Who::Stranger).err(), Some(JoinError::Draining));
+    assert_eq!(world.room().reserve(Applicant::Stranger).err(), Some(JoinError::Draining));
 }
 
 // Leaving memory
@@ -1094,7 +1125,7 @@ async fn an_empty_room_leaves_memory_and_takes_nobody_from_then_on() {
     world.tick().await;
     assert!(!world.is_in_memory());
     assert_eq!(join(&room, entrant("Late"), None).err(), Some(JoinError::Retired));
-    assert_eq!(room.reserve(Who::Stranger).err(), Some(JoinError::Retired));
+    assert_eq!(room.reserve(Applicant::Stranger).err(), Some(JoinError::Retired));
     assert_eq!(observe(&room).err(), Some(JoinError::Retired));
     let back = world.join(&entrant("Bob"));
     assert!(!Arc::ptr_eq(back.seat.room(), &room), "a new room was opened");
@@ -1123,7 +1154,7 @@ async fn a_room_stays_while_a_grace_runs() {
 async fn a_room_stays_while_a_place_is_promised() {
     let world = World::new();
     let (ada, room) = (world.join(&entrant("Ada")), world.room());
-    let place = room.reserve(Who::Stranger).expect("there are places");
+    let place = room.reserve(Applicant::Stranger).expect("there are places");
     ada.seat.leave();
     world.pass(GRACE).await;
     assert!(world.is_in_memory());
@@ -1131,7 +1162,7 @@ async fn a_room_stays_while_a_place_is_promised() {
     let bob = join(&room, entrant("Bob"), place).expect("the room waited");
     bob.seat.leave();
 
-    let place = room.reserve(Who::Stranger).expect("there are places");
+    let place = room.reserve(Applicant::Stranger).expect("there are places");
     world.pass(GRACE).await;
     assert!(world.is_in_memory());
     drop(place);
@@ -1154,7 +1185,7 @@ async fn a_room_stays_while_somebody_observes_it() {
 // The notice
 
 fn counting_activity() -> World {
-    World::with(|rules| rules.idle_counts = IdleCounts::Activity)
+    World::with(|rules| rules.idle.counts = IdleCounts::Activity)
 }
 
 const UNTIL_NOTICE: Duration = IDLE_TIMEOUT.saturating_sub(NOTICE);
@@ -1166,7 +1197,7 @@ async fn the_notice_is_given_once_and_says_when_the_session_expires() {
     let mut observer = world.observe();
     let expires_at = world.now() + IDLE_TIMEOUT;
     world.pass(UNTIL_NOTICE - A_MILLISECOND).await;
-    ada.seat.heard(world.now());
+    ada.seat.seen(world.now());
     assert_eq!(ada.hear_notice(), None);
 
     world.pass(A_MILLISECOND).await;
@@ -1226,7 +1257,7 @@ async fn any_activity_withdraws_the_notice_and_it_can_be_given_again() {
 #[tokio::test(start_paused = true)]
 async fn the_activity_of_somebody_who_was_never_idle_withdraws_the_notice_too() {
     let world = World::with(|rules| {
-        rules.idle_counts = IdleCounts::Activity;
+        rules.idle.counts = IdleCounts::Activity;
         rules.timings.idle_after = IDLE_TIMEOUT * 2;
     });
     let mut ada = world.join(&entrant("Ada"));
@@ -1266,8 +1297,8 @@ struct Curious {
     heard: Mutex<Vec<(&'static str, usize)>>,
 }
 
-impl Listener for Curious {
-    fn tell(&self, events: &[Event]) {
+impl Subscriber for Curious {
+    fn receive(&self, events: &[Event]) {
         for event in events {
             if let Some(id) = self.removes.lock().take() {
                 self.room.remove(id);
@@ -1286,7 +1317,7 @@ async fn who_is_told_may_ask_the_room_and_what_happens_by_it_is_told_after_it() 
     watcher.hear();
     let curious =
         Arc::new(Curious { room: Arc::clone(&room), removes: Mutex::new(Some(ada.id())), heard: Mutex::default() });
-    let _observer = room.observe(Arc::clone(&curious) as Arc<dyn Listener>).expect("the room is open");
+    let _observer = room.observe(Arc::clone(&curious) as Arc<dyn Subscriber>).expect("the room is open");
     watcher.seat.set_state(state(1));
     world.tick().await;
     assert_eq!(*curious.heard.lock(), [("diff", 1), ("removed", 1)]);
@@ -1298,7 +1329,7 @@ async fn who_comes_while_others_are_told_is_told_what_comes_after() {
     /// Lets somebody in whenever it is told something.
     #[derive(Debug)]
     struct Porter(Arc<Room>, Mutex<Vec<Client>>);
-    impl Listener for Porter {
+    impl Subscriber for Porter {
         fn tell(&self, _: &[Event]) {
             let newcomer = observe(&self.0).expect("the room is open");
             self.1.lock().push(newcomer);
@@ -1306,12 +1337,12 @@ async fn who_comes_while_others_are_told_is_told_what_comes_after() {
     }
     let (world, watcher) = watched(World::new()).await;
     let porter = Arc::new(Porter(world.room(), Mutex::default()));
-    let _porter = world.room().observe(Arc::clone(&porter) as Arc<dyn Listener>).expect("the room is open");
+    let _porter = world.room().observe(Arc::clone(&porter) as Arc<dyn Subscriber>).expect("the room is open");
     for page in 1..=2 {
         watcher.seat.set_state(state(page));
         world.tick().await;
     }
-    let [first, second] = &mut porter.1.lock()[..] else { panic!("one came at each step") };
+    let [first, second] = &mut porter.1.lock()[..] else { panic!("one came at each tick") };
     assert_eq!(first.hear_changes(), updates(watcher.id()));
     second.hears_nothing();
 }
@@ -1358,7 +1389,7 @@ async fn observers_are_neither_listed_nor_counted_nor_seen() {
     assert_eq!((observer.seat.participant(), observer.view.occupancy), (None, 1));
     world.pass(Duration::from_secs(1)).await;
     observer.seat.active(world.now());
-    observer.seat.heard(world.now());
+    observer.seat.seen(world.now());
     observer.seat.set_state(state(5));
     observer.seat.set_quality(Quality::Poor);
     world.tick().await;
@@ -1393,7 +1424,7 @@ async fn people_restored_after_a_restart_are_reconnecting_and_can_come_back() {
     world.pass(A_MILLISECOND).await;
     assert_eq!((room.occupancy(), back.shown().status), (1, Status::Active));
     assert_eq!(world.written_leave(bob.id), Some(LeaveReason::Timeout));
-    assert_eq!(world.shared().metrics.joins.get(), 0, "nobody came who was not here before");
+    assert_eq!(world.counted.joins(), 0, "nobody came who was not here before");
 }
 
 #[tokio::test(start_paused = true)]
@@ -1421,7 +1452,7 @@ async fn the_last_signs_are_the_newest_of_those_who_are_here() {
     let (ada, bob) = (world.join(&entrant("Ada")), world.join(&entrant("Bob")));
     let (active, seen) = (world.now() + A_MILLISECOND, world.now() + A_MILLISECOND * 2);
     ada.seat.active(active);
-    bob.seat.heard(seen);
+    bob.seat.seen(seen);
     assert_eq!(world.room().last_signs(), Some((seen, active)));
 }
 
@@ -1494,13 +1525,13 @@ struct Run {
     world: World,
     people: Vec<Entrant>,
     clients: Vec<Client>,
-    places: Vec<Place>,
+    places: Vec<Reservation>,
     removed: BTreeSet<ParticipantId>,
 }
 
 impl Run {
     fn new(detail_limit: usize, idle_counts: IdleCounts) -> Self {
-        let world = World::with(|rules| (rules.detail_limit, rules.idle_counts) = (detail_limit, idle_counts));
+        let world = World::with(|rules| (rules.detail_limit, rules.idle.counts) = (detail_limit, idle_counts));
         let people: Vec<_> = (0..PEOPLE).map(|who| entrant(&format!("Person {who}"))).collect();
         let run = Self {
             world: world.holding(PLACES),
@@ -1521,7 +1552,7 @@ impl Run {
                 self.clients.push(self.world.observe());
                 self.knows_the_room(self.clients.len() - 1);
             }
-            Doing::Reserve => self.places.extend(self.world.room().reserve(Who::Stranger).ok().flatten()),
+            Doing::Reserve => self.places.extend(self.world.room().reserve(Applicant::Stranger).ok().flatten()),
             Doing::GiveBack => drop(self.places.pop()),
             Doing::Lose { client } => drop(self.take_client(client)),
             Doing::Leave { client } => {
@@ -1546,7 +1577,7 @@ impl Run {
             }
             Doing::Heard { client } => {
                 let now = self.world.now();
-                self.with(client, |client| client.seat.heard(now));
+                self.with(client, |client| client.seat.seen(now));
             }
             Doing::Hear { client } => self.with(client, |client| drop(client.hear())),
             Doing::Sync { client } => {
@@ -1560,7 +1591,8 @@ impl Run {
         let Some(room) = self.room() else { return };
         assert!(room.occupancy() <= PLACES);
         let inner = room.lock();
-        assert!(inner.people.is_none() || inner.publish_at.is_some(), "a list that nothing takes away");
+        let publisher = &inner.publisher;
+        assert!(!publisher.has_list() || publisher.is_planned(), "a list that nothing takes away");
     }
 
     /// What a client was just given is how things stand, whatever the steps have told so far.
@@ -1586,7 +1618,7 @@ impl Run {
         let room = self.world.room();
         let is_here = room.participant(person.id).is_some();
         let is_full = room.occupancy() + self.places.len() >= PLACES;
-        let place = if reserve { room.reserve(Who::Participant(person.id)) } else { Ok(None) };
+        let place = if reserve { room.reserve(Applicant::Participant(person.id)) } else { Ok(None) };
         match place.and_then(|place| join(&room, person.clone(), place)) {
             Ok(client) => {
                 assert!(is_here || !is_full, "a newcomer got into a full room");
@@ -1718,7 +1750,7 @@ async fn a_sit_is_told_to_all_and_is_over_on_time_for_the_users_who_are_there_th
     cyd.seat.leave();
     // Lost, but within the grace.
     world.pass(SIT / 2 - GRACE / 2).await;
-    let bob_entrant = world.room().recall(Who::Participant(bob.id())).expect("is here").1;
+    let bob_entrant = world.room().recall(Applicant::Participant(bob.id())).expect("is here").1;
     assert_eq!(bob.hear_sits(), []);
     drop(bob);
     world.pass(GRACE / 2 - A_MILLISECOND).await;

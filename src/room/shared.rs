@@ -1,0 +1,27 @@
+//! What all rooms of a server share.
+
+use std::sync::Arc;
+
+use super::metrics::RoomMetrics;
+use super::rules::Rules;
+use super::schedule::Schedule;
+use super::sits::Sits;
+use super::write_behind::WriteBehind;
+use crate::clock::Clock;
+
+/// What all rooms of a server share.
+#[derive(Debug)]
+pub struct Shared {
+    /// How they behave.
+    pub rules: Rules,
+    /// Their time.
+    pub clock: Clock,
+    /// Where they note what has to be written.
+    pub write_behind: Arc<WriteBehind>,
+    /// Where they note when they want to be ticked.
+    pub schedule: Schedule,
+    /// Their sits.
+    pub sits: Sits,
+    /// Where they count.
+    pub metrics: Arc<dyn RoomMetrics>,
+}
