@@ -1,7 +1,7 @@
 //! lastseen: a realtime WebSocket presence server for collaborative sessions, backed by PostgreSQL.
 //!
 //! ARCHITECTURE.md has the map and the walks through it. Imports point down only:
-//! `command → server → api → socket → simulator → task → admission → store → identity → load → protocol → metrics → {room, user_session} → {config, clock} → domain`.
+//! `command → server → api → socket → simulator → sit → task → admission → store → identity → load → protocol → metrics → {room, user_session} → {config, clock} → domain`.
 
 pub mod admission;
 pub mod api;
@@ -16,6 +16,7 @@ pub mod protocol;
 pub mod room;
 pub mod server;
 pub mod simulator;
+pub mod sit;
 pub mod socket;
 pub mod store;
 pub mod task;

@@ -10,7 +10,7 @@ use lastseen::config::Settings;
 use lastseen::ids::{ParticipantId, SessionId};
 use lastseen::metrics::Metrics;
 use lastseen::protocol::v1::Frames;
-use lastseen::room::{Entrant, Event, Role, Schedule, Session, Shared, Sits, Subscriber, WriteBehind};
+use lastseen::room::{Entrant, Event, Role, Schedule, Session, Shared, Subscriber, WriteBehind};
 use lastseen::server::room_rules;
 use serde_json::value::RawValue;
 
@@ -31,7 +31,7 @@ pub fn shared(settings: &Settings) -> Shared {
         clock: Clock::new(),
         write_behind: Arc::new(WriteBehind::default()),
         schedule: Schedule::default(),
-        sits: Sits::default(),
+        features: Vec::new(),
         metrics: Arc::new(Metrics::default()),
     }
 }

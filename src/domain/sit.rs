@@ -65,3 +65,12 @@ pub enum Completion {
     /// There is no such sit that is the viewer's.
     Unknown,
 }
+
+/// A sit of a room that is over, to be recorded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EndedRoomSit {
+    /// Which one.
+    pub id: RoomSitId,
+    /// The users who were present at its end, and since when.
+    pub present: Vec<(UserId, DateTime<Utc>)>,
+}

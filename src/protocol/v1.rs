@@ -13,8 +13,9 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::domain::idle::IdleRule;
 use crate::ids::{ConnectionId, ParticipantId, SessionId, UserId};
+use crate::room::notice::Phase;
 use crate::room::{
-    self, CloseReason, Codec, LeaveReason, People, Quality, Role, SitNews, Snapshot, State, Status, Text,
+    self, CloseReason, Codec, LeaveReason, Notice, People, Quality, Role, Snapshot, State, Status, Text,
 };
 
 /// The name of the protocol among WebSocket subprotocols.
@@ -315,15 +316,16 @@ impl Frames {
     }
 }
 
-/// `sit`.
-pub fn sit(news: SitNews) -> Text {
-    match news {
-        SitNews::Runs(sit) => {
+/// A notice, in a frame of its kind: `sit`.
+pub fn notice(notice: &Notice) -> Text {
+    let Notice { kind, id, phase } = notice;
+    match phase {
+        Phase::Running { started_at, ends_at } => {
             let [started_at, ends_at] =
-                [sit.started_at, sit.ends_at].map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true));
-            format!(r#"{{"type":"sit","id":"{}","started_at":"{started_at}","ends_at":"{ends_at}"}}"#, sit.id)
+                [started_at, ends_at].map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true));
+            format!(r#"{{"type":"{kind}","id":"{id}","started_at":"{started_at}","ends_at":"{ends_at}"}}"#)
         }
-        SitNews::Completed(id) => format!(r#"{{"type":"sit","id":"{id}","completed":true}}"#),
+        Phase::Over => format!(r#"{{"type":"{kind}","id":"{id}","completed":true}}"#),
     }
     .into()
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::diff::Diff;
+use super::notice::Notice;
 use super::session::Session;
-use super::sits::SitNews;
 use crate::clock::Moment;
 use crate::domain::reading_session::CloseReason;
 use crate::ids::ParticipantId;
@@ -20,8 +20,8 @@ pub enum Event {
     Expiring(Moment),
     /// A host gave the session another title or size: the session as it is now.
     Session(Arc<Session>),
-    /// The room's sit began, or is over.
-    Sit(Arc<SitNews>),
+    /// A notice runs from now on, or is over.
+    Notice(Arc<Notice>),
     /// A participant was removed: its connections end.
     Removed(ParticipantId),
     /// The session was closed: all connections end.

@@ -1,9 +1,10 @@
 //! The live side of a reading session. Pure: no HTTP, no SQL, no wire format; time is passed in or
 //! comes from the server's clock.
 //!
-//! Locks are taken in the order registry shard → room → write-behind, schedule or sits, held for
+//! Locks are taken in the order registry shard → room → write-behind, schedule or feature, held for
 //! microseconds, and never across an await.
 
+mod announce;
 pub mod census;
 pub mod diff;
 pub mod encoding;
@@ -12,6 +13,7 @@ pub mod event;
 mod expiry;
 pub mod liveness;
 pub mod metrics;
+pub mod notice;
 pub mod participant;
 mod publisher;
 pub mod registry;
@@ -24,8 +26,6 @@ pub mod schedule;
 pub mod seat;
 pub mod session;
 pub mod shared;
-pub mod sits;
-pub mod sitting;
 pub mod snapshot;
 pub mod state;
 pub mod subscribers;
@@ -43,6 +43,7 @@ pub use error::{Gone, JoinError};
 pub use event::Event;
 pub use liveness::Liveness;
 pub use metrics::RoomMetrics;
+pub use notice::{Feature, Notice};
 pub use participant::Participant;
 pub use registry::Registry;
 pub use reservation::{Applicant, Reservation};
@@ -53,8 +54,6 @@ pub use schedule::Schedule;
 pub use seat::{Joined, Seat};
 pub use session::Session;
 pub use shared::Shared;
-pub use sits::{EndedSit, RoomSit, SitNews, Sits};
-pub use sitting::Starting;
 pub use snapshot::{CaughtUp, List, People, Snapshot};
 pub use state::State;
 pub use subscribers::Subscriber;

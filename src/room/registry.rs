@@ -10,7 +10,6 @@ use super::census::Census;
 use super::room::Room;
 use super::session::Session;
 use super::shared::Shared;
-use super::sits::RoomSit;
 use crate::clock::Moment;
 use crate::domain::reading_session::CloseReason;
 use crate::ids::SessionId;
@@ -61,26 +60,22 @@ impl Registry {
         if let Some((_, room)) = &room {
             room.close(reason);
         }
-        self.shared.sits.forget(id);
+        self.shared.features.iter().for_each(|feature| feature.forget(id));
         room.is_some()
     }
 
-    /// A sit runs that began before this server was started.
-    pub fn resume_sit(&self, id: SessionId, sit: RoomSit) {
-        self.shared.sits.run(id, sit);
-        self.shared.schedule.add(sit.ends, id);
-    }
-
-    /// Ticks a room whose deadline has come; an empty one leaves memory. The sit of one that is not in
-    /// memory is over with nobody there.
+    /// Ticks a room whose deadline has come; an empty one leaves memory. In one that is not in memory
+    /// notices end with nobody present.
     pub fn tick(&self, id: SessionId, now: Moment) {
         let room = match self.find(id) {
             Some(room) => room,
-            // Held, or somebody could come in meanwhile and never hear that the sit is over.
+            // Held, or a person could come in meanwhile and never get the end of the notice.
             None => match self.rooms.entry(id) {
                 Entry::Occupied(room) => Arc::clone(room.get()),
                 Entry::Vacant(_) => {
-                    self.shared.sits.end_due(id, now, Vec::new);
+                    for feature in &self.shared.features {
+                        feature.end_due(id, now, &Vec::new);
+                    }
                     return;
                 }
             },

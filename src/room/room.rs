@@ -14,19 +14,19 @@ use super::error::{Gone, JoinError};
 use super::event::Event;
 use super::expiry::Expiry;
 use super::liveness::Liveness;
+use super::notice::Notice;
 use super::participant::Participant;
 use super::publisher::{Publication, Publisher};
 use super::roster::{Change, Entrant, Roster};
 use super::session::Session;
 use super::shared::Shared;
-use super::sits::SitNews;
 use super::snapshot::{CaughtUp, Snapshot};
 use super::subscribers::Subscribers;
 use super::write_behind::WriteBehind;
 use crate::clock::Moment;
 use crate::domain::participant::LeaveReason;
 use crate::domain::reading_session::CloseReason;
-use crate::ids::{ParticipantId, RoomSitId, SessionId};
+use crate::ids::{ParticipantId, SessionId};
 
 /// The live side of one reading session.
 #[derive(Debug)]
@@ -54,8 +54,8 @@ pub(super) struct Inner {
     pub(super) watchers: usize,
     /// The deadline of the roster and the expiry that the schedule knows of.
     wake_at: Option<Moment>,
-    /// The sit that was over last, for a subscriber that missed its end.
-    pub(super) completed_sit: Option<RoomSitId>,
+    /// The notice of each kind that was over last, for a subscriber that missed its end.
+    pub(super) over: Vec<Notice>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,7 +79,7 @@ impl Room {
             observers: 0,
             watchers: 0,
             wake_at: None,
-            completed_sit: None,
+            over: Vec::new(),
             revised: false,
             session: Arc::new(session),
         };
@@ -90,6 +90,11 @@ impl Room {
     /// The session's id.
     pub fn id(&self) -> SessionId {
         self.id
+    }
+
+    /// Whether it takes people in.
+    pub fn is_open(&self) -> bool {
+        self.lock().check_open().is_ok()
     }
 
     /// Where the room notes what has to be written.
@@ -137,7 +142,7 @@ impl Room {
             snapshot: self.snapshot_of(&mut inner),
             session: inner.revised.then(|| Arc::clone(&inner.session)),
             expires_at: inner.expiry.announced(),
-            sit: self.sit_news(&inner),
+            notices: self.notices(&inner),
         })
     }
 
@@ -231,7 +236,7 @@ impl Room {
         for change in inner.roster.expire(now) {
             self.note(&mut inner, change, now);
         }
-        self.end_sit(&mut inner, now);
+        self.end_notices(&mut inner, now);
         let Inner { expiry, roster, subscribers, .. } = &mut *inner;
         if let Some(expires_at) = expiry.check(roster, &self.shared.rules, now) {
             subscribers.queue(Event::Expiring(expires_at));

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::error::{Gone, JoinError};
 use super::liveness::Liveness;
+use super::notice::Notice;
 use super::participant::Participant;
 use super::reservation::Reservation;
 use super::room::Room;
 use super::roster::{Change, Entrant, Roster};
-use super::sits::SitNews;
 use super::snapshot::{CaughtUp, Snapshot};
 use super::state::State;
 use super::subscribers::Subscriber;
@@ -24,8 +24,8 @@ pub struct Joined {
     pub seat: Seat,
     /// The presence, the newcomer included.
     pub snapshot: Snapshot,
-    /// The room's sit, where one runs; where the person was reconnecting also the one that was over last.
-    pub sit: Option<SitNews>,
+    /// The notices that run; where the person was reconnecting also those that were over last.
+    pub notices: Vec<Notice>,
 }
 
 /// One connection's place in a room. Dropping it is losing the connection; [`Seat::leave`] is leaving.
@@ -80,7 +80,7 @@ impl Room {
         inner.subscribers.add(connection, subscriber);
         Ok(Joined {
             snapshot: self.snapshot_of(&mut inner),
-            sit: if comes_back { self.sit_news(&inner) } else { self.running_sit() },
+            notices: if comes_back { self.notices(&inner) } else { self.running_notices() },
             seat: Seat { room: Arc::clone(self), connection, liveness: Some(liveness), is_given_back: false },
         })
     }
@@ -98,7 +98,7 @@ impl Room {
         inner.subscribers.add(connection, subscriber);
         Ok(Joined {
             snapshot: self.snapshot_of(&mut inner),
-            sit: self.running_sit(),
+            notices: self.running_notices(),
             seat: Seat { room: Arc::clone(self), connection, liveness: None, is_given_back: false },
         })
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::metrics::RoomMetrics;
+use super::notice::Feature;
 use super::rules::Rules;
 use super::schedule::Schedule;
-use super::sits::Sits;
 use super::write_behind::WriteBehind;
 use crate::clock::Clock;
 
@@ -20,8 +20,8 @@ pub struct Shared {
     pub write_behind: Arc<WriteBehind>,
     /// Where they note when they want to be ticked.
     pub schedule: Schedule,
-    /// Their sits.
-    pub sits: Sits,
+    /// What puts notices into them.
+    pub features: Vec<Arc<dyn Feature>>,
     /// Where they count.
     pub metrics: Arc<dyn RoomMetrics>,
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::encoding::Encodings;
+use super::notice::Notice;
 use super::participant::Participant;
 use super::session::Session;
-use super::sits::SitNews;
 use crate::clock::Moment;
 
 /// The presence of a room at one moment.
@@ -53,6 +53,6 @@ pub struct CaughtUp {
     pub session: Option<Arc<Session>>,
     /// When the session expires, where that was announced.
     pub expires_at: Option<Moment>,
-    /// The room's sit: the one that runs, else the one that was over last.
-    pub sit: Option<SitNews>,
+    /// Of each kind the notice that runs, else the one that was over last.
+    pub notices: Vec<Notice>,
 }

@@ -15,7 +15,7 @@ use super::watch::EVENTS;
 use super::*;
 use crate::clock::{Clock, Moment};
 use crate::domain::idle::{IdleCounts, IdleRule};
-use crate::ids::{ConnectionId, ParticipantId, RoomSitId, SessionId, UserId};
+use crate::ids::{ConnectionId, ParticipantId, SessionId, UserId};
 
 const GRACE: Duration = Duration::from_secs(15);
 const IDLE_AFTER: Duration = Duration::from_mins(5);
@@ -89,7 +89,7 @@ impl World {
             clock: Clock::new(),
             write_behind: Arc::default(),
             schedule: Schedule::default(),
-            sits: Sits::default(),
+            features: Vec::new(),
             metrics: Arc::clone(&counted) as Arc<dyn RoomMetrics>,
         };
         Self { registry: Registry::new(Arc::new(shared)), session: session(), counted }
@@ -254,8 +254,6 @@ impl View {
 struct Client {
     seat: Seat,
     events: broadcast::Receiver<Event>,
-    /// What it was told of the room's sit when it came in.
-    sit: Option<SitNews>,
     view: View,
     ended: Option<Gone>,
 }
@@ -273,8 +271,8 @@ fn observe(room: &Arc<Room>) -> Result<Client, JoinError> {
 impl Client {
     fn new(come_in: impl FnOnce(Arc<dyn Subscriber>) -> Result<Joined, JoinError>) -> Result<Self, JoinError> {
         let (queue, events) = broadcast::channel(EVENTS);
-        let Joined { seat, snapshot, sit } = come_in(Arc::new(queue))?;
-        Ok(Self { seat, events, sit, view: View::from(&snapshot), ended: None })
+        let Joined { seat, snapshot, .. } = come_in(Arc::new(queue))?;
+        Ok(Self { seat, events, view: View::from(&snapshot), ended: None })
     }
 
     fn id(&self) -> ParticipantId {
@@ -310,7 +308,7 @@ impl Client {
             Event::Removed(id) if self.seat.participant() == Some(*id) => self.ended = Some(Gone::Removed),
             Event::Closed(reason) => self.ended = Some(Gone::Closed(*reason)),
             Event::Draining => self.ended = Some(Gone::Draining),
-            Event::Removed(_) | Event::Session(_) | Event::Expiring(_) | Event::Sit(_) => {}
+            Event::Removed(_) | Event::Session(_) | Event::Expiring(_) | Event::Notice(_) => {}
         }
     }
 
@@ -1702,131 +1700,6 @@ proptest! {
             run.check().await;
         });
     }
-}
-
-// The sit
-
-const SIT: Duration = Duration::from_mins(10);
-
-impl World {
-    fn start_sit(&self) -> RoomSit {
-        let now = Utc::now();
-        let sit = RoomSit { id: RoomSitId::new(), started_at: now, ends_at: now + SIT, ends: self.now() + SIT };
-        self.room().start_sit().expect("there is none").run(sit);
-        sit
-    }
-
-    /// What the store would be told of.
-    fn ended(&self) -> Vec<EndedSit> {
-        self.shared().sits.ended().iter().map(|ended| EndedSit::clone(ended)).collect()
-    }
-}
-
-impl Client {
-    fn hear_sits(&mut self) -> Vec<SitNews> {
-        let sits = |event| if let Event::Sit(news) = event { Some(*news) } else { None };
-        self.hear().into_iter().filter_map(sits).collect()
-    }
-}
-
-fn with_account(name: &str) -> (UserId, Entrant) {
-    let user = UserId(uuid::Uuid::now_v7());
-    (user, Entrant { user_id: Some(user), ..entrant(name) })
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_sit_is_told_to_all_and_is_over_on_time_for_the_users_who_are_there_then() {
-    let world = World::new();
-    let [(ada_user, ada), (bob_user, bob), (_, cyd)] = ["Ada", "Bob", "Cyd"].map(with_account);
-    let (mut ada, mut guest, mut observer) = (world.join(&ada), world.join(&entrant("Gus")), world.observe());
-    let cyd = world.join(&cyd);
-    let sit = world.start_sit();
-    for client in [&mut ada, &mut guest, &mut observer] {
-        assert_eq!(client.hear_sits(), [SitNews::Runs(sit)]);
-    }
-    world.pass(SIT / 2).await;
-    let mut bob = join(&world.room(), bob.clone(), None).expect("a place");
-    assert_eq!(bob.sit, Some(SitNews::Runs(sit)));
-    cyd.seat.leave();
-    // Lost, but within the grace.
-    world.pass(SIT / 2 - GRACE / 2).await;
-    let bob_entrant = world.room().recall(Applicant::Participant(bob.id())).expect("is here").1;
-    assert_eq!(bob.hear_sits(), []);
-    drop(bob);
-    world.pass(GRACE / 2 - A_MILLISECOND).await;
-    assert_eq!((ada.hear_sits(), world.ended()), (vec![], vec![]));
-
-    world.pass(A_MILLISECOND).await;
-    for client in [&mut ada, &mut guest, &mut observer] {
-        assert_eq!(client.hear_sits(), [SitNews::Completed(sit.id)]);
-    }
-    let ended = world.ended();
-    assert_eq!((ended.len(), ended[0].id), (1, sit.id));
-    let users: BTreeSet<_> = ended[0].present.iter().map(|(user, _)| *user).collect();
-    assert_eq!(users, BTreeSet::from([ada_user, bob_user]));
-    // Who was lost hears of it when it is back, a newcomer does not, and who fell behind does.
-    let joined = join(&world.room(), bob_entrant.clone(), None).expect("a place");
-    assert_eq!(joined.sit, Some(SitNews::Completed(sit.id)));
-    assert_eq!(join(&world.room(), bob_entrant, None).expect("a place").sit, None, "another tab");
-    assert_eq!(join(&world.room(), entrant("Dan"), None).expect("a place").sit, None);
-    assert_eq!(ada.seat.catch_up().expect("is here").sit, Some(SitNews::Completed(sit.id)));
-    world.shared().sits.written(sit.id);
-    assert_eq!(world.ended(), []);
-}
-
-#[tokio::test(start_paused = true)]
-async fn there_is_one_sit_at_a_time_and_one_that_does_not_start_is_in_nobodys_way() {
-    let world = World::new();
-    let _ada = world.join(&entrant("Ada"));
-    let starting = world.room().start_sit().expect("there is none");
-    assert!(world.room().start_sit().is_none(), "one is about to start");
-    assert_eq!(observe(&world.room()).expect("open").sit, None);
-    drop(starting);
-    world.start_sit();
-    assert!(world.room().start_sit().is_none(), "one runs");
-    world.pass(SIT).await;
-    assert!(world.room().start_sit().is_some());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_sit_goes_on_while_nobody_is_there() {
-    let world = World::new();
-    let ada = world.join(&entrant("Ada"));
-    let sit = world.start_sit();
-    ada.seat.leave();
-    world.pass(SIT / 2).await;
-    assert!(!world.is_in_memory());
-    let (user, bob) = with_account("Bob");
-    let mut bob = join(&world.room(), bob, None).expect("a place");
-    assert_eq!(bob.sit, Some(SitNews::Runs(sit)));
-    world.pass(SIT / 2).await;
-    assert_eq!(bob.hear_sits(), [SitNews::Completed(sit.id)]);
-    assert_eq!(world.ended(), [EndedSit { id: sit.id, present: vec![(user, DateTime::UNIX_EPOCH)] }]);
-
-    let sit = world.start_sit();
-    bob.seat.leave();
-    world.pass(SIT).await;
-    assert!(!world.is_in_memory());
-    assert_eq!(world.ended()[1], EndedSit { id: sit.id, present: vec![] });
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_close_takes_the_sit_along() {
-    let world = World::new();
-    let mut ada = world.join(&entrant("Ada"));
-    let sit = world.start_sit();
-    world.registry.close(world.session.id, CloseReason::Host);
-    world.pass(SIT).await;
-    assert_eq!((ada.hear_sits(), world.ended()), (vec![SitNews::Runs(sit)], vec![]));
-
-    // Also one that the store is just starting.
-    let world = World::new();
-    let mut ada = world.join(&entrant("Ada"));
-    let starting = world.room().start_sit().expect("there is none");
-    world.registry.close(world.session.id, CloseReason::Host);
-    starting.run(sit);
-    world.pass(SIT).await;
-    assert_eq!((ada.hear_sits(), world.ended()), (vec![], vec![]));
 }
 
 // Reading along

@@ -6,8 +6,8 @@ use tokio::sync::broadcast;
 
 use super::error::{Gone, JoinError};
 use super::event::Event;
+use super::notice::Notice;
 use super::room::Room;
-use super::sits::SitNews;
 use super::snapshot::{CaughtUp, Snapshot};
 use crate::ids::ConnectionId;
 
@@ -22,8 +22,8 @@ pub struct Watching {
     pub watch: Watch,
     /// The presence.
     pub snapshot: Snapshot,
-    /// The room's sit, where one runs.
-    pub sit: Option<SitNews>,
+    /// The notices that run.
+    pub notices: Vec<Notice>,
     /// What happens from then on.
     pub events: broadcast::Receiver<Event>,
 }
@@ -51,7 +51,7 @@ impl Room {
         Ok(Watching {
             snapshot: self.snapshot_of(&mut inner),
             events,
-            sit: self.running_sit(),
+            notices: self.running_notices(),
             watch: Watch { room: Arc::clone(self), connection },
         })
     }

@@ -22,16 +22,16 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::metrics::Metrics;
 use crate::protocol::v1::Frames;
-use crate::room::{Registry, RoomMetrics, Rules, Schedule, Shared, Sits, Timings, WriteBehind};
+use crate::room::{Feature, Registry, RoomMetrics, Rules, Schedule, Shared, Timings, WriteBehind};
 use crate::simulator::Launcher;
 use crate::simulator::supervisor::Supervisor;
+use crate::sit::{SitRecorder, Sits};
 use crate::socket::Sockets;
 use crate::socket::limits::Limits;
 use crate::socket::origin::Origins;
 use crate::socket::stats::{Figures, Sources};
 use crate::store::Store;
 use crate::task::flush::Flusher;
-use crate::task::sits::SitRecorder;
 use crate::task::sweep::Sweeper;
 use crate::task::{Tasks, tick};
 use crate::user_session::{self, UserSessions};
@@ -76,18 +76,18 @@ impl Server {
         let database = Database::open(&settings.database).await?;
         let store = database.prepare(settings).await?;
 
-        let (clock, metrics) = (Clock::new(), Arc::new(Metrics::default()));
+        let (clock, metrics, sits) = (Clock::new(), Arc::new(Metrics::default()), Arc::new(Sits::default()));
         let shared = Shared {
             rules: room_rules(settings),
             clock,
             write_behind: Arc::new(WriteBehind::default()),
             schedule: Schedule::default(),
-            sits: Sits::default(),
+            features: vec![Arc::clone(&sits) as Arc<dyn Feature>],
             metrics: Arc::clone(&metrics) as Arc<dyn RoomMetrics>,
         };
         let registry = Arc::new(Registry::new(Arc::new(shared)));
         let user_sessions = Arc::new(UserSessions::new(clock, user_session_rules(settings)));
-        let sits = Arc::new(SitRecorder::new(Arc::clone(&registry), store.clone()));
+        let sits = Arc::new(SitRecorder::new(sits, Arc::clone(&registry), store.clone()));
 
         let presence = &settings.presence;
         let flusher = Arc::new(Flusher::new(

@@ -3,8 +3,8 @@
 use crate::config::PresenceSettings;
 use crate::room::Registry;
 use crate::simulator::supervisor::Supervisor;
+use crate::sit::SitRecorder;
 use crate::store::Store;
-use crate::task::sits::SitRecorder;
 
 /// Participants of another node are taken for gone once they were not seen for `dead-after` times this.
 const STALE_AFTER: u32 = 4;

@@ -68,7 +68,7 @@ pub fn enter(member: &Arc<Member>, sockets: &Sockets, admission: Admission) -> R
     let subscriber = Arc::clone(member) as Arc<dyn Subscriber>;
     let seat = member.greet(
         || admission.enter(subscriber),
-        |Joined { seat, snapshot, sit }, greeting| {
+        |Joined { seat, snapshot, notices }, greeting| {
             let welcome = Welcome {
                 you: seat.participant(),
                 connection_id: Some(seat.connection()),
@@ -76,9 +76,7 @@ pub fn enter(member: &Arc<Member>, sockets: &Sockets, admission: Admission) -> R
                 session: &welcomed.session,
             };
             greeting.spliced(&sockets.frames.welcome(&welcome, snapshot, seat.shown().as_deref()));
-            if let Some(sit) = sit {
-                greeting.text(&v1::sit(*sit));
-            }
+            notices.iter().for_each(|notice| greeting.text(&v1::notice(notice)));
         },
     )?;
     Ok(Entered { seat, until: welcomed.until })

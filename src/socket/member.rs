@@ -18,7 +18,7 @@ use super::frame::Outbox;
 use super::line::{Line, Written};
 use crate::ids::ParticipantId;
 use crate::protocol::v1;
-use crate::room::{CaughtUp, Event, Gone, Joined, Seat, SitNews, Snapshot, Subscriber};
+use crate::room::{CaughtUp, Event, Gone, Joined, Seat, Snapshot, Subscriber};
 
 /// What may wait in the line, beside the last snapshot, before a connection is sent a fresh `state`
 /// instead of what it missed.
@@ -41,7 +41,7 @@ enum Missing {
     Nothing,
     /// The room fell below its detail limit.
     List,
-    /// It asked, and hears of a sit that runs as well.
+    /// It asked, and gets the notices that run as well.
     Asked,
     /// It fell behind: also of what else it may have missed.
     All,
@@ -163,7 +163,7 @@ impl Member {
         if missing == Missing::Nothing {
             return Ok(());
         }
-        let CaughtUp { snapshot, session, expires_at, sit } = seat.catch_up()?;
+        let CaughtUp { snapshot, session, expires_at, notices } = seat.catch_up()?;
         let mut out = Outbox::default();
         out.spliced(&self.sockets.frames.state(&snapshot, seat.shown().as_deref()));
         if let (Missing::All, Some(session)) = (missing, session) {
@@ -172,10 +172,10 @@ impl Member {
         if let (Missing::All, Some(at)) = (missing, expires_at) {
             out.text(&self.sockets.frames.expiring(at));
         }
-        match sit {
-            Some(sit @ SitNews::Runs(_)) if missing >= Missing::Asked => out.text(&v1::sit(sit)),
-            Some(sit) if missing == Missing::All => out.text(&v1::sit(sit)),
-            _ => {}
+        for notice in notices {
+            if missing == Missing::All || missing == Missing::Asked && notice.is_running() {
+                out.text(&v1::notice(&notice));
+            }
         }
         if missing != Missing::Asked {
             self.sockets.metrics.deliveries.inc_by(out.texts());
@@ -203,10 +203,10 @@ impl Subscriber for Member {
                 }
                 Event::Refresh => news.missing = news.missing.max(Missing::List),
                 // Comes with what it missed.
-                Event::Session(_) | Event::Expiring(_) | Event::Sit(_) if news.missing == Missing::All => {}
+                Event::Session(_) | Event::Expiring(_) | Event::Notice(_) if news.missing == Missing::All => {}
                 Event::Session(session) => out.text(&frames.session(session)),
                 Event::Expiring(at) => out.text(&frames.expiring(*at)),
-                Event::Sit(sit) => out.text(&v1::sit(**sit)),
+                Event::Notice(notice) => out.text(&v1::notice(notice)),
                 Event::Removed(id) if news.holder == Some(*id) => news.gone = Some(Gone::Removed),
                 Event::Removed(_) => {}
                 Event::Closed(reason) => news.gone = Some(Gone::Closed(*reason)),

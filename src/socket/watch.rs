@@ -21,7 +21,7 @@ use crate::domain::participant::Standing;
 use crate::ids::ParticipantId;
 use crate::protocol::v1::{self, Session, Welcome};
 use crate::protocol::{Code, Refusal};
-use crate::room::{CaughtUp, Event, Gone, SitNews, Snapshot, Watch, Watching};
+use crate::room::{CaughtUp, Event, Gone, Notice, Snapshot, Watch, Watching};
 use crate::user_session::Attachment;
 
 /// So many comments that keep a stream alive, and the store is asked whether the reader still belongs to
@@ -55,7 +55,7 @@ pub fn stream(
     watching: Watching,
     session: Option<&Session>,
 ) -> impl Stream<Item = Result<Sent, Infallible>> + use<> {
-    let Watching { watch, snapshot, sit, events } = watching;
+    let Watching { watch, snapshot, notices, events } = watching;
     let (to_reader, from_room) = mpsc::channel(1);
     let token = sockets.tracker.token();
     let now = sockets.clock.now();
@@ -66,7 +66,7 @@ pub fn stream(
         }
         None => state(&sockets, &snapshot),
     }];
-    first.extend(sit.map(sit_event));
+    first.extend(notices.iter().map(notice_event));
     match attachment {
         Some(Ok(attachment)) => reader.attachment = Some(attachment),
         Some(Err(refusal)) => {
@@ -172,7 +172,7 @@ impl Following {
             }
             Event::Expiring(at) => vec![sent("expiring", None, &self.sockets.frames.expiring(at))],
             Event::Session(session) => vec![sent("session", None, &self.sockets.frames.session(&session))],
-            Event::Sit(news) => vec![sit_event(*news)],
+            Event::Notice(notice) => vec![notice_event(&notice)],
             Event::Removed(id) if self.reader.participant == Some(id) => return Err(Gone::Removed.into()),
             Event::Removed(_) => vec![],
             Event::Closed(reason) => return Err(Gone::Closed(reason).into()),
@@ -181,12 +181,12 @@ impl Following {
     }
 
     fn catch_up(&mut self) -> Result<Vec<Sent>, End> {
-        let CaughtUp { snapshot, session, expires_at, sit } = self.watch.catch_up()?;
+        let CaughtUp { snapshot, session, expires_at, notices } = self.watch.catch_up()?;
         self.told = snapshot.seq;
         let expiring = expires_at.map(|at| sent("expiring", None, &self.sockets.frames.expiring(at)));
         let session = session.map(|session| sent("session", None, &self.sockets.frames.session(&session)));
         let first = [state(&self.sockets, &snapshot)].into_iter();
-        Ok(first.chain(session).chain(expiring).chain(sit.map(sit_event)).collect())
+        Ok(first.chain(session).chain(expiring).chain(notices.iter().map(notice_event)).collect())
     }
 
     /// A deadline has come: that of the credential, or the next sign that the stream is alive.
@@ -243,8 +243,8 @@ fn state(sockets: &Sockets, snapshot: &Snapshot) -> Sent {
     sent("state", Some(snapshot.seq), &sockets.frames.state(snapshot, None).whole())
 }
 
-fn sit_event(news: SitNews) -> Sent {
-    sent("sit", None, &v1::sit(news))
+fn notice_event(notice: &Notice) -> Sent {
+    sent(notice.kind, None, &v1::notice(notice))
 }
 
 fn sent(kind: &str, seq: Option<u64>, text: &str) -> Sent {

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::{Store, StoreError};
+use crate::domain::sit::EndedRoomSit;
 use crate::ids::{ParticipantId, RoomSitId, SessionId, SitId, UserId};
-use crate::room::EndedSit;
 
 /// A stored sit of a room that is not over yet.
 #[derive(Clone, Debug, FromRow)]
@@ -65,7 +65,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`], and then nothing of it was written.
-    pub async fn finish_room_sit(&self, ended: &EndedSit) -> Result<(), StoreError> {
+    pub async fn finish_room_sit(&self, ended: &EndedRoomSit) -> Result<(), StoreError> {
         let ids: Vec<_> = ended.present.iter().map(|_| SitId::new()).collect();
         let (users, came_at): (Vec<UserId>, Vec<_>) = ended.present.iter().copied().unzip();
         self.batch(async {

@@ -1,8 +1,7 @@
-//! Background tasks: the tick of the rooms, the flush, the sweep, the sits of rooms.
+//! Background tasks: the tick of the rooms, the flush, the sweep.
 
 pub mod flush;
 pub mod policy;
-pub mod sits;
 pub mod sweep;
 pub mod tick;
 

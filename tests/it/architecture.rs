@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["api"],
     &["socket"],
     &["simulator"],
+    &["sit"],
     &["task"],
     &["admission"],
     &["store"],

@@ -10,7 +10,7 @@ use lastseen::domain::idle::{IdleCounts, IdleRule};
 use lastseen::ids::{ParticipantId, SessionId};
 use lastseen::metrics::Metrics;
 use lastseen::room::{
-    LeaveReason, Liveness, Registry, RoomMetrics, Rules, Schedule, Shared, Sits, State, Timings, WriteBehind,
+    LeaveReason, Liveness, Registry, RoomMetrics, Rules, Schedule, Shared, State, Timings, WriteBehind,
 };
 use lastseen::store::Store;
 use lastseen::task::flush::Flusher;
@@ -346,7 +346,7 @@ impl Crowd {
             clock,
             write_behind: Arc::new(WriteBehind::default()),
             schedule: Schedule::default(),
-            sits: Sits::default(),
+            features: Vec::new(),
             metrics: Arc::clone(&metrics) as Arc<dyn RoomMetrics>,
         };
         let registry = Arc::new(Registry::new(Arc::new(shared)));

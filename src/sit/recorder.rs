@@ -7,13 +7,14 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
-use super::Tasks;
+use super::sits::{RunningSit, Sits};
 use crate::clock::Clock;
 use crate::ids::ParticipantId;
 use crate::protocol::{Code, Refusal};
-use crate::room::{Registry, Room, RoomSit};
+use crate::room::{Registry, Room};
 use crate::store::room_sits::OpenRoomSit;
 use crate::store::{PATIENCE, Store, StoreError};
+use crate::task::Tasks;
 
 /// How long the first repetition of what could not be recorded waits, and the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -22,6 +23,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// Starts and records sits of rooms.
 #[derive(Debug)]
 pub struct SitRecorder {
+    sits: Arc<Sits>,
     registry: Arc<Registry>,
     store: Store,
     /// One at a time, so that whoever waited knows that all is recorded that was over by then.
@@ -29,9 +31,9 @@ pub struct SitRecorder {
 }
 
 impl SitRecorder {
-    /// A recorder of the sits of the rooms in `registry`.
-    pub fn new(registry: Arc<Registry>, store: Store) -> Self {
-        Self { registry, store, turn: Mutex::default() }
+    /// A recorder of these sits of the rooms in `registry`.
+    pub fn new(sits: Arc<Sits>, registry: Arc<Registry>, store: Store) -> Self {
+        Self { sits, registry, store, turn: Mutex::default() }
     }
 
     /// Takes up the sits that the server that ran here before left running. Those whose time has come
@@ -42,7 +44,7 @@ impl SitRecorder {
     pub async fn resume(&self) -> Result<(), StoreError> {
         let clock = self.registry.shared().clock;
         for open in self.store.open_room_sits().await? {
-            self.registry.resume_sit(open.session_id, running(&open, &clock));
+            self.sits.resume(&self.registry, open.session_id, running(&open, &clock));
         }
         Ok(())
     }
@@ -52,8 +54,9 @@ impl SitRecorder {
     /// # Errors
     /// `conflict` where there is one, `unavailable` where the store cannot be asked.
     pub async fn start(&self, room: &Arc<Room>, starter: ParticipantId, length_seconds: i32) -> Result<(), Refusal> {
-        let starting = room
-            .start_sit()
+        let starting = self
+            .sits
+            .promise(room)
             .ok_or_else(|| Refusal::new(Code::Conflict, "A sit runs in this session: wait for its end."))?;
         let start = async {
             // The store knows of one open sit a room: the last one is recorded first.
@@ -80,10 +83,10 @@ impl SitRecorder {
             match self.record_all().await {
                 Ok(()) => {
                     pause = FIRST_PAUSE;
-                    self.registry.shared().sits.more().await;
+                    self.sits.more().await;
                 }
                 Err(error) => {
-                    let waiting = self.registry.shared().sits.ended().len();
+                    let waiting = self.sits.ended().len();
                     tracing::warn!(%error, waiting, "recording a sit failed; retrying");
                     sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -97,22 +100,21 @@ impl SitRecorder {
     /// # Errors
     /// [`StoreError`]; what was not recorded is kept.
     pub async fn record_all(&self) -> Result<(), StoreError> {
-        let sits = &self.registry.shared().sits;
         let _turn = self.turn.lock().await;
-        for ended in sits.ended() {
+        for ended in self.sits.ended() {
             match self.store.finish_room_sit(&ended).await {
                 Ok(()) => {}
                 Err(error @ StoreError::Unavailable(_)) => return Err(error),
                 // It would be refused each time, and hold up all that follow.
                 Err(error) => tracing::error!(%error, sit = %ended.id, "a sit cannot be recorded and is lost"),
             }
-            sits.written(ended.id);
+            self.sits.recorded(ended.id);
         }
         Ok(())
     }
 }
 
-fn running(open: &OpenRoomSit, clock: &Clock) -> RoomSit {
+fn running(open: &OpenRoomSit, clock: &Clock) -> RunningSit {
     let left = Duration::try_from_secs_f64(open.seconds_left).unwrap_or_default();
-    RoomSit { id: open.id, started_at: open.started_at, ends_at: open.ends_at, ends: clock.now() + left }
+    RunningSit { id: open.id, started_at: open.started_at, ends_at: open.ends_at, ends: clock.now() + left }
 }
