@@ -1,4 +1,4 @@
-//! What everybody in a room is shown of a person.
+//! What a room shows of a person.
 
 use std::sync::Arc;
 

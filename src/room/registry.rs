@@ -17,7 +17,7 @@ use crate::ids::SessionId;
 /// How long a room waits for those it was opened for; they may never come.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// The rooms that are in memory: those with somebody in them, or on the way.
+/// The rooms that are in memory: those with people in them, or on the way.
 #[derive(Debug)]
 pub struct Registry {
     rooms: DashMap<SessionId, Arc<Room>>,
@@ -85,12 +85,12 @@ impl Registry {
         }
     }
 
-    /// Whether the server stops and takes nobody in.
+    /// Whether the server stops and admits no more people.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
     }
 
-    /// From now on nobody is taken in. The connections that are open go on until [`Registry::drain`].
+    /// No more people are admitted. The connections that are open go on until [`Registry::drain`].
     pub fn refuse_newcomers(&self) {
         self.draining.store(true, Ordering::SeqCst);
     }
@@ -101,7 +101,7 @@ impl Registry {
     }
 
     /// Asks the connections of all rooms to come back later, some rooms at a time: `pause` is awaited
-    /// after each batch, so that not everybody is told in one moment.
+    /// after each batch, so that connections do not all end in one moment.
     pub async fn drain(&self, rooms_at_once: usize, pause: impl AsyncFn()) {
         self.refuse_newcomers();
         for batch in self.rooms().chunks(rooms_at_once) {

@@ -106,7 +106,7 @@ impl Room {
         Locked(self.inner.lock())
     }
 
-    /// Puts a person back whom the server that ran here before left in the room.
+    /// Puts a person back whom the last run of this server left in the room.
     pub fn restore(&self, entrant: Entrant, last_seen: Moment) {
         let mut inner = self.lock();
         if inner.check_open().is_err() || inner.roster.get(entrant.id).is_some() {
@@ -178,7 +178,7 @@ impl Room {
         inner.subscribers.queue(Event::Session(session));
     }
 
-    /// Removes a participant. Its connections end, also those of one who was not here and only watches.
+    /// Removes a participant. Its connections end, also those of one that is not here and only reads events.
     /// Whether it was here.
     pub fn remove(&self, id: ParticipantId) -> bool {
         let now = self.shared.clock.now();
@@ -213,7 +213,7 @@ impl Room {
         }
     }
 
-    /// Whether nobody is here or on the way; from then on the room takes nobody in.
+    /// Whether the room is empty and nobody is on the way; from then on it takes no people in.
     pub(super) fn retire(&self) -> bool {
         let mut inner = self.lock();
         let retires = inner.is_empty() && inner.life == Life::Open;

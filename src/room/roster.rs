@@ -1,6 +1,6 @@
-//! Who is here: participants and their connections. Pure state; time is passed in.
+//! The people of a room: participants and their connections. Pure state; time is passed in.
 //!
-//! Every operation says what others have to be told, as a [`Change`]; telling them is the room's task.
+//! Every operation returns the [`Change`] that it made; publishing it is the room's task.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::clock::Moment;
 use crate::domain::participant::{LeaveReason, Quality, Role, Status};
 use crate::ids::{ConnectionId, ParticipantId, UserId};
 
-/// Somebody who is let in: what admission knows of it.
+/// A person who is admitted: what admission knows of it.
 #[derive(Clone, Debug)]
 pub struct Entrant {
     /// The person in this session.
@@ -34,14 +34,14 @@ pub struct Entrant {
     pub generation: i32,
 }
 
-/// What a roster operation means to those who watch it.
+/// What an operation changed for the others in the room.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// Somebody new is here.
+    /// A person came in.
     Joined(ParticipantId),
-    /// Somebody who is here looks different.
+    /// A person who is here looks different.
     Updated(ParticipantId),
-    /// Somebody is gone; the liveness is the last trace of it.
+    /// A person is gone; the liveness is its last trace.
     Left(Arc<Liveness>, LeaveReason),
 }
 
@@ -98,17 +98,17 @@ pub struct Roster {
     people: HashMap<ParticipantId, Person>,
     users: HashMap<UserId, ParticipantId>,
     /// No grace and no idle time ends before this; `None` where nothing ends. May be too early, since
-    /// beats move the truth without telling the roster, and is never too late.
+    /// beats move deadlines without the roster, and is never too late.
     next_deadline: Option<Moment>,
 }
 
 impl Roster {
-    /// Nobody is here.
+    /// Without people.
     pub fn new(timings: Timings) -> Self {
         Self { timings, people: HashMap::new(), users: HashMap::new(), next_deadline: None }
     }
 
-    /// How many people are here, those who are reconnecting included.
+    /// How many people are here, with those who are reconnecting.
     pub fn occupancy(&self) -> usize {
         self.people.len()
     }
@@ -118,7 +118,7 @@ impl Roster {
         self.people.get(&id).map(|person| &person.shown)
     }
 
-    /// Everybody, in no order.
+    /// All of them, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Participant>> {
         self.people.values().map(|person| &person.shown)
     }
@@ -128,7 +128,7 @@ impl Roster {
         self.users.get(&user).copied()
     }
 
-    /// What admission would say of somebody who is here.
+    /// What the store would say of a person who is here.
     pub fn entrant(&self, id: ParticipantId) -> Option<Entrant> {
         self.people.get(&id).map(|person| Entrant {
             id,
@@ -141,8 +141,8 @@ impl Roster {
         })
     }
 
-    /// A connection of somebody who was let in. Somebody who is here already keeps its state and the
-    /// time it came in; `liveness` is for somebody who is not.
+    /// A connection of a person who was admitted. A person who is here already keeps its state and the time
+    /// it came in; `liveness` is for one who is not.
     pub fn join(
         &mut self,
         entrant: Entrant,
@@ -169,7 +169,7 @@ impl Roster {
         change
     }
 
-    /// Somebody whom the server that ran here before left in the room: it is reconnecting since now.
+    /// A person whom the last run of this server left in the room: it is reconnecting since now.
     pub fn restore(&mut self, entrant: Entrant, liveness: Arc<Liveness>, now: Moment) -> Change {
         let id = entrant.id;
         self.admit(entrant, liveness);
@@ -219,7 +219,7 @@ impl Roster {
         Some(Change::Updated(id))
     }
 
-    /// A connection says goodbye. Somebody whose last one it is leaves at once.
+    /// A connection leaves. With the last one the person leaves at once.
     pub fn leave(&mut self, id: ParticipantId, connection: ConnectionId) -> Option<Change> {
         let person = self.people.get_mut(&id)?;
         if person.connections.iter().all(|(open, _)| *open != connection) {
@@ -233,7 +233,7 @@ impl Roster {
         Some(Change::Updated(id))
     }
 
-    /// Somebody is gone, for whatever reason.
+    /// A person is gone.
     pub fn remove(&mut self, id: ParticipantId, reason: LeaveReason) -> Option<Change> {
         let person = self.people.remove(&id)?;
         if let Some(user) = person.shown.user_id {
@@ -256,7 +256,7 @@ impl Roster {
         person.refresh(person.is_idle()).then_some(Change::Updated(id))
     }
 
-    /// Somebody did something: it is not idle any more.
+    /// A person did something: it is not idle any more.
     pub fn activate(&mut self, id: ParticipantId) -> Option<Change> {
         let person = self.people.get_mut(&id)?;
         person.shown.liveness.watch_activity(false);
@@ -289,7 +289,7 @@ impl Roster {
         let person = self.people.get_mut(&id)?;
         let liveness = &person.shown.liveness;
         liveness.watch_activity(true);
-        // A beat that came before the watch was set told nobody: ask again.
+        // A beat that came before the watch was set did not reach the room: look again.
         if liveness.active() + self.timings.idle_after > now {
             liveness.watch_activity(false);
             return None;

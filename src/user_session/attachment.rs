@@ -68,7 +68,7 @@ impl Attachment {
         self.tracked.opened.store(true, Ordering::Release);
     }
 
-    /// The database says that this cannot be the user's session any more.
+    /// The database found that this cannot be the user's session any more.
     pub fn forget(&self) {
         self.sessions.void(&self.tracked);
     }
