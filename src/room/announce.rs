@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::event::Event;
-use super::notice::Notice;
+use super::notice::{Notice, Presence};
 use super::room::{Inner, Life, Room};
 use crate::clock::Moment;
 
@@ -24,7 +24,9 @@ impl Room {
     /// Ends the notices whose time has come.
     pub(super) fn end_notices(&self, inner: &mut Inner, now: Moment) {
         let Inner { roster, subscribers, over, .. } = inner;
-        let present = || roster.iter().filter_map(|person| Some((person.user_id?, person.joined_at))).collect();
+        let present = || -> Vec<Presence> {
+            roster.iter().filter_map(|person| Some((person.user_id?, person.joined_at))).collect()
+        };
         for notice in self.shared.features.iter().filter_map(|feature| feature.end_due(self.id(), now, &present)) {
             over.retain(|known| known.kind != notice.kind);
             over.push(notice);

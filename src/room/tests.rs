@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 use tokio::sync::broadcast;
@@ -15,7 +16,7 @@ use super::watch::EVENTS;
 use super::*;
 use crate::clock::{Clock, Moment};
 use crate::domain::idle::{IdleCounts, IdleRule};
-use crate::ids::{ConnectionId, ParticipantId, SessionId, UserId};
+use crate::ids::{ParticipantId, SessionId, UserId};
 
 const GRACE: Duration = Duration::from_secs(15);
 const IDLE_AFTER: Duration = Duration::from_mins(5);
