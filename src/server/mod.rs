@@ -155,7 +155,7 @@ impl Server {
         tick::start(&tasks, &registry);
         flusher.start(&tasks);
         sweeper.start(&tasks);
-        sits.start(&tasks);
+        sits.start_recording(&tasks);
         supervisor.start(&tasks);
         figures.start(&tasks);
         api.start(&tasks);

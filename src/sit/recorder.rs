@@ -71,8 +71,8 @@ impl SitRecorder {
         Ok(())
     }
 
-    /// Starts it as a background task.
-    pub fn start(self: &Arc<Self>, tasks: &Tasks) {
+    /// Starts recording as a background task.
+    pub fn start_recording(self: &Arc<Self>, tasks: &Tasks) {
         tasks.start("sits", self, Self::run);
     }
 
