@@ -23,4 +23,3 @@ pub mod task;
 pub mod user_session;
 
 pub use self::domain::ids;
-pub(crate) use self::domain::words;

@@ -1329,7 +1329,7 @@ async fn who_comes_while_others_are_told_is_told_what_comes_after() {
     #[derive(Debug)]
     struct Porter(Arc<Room>, Mutex<Vec<Client>>);
     impl Subscriber for Porter {
-        fn tell(&self, _: &[Event]) {
+        fn receive(&self, _: &[Event]) {
             let newcomer = observe(&self.0).expect("the room is open");
             self.1.lock().push(newcomer);
         }
@@ -1645,7 +1645,7 @@ impl Run {
     async fn check(mut self) {
         self.world.pass(DIFF_LARGE).await;
         // A grace may have ended just now.
-        if self.room().is_some_and(|room| room.lock().publish_at.is_some()) {
+        if self.room().is_some_and(|room| room.lock().publisher.is_planned()) {
             self.world.tick().await;
         }
         for client in &mut self.clients {

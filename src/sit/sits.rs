@@ -111,7 +111,9 @@ pub struct Starting {
 impl Starting {
     /// The store has the sit: announces it. Nothing runs where the session was closed meanwhile.
     pub fn run(mut self, sit: RunningSit) {
-        let begin = || drop(self.sits.running.insert(self.room.id(), Some(sit)));
+        let begin = || {
+            self.sits.running.insert(self.room.id(), Some(sit));
+        };
         self.runs = self.room.announce(sit.notice(), sit.ends, begin);
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use super::invites::{self, Invite, NewInvite};
+use super::invites;
 use super::{Cursor, Store, StoreError, Viewer};
 use crate::domain::idle::IdleRule;
+use crate::domain::invite::{Invite, NewInvite};
 use crate::ids::{SessionId, UserId};
 use crate::protocol::v1;
 use crate::room::{self, CloseReason, Role};

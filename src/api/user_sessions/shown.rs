@@ -165,7 +165,7 @@ impl From<user_session::PlatformSummary> for PlatformSummary {
             platform: summary.platform,
             active_count: summary.active_count,
             avg_session_minutes: summary.avg_session_minutes,
-            oldest_session: summary.oldest_summary.into(),
+            oldest_session: summary.oldest_session.into(),
             latest_activity: summary.latest_activity.into(),
         }
     }
