@@ -16,7 +16,7 @@ macro_rules! codes {
 }
 
 codes! {
-/// Why a request is refused or a connection closed: the table of docs/PROTOCOL.md, section 2, and the HTTP errors
+/// Why a request is refused or a connection closed: the table of docs/reference/PROTOCOL.md, section 2, and the HTTP errors
 /// of section 5.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[expect(missing_docs, reason = "each is the code of the same name; see `Code::row`")]
