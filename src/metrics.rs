@@ -1,4 +1,4 @@
-//! The metrics of the server, for Prometheus. The list for operators is in docs/reference/METRICS.md.
+//! The metrics of the server, for Prometheus. The list for operators is in docs/reference/metrics.md.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Formatter};

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lastseen::config::IdleCounts;
 use lastseen::domain::admission::AdmissionVerdict;
 use lastseen::domain::check_in::CheckInStatus;
+use lastseen::domain::idle::IdleCounts;
 use lastseen::domain::invite::{InspectionVerdict, InviteFault};
 use lastseen::domain::participant::{LeaveReason, Quality, Role};
 use lastseen::domain::reading_session::CloseReason;
