@@ -1,0 +1,17 @@
+//! The protocol `lastseen.v1`: JSON text frames, as docs/reference/PROTOCOL.md has them.
+
+mod client_frame;
+mod server_frames;
+mod values;
+
+pub use client_frame::{BadFrame, ClientFrame, LONGEST_SIT_SECONDS, MAX_STATE_BYTES, decode};
+pub use server_frames::{Frames, Spliced, Welcome, error, notice};
+pub use values::{Participant, Session, Timestamp};
+
+use crate::room::Codec;
+
+/// The name of the protocol among WebSocket subprotocols.
+pub const SUBPROTOCOL: &str = "lastseen.v1";
+
+/// Its number among the codecs.
+pub const CODEC: Codec = Codec::new(0);

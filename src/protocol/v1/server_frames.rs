@@ -1,0 +1,258 @@
+//! Frames from the server: types and how they are encoded.
+
+use std::fmt::Write;
+
+use chrono::SecondsFormat;
+use serde::Serialize;
+
+use super::CODEC;
+use super::values::{Participant, Session, Timestamp};
+use crate::clock::{Clock, Moment};
+use crate::config::Settings;
+use crate::domain::idle::IdleRule;
+use crate::ids::{ConnectionId, ParticipantId};
+use crate::protocol::Refusal;
+use crate::room::notice::Phase;
+use crate::room::{self, LeaveReason, Notice, People, Snapshot, Text};
+
+/// Encodes frames, with the timings of a server.
+#[derive(Clone, Debug)]
+pub struct Frames {
+    clock: Clock,
+    beat_ms: u128,
+    dead_after_ms: u128,
+    grace_ms: u128,
+    idle: IdleRule,
+}
+
+/// What is in a `welcome` for one connection alone.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the fields are the contract's")]
+pub struct Welcome<'a> {
+    /// `None` for an observer.
+    pub you: Option<ParticipantId>,
+    /// `None` for an SSE subscriber.
+    pub connection_id: Option<ConnectionId>,
+    pub resume: Option<&'a str>,
+    pub session: &'a Session,
+}
+
+/// An encoded frame. Its middle may be long and is shared by all frames that contain it.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "together they are the frame")]
+pub struct Spliced {
+    pub start: String,
+    pub shared: Text,
+    pub end: String,
+}
+
+impl Spliced {
+    /// The frame as one text.
+    pub fn whole(&self) -> String {
+        [&self.start, &*self.shared, &self.end].concat()
+    }
+}
+
+impl Frames {
+    /// Frames with the timings of these settings.
+    pub fn new(clock: Clock, settings: &Settings) -> Self {
+        let presence = &settings.presence;
+        Self {
+            clock,
+            beat_ms: presence.beat_interval.as_millis(),
+            dead_after_ms: presence.dead_after.as_millis(),
+            grace_ms: presence.grace.as_millis(),
+            idle: settings.sessions.idle(),
+        }
+    }
+
+    /// `welcome`.
+    pub fn welcome(&self, welcome: &Welcome<'_>, snapshot: &Snapshot, own: Option<&room::Participant>) -> Spliced {
+        #[derive(Serialize)]
+        struct Head<'a> {
+            r#type: &'static str,
+            seq: u64,
+            you: Option<ParticipantId>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            connection_id: Option<ConnectionId>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            resume: Option<Option<&'a str>>,
+            session: &'a Session,
+            occupancy: usize,
+            beat_ms: u128,
+            dead_after_ms: u128,
+            grace_ms: u128,
+            server_time: Timestamp,
+        }
+        let head = Head {
+            r#type: "welcome",
+            seq: snapshot.seq,
+            you: welcome.you,
+            connection_id: welcome.connection_id,
+            resume: welcome.connection_id.map(|_| welcome.resume),
+            session: welcome.session,
+            occupancy: snapshot.occupancy,
+            beat_ms: self.beat_ms,
+            dead_after_ms: self.dead_after_ms,
+            grace_ms: self.grace_ms,
+            server_time: self.server_time(),
+        };
+        self.with_participants(json(&head), snapshot, own)
+    }
+
+    /// `state`.
+    pub fn state(&self, snapshot: &Snapshot, own: Option<&room::Participant>) -> Spliced {
+        let head = format!(r#"{{"type":"state","seq":{},"occupancy":{}}}"#, snapshot.seq, snapshot.occupancy);
+        self.with_participants(head, snapshot, own)
+    }
+
+    /// Adds `participants` to an object: the list that is encoded once for many frames, and behind it the
+    /// participants who joined since. In a room over its detail limit the receiver alone.
+    fn with_participants(&self, mut start: String, snapshot: &Snapshot, own: Option<&room::Participant>) -> Spliced {
+        start.pop();
+        start.push_str(",\"participants\":[");
+        let (shared, newer) = match &snapshot.people {
+            Some(People { list, newer }) => {
+                let shared = list.encodings.get(CODEC, || {
+                    let mut people: Vec<_> = list.people.iter().collect();
+                    people.sort_by_key(|person| (person.joined_at, person.id));
+                    self.items(people.into_iter().map(AsRef::as_ref)).into()
+                });
+                (shared, self.items(newer.iter().map(AsRef::as_ref)))
+            }
+            None => (Text::default(), self.items(own.into_iter())),
+        };
+        let comma = if shared.is_empty() || newer.is_empty() { "" } else { "," };
+        Spliced { start, shared, end: format!("{comma}{newer}]}}") }
+    }
+
+    /// The items of a JSON array, without its brackets.
+    fn items<'a>(&self, people: impl Iterator<Item = &'a room::Participant>) -> String {
+        let mut list = json(&people.map(|person| Participant::of(person, &self.clock)).collect::<Vec<_>>());
+        list.pop();
+        list.remove(0);
+        list
+    }
+
+    /// `diff`, or `occupancy` in a room over its detail limit. Encoded once for all connections.
+    pub fn diff(&self, diff: &room::Diff) -> Text {
+        diff.encodings.get(CODEC, || self.encode_diff(diff))
+    }
+
+    fn encode_diff(&self, diff: &room::Diff) -> Text {
+        #[derive(Serialize)]
+        struct Leave {
+            id: ParticipantId,
+            reason: LeaveReason,
+        }
+        #[derive(Serialize)]
+        struct Diff<'a> {
+            r#type: &'static str,
+            seq: u64,
+            occupancy: usize,
+            joins: Vec<Participant<'a>>,
+            updates: Vec<Participant<'a>>,
+            leaves: Vec<Leave>,
+        }
+        let (seq, occupancy) = (diff.seq, diff.occupancy);
+        let Some(changes) = &diff.changes else {
+            return format!(r#"{{"type":"occupancy","seq":{seq},"occupancy":{occupancy}}}"#).into();
+        };
+        json(&Diff {
+            r#type: "diff",
+            seq,
+            occupancy,
+            joins: changes.joins.iter().map(|person| Participant::of(person, &self.clock)).collect(),
+            updates: changes.updates.iter().map(|person| Participant::of(person, &self.clock)).collect(),
+            leaves: changes.leaves.iter().map(|&(id, reason)| Leave { id, reason }).collect(),
+        })
+        .into()
+    }
+
+    /// The answer to a `beat`.
+    pub fn beat(&self, reference: Option<u64>) -> Text {
+        let time = self.server_time().0.to_rfc3339_opts(SecondsFormat::Millis, true);
+        match reference {
+            Some(reference) => format!(r#"{{"type":"beat","ref":{reference},"server_time":"{time}"}}"#),
+            None => format!(r#"{{"type":"beat","server_time":"{time}"}}"#),
+        }
+        .into()
+    }
+
+    /// `session`.
+    pub fn session(&self, session: &room::Session) -> Text {
+        let expires_at = self.idle.expires_at(session.last_seen_at, session.last_activity_at);
+        format!(r#"{{"type":"session","session":{}}}"#, json(&Session::open(session, expires_at))).into()
+    }
+
+    /// `expiring`.
+    pub fn expiring(&self, at: Moment) -> Text {
+        let minutes = at.since(self.clock.now()).as_secs().div_ceil(60);
+        let at = self.clock.utc(at).to_rfc3339_opts(SecondsFormat::Millis, true);
+        format!(r#"{{"type":"expiring","expires_at":"{at}","minutes":{minutes}}}"#).into()
+    }
+
+    fn server_time(&self) -> Timestamp {
+        Timestamp(self.clock.utc(self.clock.now()))
+    }
+}
+
+/// A notice, in a frame of its kind: `sit`.
+pub fn notice(notice: &Notice) -> Text {
+    let Notice { kind, id, phase } = notice;
+    match phase {
+        Phase::Running { started_at, ends_at } => {
+            let [started_at, ends_at] =
+                [started_at, ends_at].map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true));
+            format!(r#"{{"type":"{kind}","id":"{id}","started_at":"{started_at}","ends_at":"{ends_at}"}}"#)
+        }
+        Phase::Over => format!(r#"{{"type":"{kind}","id":"{id}","completed":true}}"#),
+    }
+    .into()
+}
+
+/// `error`.
+pub fn error(refusal: &Refusal, reference: Option<u64>) -> Text {
+    let mut frame =
+        format!(r#"{{"type":"error","code":"{}","message":{}"#, refusal.code.as_str(), json(&refusal.message));
+    let retry = refusal.code.retry();
+    let _ = write!(frame, r#","retry":{retry}"#);
+    if let (true, Some(after)) = (retry, refusal.retry_after) {
+        let _ = write!(frame, r#","retry_after_ms":{}"#, after.as_millis());
+    }
+    if let Some(reason) = refusal.reason {
+        let _ = write!(frame, r#","reason":"{}""#, reason.as_str());
+    }
+    if let Some(reference) = reference {
+        let _ = write!(frame, r#","ref":{reference}"#);
+    }
+    frame.push('}');
+    frame.into()
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("frames hold nothing that JSON cannot")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::protocol::Code;
+    use crate::room::CloseReason;
+
+    #[test]
+    fn an_error_frame_holds_what_applies() {
+        let refusal = Refusal::from(Code::Unavailable).retry_after(Duration::from_millis(1500));
+        assert_eq!(
+            error(&refusal, None).as_ref(),
+            r#"{"type":"error","code":"unavailable","message":"The server cannot do this just now. Try again in a moment.","retry":true,"retry_after_ms":1500}"#
+        );
+        let closed: serde_json::Value =
+            serde_json::from_str(&error(&Refusal::closed(CloseReason::Idle), Some(9))).expect("JSON");
+        assert_eq!(closed["reason"], "idle");
+        assert_eq!(closed["retry"], false);
+        assert_eq!(closed["ref"], 9);
+    }
+}
