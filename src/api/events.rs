@@ -17,9 +17,9 @@ use crate::admission::join_refusal;
 use crate::identity::{Caller, jwt};
 use crate::ids::{ParticipantId, SessionId};
 use crate::protocol::Refusal;
-use crate::room::{JoinError, Watching};
+use crate::room::JoinError;
 use crate::socket::device::{attach, device};
-use crate::socket::watch::{self, Cut, Reader};
+use crate::socket::sse::{self, Cut, QueuedWatch, SseSubscriber};
 use crate::user_session::Wire;
 
 /// Sent by a client that reconnects: the id of the last event that it received.
@@ -67,14 +67,14 @@ pub async fn follow(
     let device = device(query.platform.as_deref(), query.client_session.as_deref(), &headers, address)?;
     let permit = api.sockets.limits.take(address)?;
     let member = api.member(&caller, id).await?;
-    let watching = watch(&api, &member)?;
-    // Checked once the room is followed, so that no later change is missed.
     let participant = participant(&api, &caller, id).await?;
+    let watch = subscribe(&api, &member, participant)?;
+    // Checked after subscribing: a removal from now on is an event.
     let standing = api.store.standing(id, participant).await?;
-    if let Some(refusal) = watch::standing_refusal(standing) {
+    if let Some(refusal) = sse::standing_refusal(standing) {
         return Err(refusal);
     }
-    let until = match caller {
+    let expires_at = match caller {
         Caller::User { expires_at, .. } => Some(jwt::deadline(expires_at, &api.sockets.clock)),
         _ => None,
     };
@@ -82,19 +82,26 @@ pub async fn follow(
         (Caller::User { id, .. }, Some(device)) => Some(attach(&api.sockets, *id, device, Wire::Stream).await),
         _ => None,
     };
-    let reader = Reader { permit, cut, participant, until, attachment: None };
+    let subscriber = SseSubscriber { permit, cut, participant, expires_at, attachment: None };
     let session = (!headers.contains_key(LAST_EVENT_ID)).then(|| member.session.shown(api.store.idle()));
-    let events = watch::stream(Arc::clone(&api.sockets), reader, attachment, watching, session.as_ref());
+    let events = sse::stream(Arc::clone(&api.sockets), subscriber, attachment, watch, session.as_ref());
     Ok(([(BUFFERING, HeaderValue::from_static("no"))], Sse::new(events)).into_response())
 }
 
-/// Follows the room, which is opened where it is not in memory.
-fn watch(api: &Api, member: &Member) -> Result<Watching, Refusal> {
+/// Subscribes to the room, which is opened where it is not in memory.
+fn subscribe(api: &Api, member: &Member, participant: Option<ParticipantId>) -> Result<QueuedWatch, Refusal> {
     if let Some(reason) = member.session.close_reason {
         return Err(Refusal::closed(reason));
     }
-    let watch = || api.registry.open(member.session.live()).watch();
-    watch().or_else(|error| if error == JoinError::Retired { watch() } else { Err(error) }).map_err(join_refusal)
+    let subscribe = || {
+        QueuedWatch::subscribe(Arc::clone(&api.sockets.metrics), participant, |subscriber| {
+            api.registry.open(member.session.live()).watch(subscriber)
+        })
+    };
+    // A room that left memory in this moment is opened again.
+    subscribe()
+        .or_else(|error| if error == JoinError::Retired { subscribe() } else { Err(error) })
+        .map_err(join_refusal)
 }
 
 /// The participant whose removal ends the stream.

@@ -1,8 +1,9 @@
 //! What goes over the wire: refusals and their codes, frames as types and bytes.
 //!
-//! `v1` is the JSON protocol `lastseen.v1`; a second protocol would stand beside it.
+//! `v1` is the JSON protocol `lastseen.v1`; a second protocol stands beside it, with a [`Codec`] of its own.
 
 pub mod code;
+pub mod codec;
 pub mod json;
 pub mod name;
 pub mod problem;
@@ -11,4 +12,5 @@ pub mod v1;
 mod values;
 
 pub use code::Code;
+pub use codec::Codec;
 pub use refusal::{FieldError, Refusal};

@@ -11,9 +11,9 @@ const MAX_CODECS: usize = 4;
 /// The number of a codec, a way to encode what a room publishes. Each protocol has its own; to the room
 /// it is a place in [`Encodings`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Codec(usize);
+pub struct CodecId(usize);
 
-impl Codec {
+impl CodecId {
     /// The codec of this number, from 0 and below 4.
     ///
     /// # Panics
@@ -31,7 +31,7 @@ pub struct Encodings([OnceLock<Text>; MAX_CODECS]);
 
 impl Encodings {
     /// The text of this codec; `encode` runs at most once for each codec.
-    pub fn get(&self, codec: Codec, encode: impl FnOnce() -> Text) -> Text {
+    pub fn get(&self, codec: CodecId, encode: impl FnOnce() -> Text) -> Text {
         self.0[codec.0].get_or_init(encode).clone()
     }
 }

@@ -26,7 +26,7 @@ use super::write_behind::WriteBehind;
 use crate::clock::Moment;
 use crate::domain::participant::LeaveReason;
 use crate::domain::reading_session::CloseReason;
-use crate::ids::{ParticipantId, SessionId};
+use crate::ids::{ConnectionId, ParticipantId, SessionId};
 
 /// The live side of one reading session.
 #[derive(Debug)]
@@ -128,18 +128,18 @@ impl Room {
     ///
     /// # Errors
     /// [`Gone`] where its place is void: the end is among what it missed.
-    pub(super) fn catch_up(&self, holder: Option<ParticipantId>) -> Result<CaughtUp, Gone> {
+    pub(super) fn catch_up(&self, holder: Option<ParticipantId>, connection: ConnectionId) -> Result<CaughtUp, Gone> {
         let mut inner = self.lock();
         match inner.life {
             Life::Closed(reason) => return Err(Gone::Closed(reason)),
             Life::Draining => return Err(Gone::Draining),
             Life::Open | Life::Retired => {}
         }
-        if holder.is_some_and(|id| inner.roster.get(id).is_none()) {
-            return Err(Gone::Removed);
-        }
+        let own = holder.map(|id| inner.roster.get(id).cloned().ok_or(Gone::Removed)).transpose()?;
         Ok(CaughtUp {
+            events: inner.subscribers.queued_for(connection),
             snapshot: self.snapshot_of(&mut inner),
+            own,
             session: inner.revised.then(|| Arc::clone(&inner.session)),
             expires_at: inner.expiry.announced(),
             notices: self.notices(&inner),

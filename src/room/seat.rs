@@ -204,7 +204,7 @@ impl Seat {
     /// # Errors
     /// [`Gone`] where this seat is void.
     pub fn catch_up(&self) -> Result<CaughtUp, Gone> {
-        self.room.catch_up(self.participant())
+        self.room.catch_up(self.participant(), self.connection)
     }
 
     /// Leaves: no grace for this connection.

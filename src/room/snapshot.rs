@@ -47,8 +47,12 @@ pub struct List {
 /// All that a subscriber needs that fell behind or asks for it.
 #[derive(Clone, Debug)]
 pub struct CaughtUp {
+    /// How many events were queued for the subscriber until now. All that follows includes them.
+    pub events: u64,
     /// The presence.
     pub snapshot: Snapshot,
+    /// The subscriber's own participant, where it has one.
+    pub own: Option<Arc<Participant>>,
     /// The session, where it was changed since the room was opened.
     pub session: Option<Arc<Session>>,
     /// When the session expires, where that was announced.

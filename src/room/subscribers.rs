@@ -8,7 +8,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use tokio::sync::broadcast;
 
 use super::event::Event;
 use crate::ids::ConnectionId;
@@ -19,17 +18,6 @@ use crate::ids::ConnectionId;
 pub trait Subscriber: std::fmt::Debug + Send + Sync {
     /// These happened, in this order.
     fn receive(&self, events: &[Event]);
-}
-
-/// A bounded queue, for a subscriber that cannot be served at once. Events beyond its capacity are lost
-/// to the receiver, which is told how many.
-impl Subscriber for broadcast::Sender<Event> {
-    fn receive(&self, events: &[Event]) {
-        for event in events {
-            // Fails where the receiver is gone: it is about to be taken from the room.
-            let _ = self.send(event.clone());
-        }
-    }
 }
 
 /// The subscribers of a room, and the events that were not delivered yet.
@@ -68,6 +56,12 @@ impl Subscribers {
     /// Ends a subscription. What is being delivered may still arrive.
     pub(super) fn remove(&mut self, connection: ConnectionId) {
         self.subscriptions.swap_remove(&connection);
+    }
+
+    /// How many events were ever queued for this subscription, those that it has not received yet included.
+    pub(super) fn queued_for(&self, connection: ConnectionId) -> u64 {
+        let queued = self.delivered + self.queued.len() as u64;
+        self.subscriptions.get(&connection).map_or(0, |subscription| queued - subscription.from)
     }
 
     /// Queues an event for all. Without subscribers it is dropped: one that comes gets a snapshot.

@@ -2,18 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::sync::broadcast;
-
 use super::error::{Gone, JoinError};
-use super::event::Event;
 use super::notice::Notice;
 use super::room::Room;
 use super::snapshot::{CaughtUp, Snapshot};
+use super::subscribers::Subscriber;
 use crate::ids::ConnectionId;
-
-/// Events that may wait for a watcher before it gets a snapshot instead. Presence is state and not a log,
-/// so a short queue loses nothing.
-pub(super) const EVENTS: usize = 16;
 
 /// What a watcher gets when it begins, all of one moment: the events continue the snapshot.
 #[derive(Debug)]
@@ -24,8 +18,6 @@ pub struct Watching {
     pub snapshot: Snapshot,
     /// The notices that run.
     pub notices: Vec<Notice>,
-    /// What happens from then on.
-    pub events: broadcast::Receiver<Event>,
 }
 
 /// A watcher's place in a room. It keeps the room in memory and no person present.
@@ -40,17 +32,15 @@ impl Room {
     ///
     /// # Errors
     /// [`JoinError`] where the room is not open any more.
-    pub fn watch(self: &Arc<Self>) -> Result<Watching, JoinError> {
+    pub fn watch(self: &Arc<Self>, subscriber: Arc<dyn Subscriber>) -> Result<Watching, JoinError> {
         let mut inner = self.lock();
         inner.check_open()?;
         inner.watchers += 1;
         self.arm(&mut inner);
         let connection = ConnectionId::new();
-        let (queue, events) = broadcast::channel(EVENTS);
-        inner.subscribers.add(connection, Arc::new(queue));
+        inner.subscribers.add(connection, subscriber);
         Ok(Watching {
             snapshot: self.snapshot_of(&mut inner),
-            events,
             notices: self.running_notices(),
             watch: Watch { room: Arc::clone(self), connection },
         })
@@ -75,7 +65,7 @@ impl Watch {
     /// # Errors
     /// [`Gone`] where the room is over.
     pub fn catch_up(&self) -> Result<CaughtUp, Gone> {
-        self.room.catch_up(None)
+        self.room.catch_up(None, self.connection)
     }
 }
 

@@ -16,8 +16,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::socket::sse::Cut;
 use crate::socket::upgrade::Peer;
-use crate::socket::watch::Cut;
 
 /// The timeout of a request's head, and of silence between two requests of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);

@@ -119,7 +119,7 @@ impl Server {
         }));
         let sockets = Arc::new(Sockets {
             admissions: Arc::new(Admissions::new(Arc::clone(&keys), store.clone(), Arc::clone(&registry))),
-            frames: Frames::new(clock, settings),
+            frames: Arc::new(Frames::new(clock, settings)),
             clock,
             metrics: Arc::clone(&metrics),
             limits,

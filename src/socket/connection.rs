@@ -1,4 +1,7 @@
 //! One connection: a single unsplit task around a single `select!`.
+//!
+//! The connection owns what every WebSocket has (transport, liveness and pace, the end of its credential).
+//! What is spoken on it is the dialogue's, which holds the subscription to a room.
 
 use std::sync::Arc;
 
@@ -7,49 +10,20 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Sockets;
 use super::device;
-use super::dialogue::{Dialogue, Owed};
+use super::dialogue::Dialogue;
 use super::end::End;
-use super::frame::{Decoder, Outbox};
+use super::frame::{Decoder, FrameBatch, Incoming};
+use super::inbound::{Inbound, Received};
 use super::limits::Permit;
-use super::line::{Line, decode};
-use super::member::Member;
+use super::subscription::Subscription;
+use super::transport::{Transport, Written, decode};
 use crate::admission::Admission;
 use crate::clock::Moment;
 use crate::protocol::Refusal;
 use crate::protocol::v1::{self, Session, Welcome};
-use crate::room::{JoinError, Joined, Seat, Subscriber};
+use crate::room::{JoinError, Joined};
 use crate::store::reading_sessions::ReadingSession;
 use crate::user_session::{Device, Wire};
-
-/// What a newcomer is told of itself, made before its admission is spent.
-#[derive(Debug)]
-struct Welcomed {
-    resume: Option<String>,
-    session: Session,
-    until: Option<Moment>,
-}
-
-impl Welcomed {
-    /// What this admission gives. Joining is being seen: the session lives from now on anew, unless
-    /// the newcomer only watches.
-    fn of(admission: &Admission, sockets: &Sockets) -> Self {
-        let claims = admission.resume_claims();
-        let resume = claims.as_ref().map(|claims| sockets.admissions.keys().resume().sign(claims));
-        let now = sockets.clock.utc(sockets.clock.now());
-        let mut session = admission.session.clone();
-        if claims.is_some() {
-            (session.last_seen_at, session.last_activity_at) = (now, now);
-        }
-        Self { resume, session: ReadingSession::from(&session).shown(sockets.store.idle()), until: admission.until }
-    }
-}
-
-/// Tells a client why it cannot join, and ends.
-pub async fn refuse(sockets: &Sockets, line: &Line, refusal: Refusal) {
-    tracing::info!(code = refusal.code.as_str(), "refused a connection");
-    sockets.metrics.refusals(refusal.code.as_str()).inc();
-    line.farewell(&End::Refused(refusal)).await;
-}
 
 /// What a connection holds from before its upgrade to its end.
 #[derive(Debug)]
@@ -59,67 +33,105 @@ pub struct Held {
     pub token: TaskTrackerToken,
 }
 
-/// Lets somebody in by an admission and greets it.
+/// The parts of a `welcome` that are made before the admission is spent.
+#[derive(Debug)]
+struct Prepared {
+    resume: Option<String>,
+    session: Session,
+    expires_at: Option<Moment>,
+}
+
+impl Prepared {
+    /// By this admission. Joining counts as seen: the session expires by the time of now, unless the
+    /// newcomer is an observer.
+    fn new(admission: &Admission, sockets: &Sockets) -> Self {
+        let claims = admission.resume_claims();
+        let resume = claims.as_ref().map(|claims| sockets.admissions.keys().resume().sign(claims));
+        let now = sockets.clock.utc(sockets.clock.now());
+        let mut session = admission.session.clone();
+        if claims.is_some() {
+            (session.last_seen_at, session.last_activity_at) = (now, now);
+        }
+        let session = ReadingSession::from(&session).shown(sockets.store.idle());
+        Self { resume, session, expires_at: admission.until }
+    }
+}
+
+/// Sends a refusal to a client that is upgraded, and closes.
+pub async fn refuse(sockets: &Sockets, transport: &Transport, refusal: Refusal) {
+    tracing::info!(code = refusal.code.as_str(), "refused a connection");
+    sockets.metrics.refusals(refusal.code.as_str()).inc();
+    close(transport, &End::Refused(refusal)).await;
+}
+
+/// Sends the last frames, where there is a client to read them, and closes.
+pub(super) async fn close(transport: &Transport, end: &End) {
+    if let Some(frames) = end.last_frames() {
+        transport.close(frames).await;
+    }
+}
+
+/// Joins by an admission and sends `welcome`.
 ///
 /// # Errors
 /// [`JoinError`] where the room changed since the admission.
-pub fn enter(member: &Arc<Member>, sockets: &Sockets, admission: Admission) -> Result<Entered, JoinError> {
-    let welcomed = Welcomed::of(&admission, sockets);
-    let subscriber = Arc::clone(member) as Arc<dyn Subscriber>;
-    let seat = member.greet(
-        || admission.enter(subscriber),
+pub fn join(transport: &Arc<Transport>, sockets: &Sockets, admission: Admission) -> Result<Entered, JoinError> {
+    let prepared = Prepared::new(&admission, sockets);
+    let subscription = Subscription::join(
+        Arc::clone(transport),
+        sockets,
+        |subscriber| admission.enter(subscriber),
         |Joined { seat, snapshot, notices }, greeting| {
             let welcome = Welcome {
                 you: seat.participant(),
                 connection_id: Some(seat.connection()),
-                resume: welcomed.resume.as_deref(),
-                session: &welcomed.session,
+                resume: prepared.resume.as_deref(),
+                session: &prepared.session,
             };
-            greeting.spliced(&sockets.frames.welcome(&welcome, snapshot, seat.shown().as_deref()));
+            greeting.encoded(&sockets.frames.welcome(&welcome, snapshot, seat.shown().as_deref()));
             notices.iter().for_each(|notice| greeting.text(&v1::notice(notice)));
         },
     )?;
-    Ok(Entered { seat, until: welcomed.until })
+    Ok(Entered { subscription, expires_at: prepared.expires_at })
 }
 
-/// Somebody who is in the room and was told so.
+/// A subscription whose `welcome` was sent.
 #[derive(Debug)]
 pub struct Entered {
-    seat: Seat,
-    /// When its credential expires.
-    until: Option<Moment>,
+    subscription: Subscription,
+    /// When the credential expires.
+    expires_at: Option<Moment>,
 }
 
-/// Serves somebody who has entered, in a task of its own.
+/// Serves a client that has joined, in a task of its own.
 ///
-/// That task is fresh and does nothing but serve: a task is as large as the largest thing that it ever
-/// does, for as long as it lives, and most of what a connection costs is that.
+/// That task is a new one that does nothing but serve: a task is as large as the largest future that it
+/// ever holds, for as long as it lives, and most of what a connection costs is that.
 pub async fn start(
     sockets: Arc<Sockets>,
-    member: Arc<Member>,
+    transport: Arc<Transport>,
     decoder: Decoder,
-    entered: Entered,
+    Entered { subscription, expires_at }: Entered,
     device: Option<Device>,
     held: Held,
 ) {
-    let Entered { seat, until } = entered;
-    let user = seat.shown().and_then(|person| person.user_id);
-    let flushed = member.line().flush(sockets.timings.write_timeout).await;
+    let user = subscription.seat().shown().and_then(|person| person.user_id);
+    let flushed = transport.flush(sockets.timings.write_timeout).await;
     let mut attachment = None;
     if let (Ok(()), Some((device, user))) = (&flushed, device.zip(user)) {
         match device::attach(&sockets, user, device, Wire::Socket).await {
             Ok(attached) => attachment = Some(Box::new(attached)),
-            // Whom it belongs to is no reason to put somebody out of a room.
+            // The connection goes on without its user session.
             Err(refusal) => {
                 sockets.metrics.refusals(refusal.code.as_str()).inc();
-                let mut told = Outbox::default();
-                told.text(&v1::error(&refusal, None));
-                member.say(told);
+                transport.write(FrameBatch::of(&v1::error(&refusal, None)));
             }
         }
     }
-    let dialogue = Dialogue::new(sockets, seat, attachment, until);
-    let connection = Connection { member, decoder, dialogue, _held: held };
+    let now = sockets.clock.now();
+    let inbound = Inbound::new(&sockets, expires_at, now);
+    let dialogue = Dialogue::new(subscription, attachment, now);
+    let connection = Connection { sockets, transport, decoder, inbound, dialogue, _held: held };
     match flushed {
         Ok(()) => drop(tokio::spawn(connection.serve())),
         Err(end) => connection.end(end).await,
@@ -127,8 +139,10 @@ pub async fn start(
 }
 
 struct Connection {
-    member: Arc<Member>,
+    sockets: Arc<Sockets>,
+    transport: Arc<Transport>,
     decoder: Decoder,
+    inbound: Inbound,
     dialogue: Dialogue,
     _held: Held,
 }
@@ -136,62 +150,80 @@ struct Connection {
 impl Connection {
     async fn serve(mut self) {
         let end = self.run().await;
-        // Needs more room than serving does, and only now.
+        // Boxed: it is larger than serving, and needed once.
         Box::pin(self.end(end)).await;
     }
 
-    /// Gives the seat back, says so, and says goodbye.
+    /// Gives the seat back, sends the last frames and closes.
     async fn end(self, end: End) {
-        // Whoever waits for the place waits for the socket: what is bound first is dropped last.
-        let Self { _held, member, dialogue, .. } = self;
-        dialogue.end(&end);
-        member.farewell(&end).await;
+        // Dropped last: a client that waits for the permit waits for the socket, too.
+        let Self { _held, sockets, transport, dialogue, .. } = self;
+        dialogue.end(&sockets, &end);
+        close(&transport, &end).await;
     }
 
     async fn run(&mut self) -> End {
-        let Self { member, decoder, dialogue, .. } = self;
-        let max = dialogue.max_message_bytes();
-        let mut out = Outbox::default();
-        let mut turn = decode(decoder, &mut [], max, |incoming| dialogue.hear(incoming, &mut out));
-        let alarm = sleep_until(dialogue.alarm());
+        let Self { sockets, transport, decoder, inbound, dialogue, .. } = self;
+        let max = sockets.timings.max_message_bytes;
+        let mut out = FrameBatch::default();
+        let mut turn = decode(decoder, &mut [], max, |it| receive(sockets, inbound, dialogue, it, &mut out));
+        let alarm = sleep_until(inbound.deadline(sockets));
         tokio::pin!(alarm);
         loop {
-            // What was said before something went wrong is answered too.
+            // Frames before the one that ends the connection are answered, too.
             if !out.is_empty() {
-                member.say(std::mem::take(&mut out));
+                transport.write(std::mem::take(&mut out));
             }
-            if let Some(owed) = dialogue.owed() {
-                // Seldom, and needs more room than all else that a connection does; so does settling.
-                Box::pin(give(member, dialogue, *owed)).await;
+            if let Some(pending) = dialogue.take_pending() {
+                // Boxed, as settling is: seldom needed, and larger than all else that a connection does.
+                Box::pin(dialogue.answer(sockets, transport, *pending)).await;
             }
             if let Err(end) = turn {
                 return end;
             }
             turn = tokio::select! {
-                () = member.line().readable() => {
-                    member.line().hear(decoder, max, |incoming| dialogue.hear(incoming, &mut out))
+                () = transport.readable() => {
+                    transport.receive(decoder, max, |it| receive(sockets, inbound, dialogue, it, &mut out))
                 }
-                () = member.called() => Box::pin(member.settle(dialogue.seat())).await,
+                () = transport.woken() => Box::pin(settle(sockets, transport, &dialogue.subscription)).await,
                 () = &mut alarm => {
-                    let checked = dialogue.check(&mut out);
-                    alarm.as_mut().reset(dialogue.alarm());
-                    checked
+                    let checked = inbound.check(sockets.clock.now(), &mut out);
+                    alarm.as_mut().reset(inbound.deadline(sockets));
+                    checked.map(|quality| quality.into_iter().for_each(|quality| dialogue.set_quality(quality)))
                 }
             };
         }
     }
 }
 
-/// Does what was asked for and takes longer than hearing it did.
-async fn give(member: &Member, dialogue: &Dialogue, Owed { state, sits }: Owed) {
-    for (reference, length_seconds) in sits {
-        if let Err(refusal) = dialogue.start_sit(length_seconds).await {
-            let mut told = Outbox::default();
-            told.text(&v1::error(&refusal, reference));
-            member.say(told);
-        }
+/// Takes one message of the client.
+fn receive(
+    sockets: &Sockets,
+    inbound: &mut Inbound,
+    dialogue: &mut Dialogue,
+    incoming: Incoming<'_>,
+    out: &mut FrameBatch,
+) -> Result<(), End> {
+    let now = sockets.clock.now();
+    dialogue.seen(now);
+    match inbound.receive(sockets, incoming, now, out)? {
+        Received::Text(text) => match v1::decode(&text) {
+            Ok(frame) => dialogue.serve(sockets, frame, now, out)?,
+            Err(bad) => inbound.bad_frame(sockets, &bad, out)?,
+        },
+        Received::Quality(quality) => dialogue.set_quality(quality),
+        Received::Nothing => {}
     }
-    if state {
-        member.sync();
+    Ok(())
+}
+
+/// Does some of what a delivery could not do at once: waits for a slow client, then sends what it missed.
+/// Wakes the task again where more is left, so that a connection that is slow for long is still read.
+async fn settle(sockets: &Sockets, transport: &Transport, subscription: &Subscription) -> Result<(), End> {
+    subscription.check()?;
+    match transport.flush_some(sockets.timings.write_timeout).await? {
+        Written::Waiting(_) => transport.wake(),
+        Written::All => subscription.catch_up()?,
     }
+    Ok(())
 }

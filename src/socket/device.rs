@@ -1,4 +1,4 @@
-//! Which user session a connection belongs to, by what its request says.
+//! The user session that a connection belongs to, by its request.
 
 use std::net::IpAddr;
 
@@ -11,10 +11,10 @@ use crate::protocol::{Refusal, name};
 use crate::store::StoreError;
 use crate::user_session::{Attachment, Device, MAX_USER_AGENT_CHARS, Wire};
 
-/// The device that a request describes: one that says both where it runs and which session it is of.
+/// The device that a request describes: it needs both a platform and a session.
 ///
 /// # Errors
-/// `invalid_request` where it says either in a way that cannot be used.
+/// `invalid_request` where one of them is invalid.
 pub fn device(
     platform: Option<&str>,
     client_session: Option<&str>,

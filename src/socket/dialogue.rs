@@ -1,77 +1,153 @@
-//! What a client says, and what it is answered: frames in, frames out, and no waiting.
-
-use std::sync::Arc;
-
-use tokio::time::Instant;
+//! The dialogue of `lastseen.v1`: the frames of a client and their answers, without waiting.
 
 use super::Sockets;
 use super::end::End;
-use super::frame::{Incoming, Outbox};
-use super::pace::{Pace, Verdict};
-use super::pulse::Pulse;
+use super::frame::FrameBatch;
+use super::subscription::Subscription;
+use super::transport::Transport;
 use crate::clock::Moment;
 use crate::protocol::v1::{self, ClientFrame};
 use crate::protocol::{Code, Refusal};
-use crate::room::{Quality, Role, Seat, State};
+use crate::room::{Quality, Role, State};
 use crate::user_session::Attachment;
 
-/// Frames that cannot be understood before the connection ends.
-pub(super) const BAD_FRAMES: u8 = 5;
-
-/// One side of the conversation with a client, the one that sits in a room.
+/// The state of one client's dialogue.
+#[derive(Debug)]
 pub struct Dialogue {
-    sockets: Arc<Sockets>,
-    seat: Seat,
-    /// To its user session, where it said of which it is. Boxed: most connections have none.
+    /// Its room.
+    pub subscription: Subscription,
+    /// To its user session, where the client named one. Boxed: most connections have none.
     attachment: Option<Box<Attachment>>,
-    pulse: Pulse,
-    pace: Pace,
-    bad_frames: u8,
+    /// Requests that are not answered yet, in order. Boxed: mostly there is none.
+    pending: Option<Box<Pending>>,
     beats: u64,
     started: Moment,
-    /// Boxed: mostly it is nothing.
-    owed: Option<Box<Owed>>,
 }
 
-/// What was asked for and is not answered by hearing it.
-#[derive(Default)]
-pub struct Owed {
-    /// A fresh `state`. Asked twice it is sent once.
-    pub state: bool,
-    /// Sits, in order: the `ref` of the frame, and how many seconds.
-    pub sits: Vec<(Option<u64>, i32)>,
+/// Requests that are answered later than they are read.
+#[derive(Debug, Default)]
+pub struct Pending(Vec<Request>);
+
+/// A request that waits for the store, or until the client has read what was sent before.
+#[derive(Debug)]
+pub enum Request {
+    /// A fresh `state`.
+    State,
+    /// A sit of the room.
+    Sit {
+        /// The `ref` of the frame.
+        reference: Option<u64>,
+        /// How long it is.
+        length_seconds: i32,
+    },
 }
 
 impl Dialogue {
-    /// With somebody who was welcomed just now.
-    pub fn new(sockets: Arc<Sockets>, seat: Seat, attachment: Option<Box<Attachment>>, until: Option<Moment>) -> Self {
-        let now = sockets.clock.now();
-        Self {
-            pulse: Pulse::new(&sockets.timings, until, now),
-            pace: Pace::new(),
-            bad_frames: 0,
-            beats: 0,
-            started: now,
-            owed: None,
-            sockets,
-            seat,
-            attachment,
+    /// With a client that was sent its `welcome`.
+    pub fn new(subscription: Subscription, attachment: Option<Box<Attachment>>, now: Moment) -> Self {
+        Self { subscription, attachment, pending: None, beats: 0, started: now }
+    }
+
+    /// Something arrived from the client.
+    pub fn seen(&self, now: Moment) {
+        self.subscription.seat().seen(now);
+        if let Some(attachment) = &self.attachment {
+            attachment.seen(now);
         }
     }
 
-    /// The largest message that is taken.
-    pub fn max_message_bytes(&self) -> usize {
-        self.sockets.timings.max_message_bytes
+    /// Serves a frame.
+    ///
+    /// # Errors
+    /// How the connection ends by it.
+    pub fn serve(
+        &mut self,
+        sockets: &Sockets,
+        frame: ClientFrame,
+        now: Moment,
+        out: &mut FrameBatch,
+    ) -> Result<(), End> {
+        match frame {
+            ClientFrame::Beat { reference, active } => {
+                self.beats += 1;
+                sockets.metrics.beats.inc();
+                if active {
+                    self.active(now);
+                }
+                out.text(&sockets.frames.beat(reference));
+            }
+            ClientFrame::Update { reference, state } => self.update(reference, state, now, out),
+            ClientFrame::Sit { reference, length_seconds } => self.wait(Request::Sit { reference, length_seconds }),
+            ClientFrame::Sync => self.wait(Request::State),
+            ClientFrame::Leave => return Err(End::Left),
+            ClientFrame::Unknown => {}
+        }
+        Ok(())
     }
 
-    /// When [`Dialogue::check`] has something to do next.
-    pub fn alarm(&self) -> Instant {
-        self.sockets.clock.instant(self.pulse.next())
+    fn update(&mut self, reference: Option<u64>, state: State, now: Moment, out: &mut FrameBatch) {
+        if self.subscription.seat().participant().is_none() {
+            let refusal = Refusal::new(Code::Forbidden, "An observer has no state.");
+            out.text(&v1::error(&refusal, reference));
+            return;
+        }
+        self.active(now);
+        self.subscription.seat().set_state(state);
     }
 
-    /// Gives the seat back, and says in the log how it ended.
-    pub fn end(self, end: &End) {
-        let Self { sockets, seat, attachment, beats, started, .. } = self;
+    fn active(&self, now: Moment) {
+        self.subscription.seat().active(now);
+        if let Some(attachment) = &self.attachment {
+            attachment.active(now);
+        }
+    }
+
+    fn wait(&mut self, request: Request) {
+        self.pending.get_or_insert_default().0.push(request);
+    }
+
+    /// The connection has another quality.
+    pub fn set_quality(&self, quality: Quality) {
+        self.subscription.seat().set_quality(quality);
+        if let Some(attachment) = &self.attachment {
+            attachment.set_quality(quality);
+        }
+    }
+
+    /// The requests that are not answered yet, for [`Dialogue::answer`].
+    pub fn take_pending(&mut self) -> Option<Box<Pending>> {
+        self.pending.take()
+    }
+
+    /// Answers requests that have to wait.
+    pub async fn answer(&self, sockets: &Sockets, transport: &Transport, pending: Pending) {
+        for request in pending.0 {
+            match request {
+                Request::State => self.subscription.request_state(),
+                Request::Sit { reference, length_seconds } => {
+                    if let Err(refusal) = self.start_sit(sockets, length_seconds).await {
+                        transport.write(FrameBatch::of(&v1::error(&refusal, reference)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Starts a sit of the room. The host is sent `sit` like all others.
+    async fn start_sit(&self, sockets: &Sockets, length_seconds: i32) -> Result<(), Refusal> {
+        let seat = self.subscription.seat();
+        match seat.shown() {
+            Some(person) if person.role == Role::Host => {
+                sockets.sits.start(seat.room(), person.id, length_seconds).await
+            }
+            _ => Err(Refusal::new(Code::Forbidden, "Only a host of the session may start a sit.")),
+        }
+    }
+
+    /// Gives the seat and the attachment back, and logs how the connection ended.
+    pub fn end(self, sockets: &Sockets, end: &End) {
+        let Self { subscription, attachment, beats, started, .. } = self;
+        let seat = subscription.seat();
         sockets.metrics.connection_ends(end.word()).inc();
         tracing::info!(
             session = %seat.room().id(),
@@ -82,157 +158,10 @@ impl Dialogue {
             beats,
             "connection ended"
         );
-        if end.is_goodbye() {
-            seat.leave()
-        } else {
-            drop(seat)
-        }
+        subscription.end(end.is_goodbye());
         match attachment {
             Some(attachment) if !end.comes_back() => attachment.leave(),
             attachment => drop(attachment),
         }
-    }
-
-    /// Something came from the client.
-    ///
-    /// # Errors
-    /// How the connection ends by it.
-    pub fn hear(&mut self, incoming: Incoming<'_>, out: &mut Outbox) -> Result<(), End> {
-        let now = self.sockets.clock.now();
-        self.pulse.heard(now);
-        self.seat.seen(now);
-        if let Some(attachment) = &self.attachment {
-            attachment.seen(now);
-        }
-        match incoming {
-            Incoming::Text(text) => {
-                if self.keeps_pace(out)? {
-                    self.hear_text(&text, now, out)?;
-                }
-            }
-            Incoming::Ping(payload) => {
-                if self.keeps_pace(out)? {
-                    out.pong(payload);
-                }
-            }
-            Incoming::Pong(payload) => {
-                if let Some(quality) = self.pulse.pong(payload, now) {
-                    self.set_quality(quality);
-                }
-            }
-            Incoming::Close(code) => return Err(End::Closed(code)),
-        }
-        Ok(())
-    }
-
-    fn hear_text(&mut self, text: &str, now: Moment, out: &mut Outbox) -> Result<(), End> {
-        match v1::decode(text) {
-            Ok(ClientFrame::Beat { reference, active }) => {
-                self.beats += 1;
-                self.sockets.metrics.beats.inc();
-                if active {
-                    self.active(now);
-                }
-                out.text(&self.sockets.frames.beat(reference));
-            }
-            Ok(ClientFrame::Update { reference, state }) => self.update(reference, state, now, out),
-            Ok(ClientFrame::Sit { reference, length_seconds }) => {
-                self.owed.get_or_insert_default().sits.push((reference, length_seconds));
-            }
-            Ok(ClientFrame::Sync) => self.owed.get_or_insert_default().state = true,
-            Ok(ClientFrame::Leave) => return Err(End::Left),
-            Ok(ClientFrame::Unknown) => {}
-            Err(bad) => return self.bad_frame(&bad, out),
-        }
-        Ok(())
-    }
-
-    fn update(&mut self, reference: Option<u64>, state: State, now: Moment, out: &mut Outbox) {
-        if self.seat.participant().is_none() {
-            let refusal = Refusal::new(Code::Forbidden, "An observer has no state.");
-            out.text(&v1::error(&refusal, reference));
-            return;
-        }
-        self.active(now);
-        self.seat.set_state(state);
-    }
-
-    fn active(&self, now: Moment) {
-        self.seat.active(now);
-        if let Some(attachment) = &self.attachment {
-            attachment.active(now);
-        }
-    }
-
-    fn set_quality(&self, quality: Quality) {
-        self.seat.set_quality(quality);
-        if let Some(attachment) = &self.attachment {
-            attachment.set_quality(quality);
-        }
-    }
-
-    /// The place in the room.
-    pub fn seat(&self) -> &Seat {
-        &self.seat
-    }
-
-    /// What was asked for and takes longer than hearing it did.
-    pub fn owed(&mut self) -> Option<Box<Owed>> {
-        self.owed.take()
-    }
-
-    /// Starts a sit for the room. The host hears of it like everybody else.
-    ///
-    /// # Errors
-    /// Why it does not start.
-    pub async fn start_sit(&self, length_seconds: i32) -> Result<(), Refusal> {
-        match self.seat.shown() {
-            Some(person) if person.role == Role::Host => {
-                self.sockets.sits.start(self.seat.room(), person.id, length_seconds).await
-            }
-            _ => Err(Refusal::new(Code::Forbidden, "Only a host of the session may start a sit.")),
-        }
-    }
-
-    fn bad_frame(&mut self, bad: &v1::BadFrame, out: &mut Outbox) -> Result<(), End> {
-        self.bad_frames += 1;
-        self.sockets.metrics.refusals(Code::BadFrame.as_str()).inc();
-        let refusal = Refusal::new(Code::BadFrame, format!("The frame could not be understood: {bad}."));
-        if self.bad_frames >= BAD_FRAMES {
-            return Err(End::Refused(refusal));
-        }
-        out.text(&v1::error(&refusal, bad.reference));
-        Ok(())
-    }
-
-    /// Whether a frame is to be served. A Ping of the client's counts as one, or it would be the free
-    /// way to keep the server busy.
-    fn keeps_pace(&mut self, out: &mut Outbox) -> Result<bool, End> {
-        match self.pace.frame() {
-            Verdict::Fine => Ok(true),
-            Verdict::Tell(wait) => {
-                let refusal = Refusal::from(Code::RateLimited).retry_after(wait);
-                self.sockets.metrics.refusals(refusal.code.as_str()).inc();
-                out.text(&v1::error(&refusal, None));
-                Ok(false)
-            }
-            Verdict::Ignore => Ok(false),
-            Verdict::End(wait) => Err(End::Refused(Refusal::from(Code::RateLimited).retry_after(wait))),
-        }
-    }
-
-    /// A deadline has come.
-    ///
-    /// # Errors
-    /// That it was the last one.
-    pub fn check(&mut self, out: &mut Outbox) -> Result<(), End> {
-        let ping = self.pulse.check(self.sockets.clock.now())?;
-        if let Some(quality) = self.pulse.missed_pongs() {
-            self.set_quality(quality);
-        }
-        if let Some(payload) = ping {
-            out.ping(&payload);
-        }
-        Ok(())
     }
 }

@@ -1,9 +1,9 @@
-//! How a connection ends.
+//! How a connection ends: the close code, the last frames, and whether the client is expected back.
 
 use std::time::Duration;
 
-use super::frame::Violation;
-use crate::protocol::{Code, Refusal};
+use super::frame::{FrameBatch, Violation};
+use crate::protocol::{Code, Refusal, v1};
 use crate::room::Gone;
 
 /// How a connection ended.
@@ -11,33 +11,33 @@ use crate::room::Gone;
 pub enum End {
     /// The client sent `leave`.
     Left,
-    /// The client closed, with this code or without one: 1000 is leaving too, with any other it means to
-    /// come back. It is answered with the same.
+    /// The client sent a Close with this code, or without one. 1000 is leaving too; with any other code it
+    /// means to come back. The answer is a Close with the same code.
     Closed(Option<u16>),
-    /// The client is gone without a word.
+    /// The stream is broken, or the client hung up without a Close.
     Lost,
-    /// Sent away with a reason.
+    /// The server ends the connection with a reason.
     Refused(Refusal),
-    /// Broke the WebSocket protocol: a close code and nothing else.
+    /// The client broke the WebSocket protocol. It is sent a close code and nothing else.
     Broken(Violation),
 }
 
-/// Every word of [`End::word`] that is no code.
+/// The values of [`End::word`] that are not those of a [`Code`].
 const WORDS: [&str; 7] =
     ["left", "closed", "lost", "message_too_large", "binary_message", "invalid_utf8", "protocol_error"];
 
 impl End {
-    /// Every [`End::word`].
+    /// All values of [`End::word`].
     pub fn words() -> impl Iterator<Item = &'static str> {
         WORDS.into_iter().chain(Code::ALL.iter().map(|code| code.as_str()))
     }
 
-    /// Whether the client said goodbye.
+    /// Whether the client left, rather than was lost.
     pub fn is_goodbye(&self) -> bool {
         matches!(self, Self::Left | Self::Closed(Some(1000)))
     }
 
-    /// Whether the client is expected back: it is gone, or was told to come again.
+    /// Whether the client is expected back: it was lost, or asked to reconnect.
     pub fn comes_back(&self) -> bool {
         match self {
             Self::Broken(_) => false,
@@ -46,7 +46,7 @@ impl End {
         }
     }
 
-    /// For the log and the metrics.
+    /// The word for the log and the metrics.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Left | Self::Closed(Some(1000)) => "left",
@@ -55,6 +55,22 @@ impl End {
             Self::Refused(refusal) => refusal.code.as_str(),
             Self::Broken(violation) => violation.word(),
         }
+    }
+
+    /// The last frames of the connection; `None` where there is no client to read them.
+    pub fn last_frames(&self) -> Option<FrameBatch> {
+        let mut frames = FrameBatch::default();
+        match self {
+            Self::Left => frames.close(Some(1000), ""),
+            Self::Closed(code) => frames.close(*code, ""),
+            Self::Lost => return None,
+            Self::Refused(refusal) => {
+                frames.text(&v1::error(refusal, None));
+                frames.close(Some(refusal.code.close_code().unwrap_or(1011)), refusal.code.as_str());
+            }
+            Self::Broken(violation) => frames.close(Some(violation.close_code()), ""),
+        }
+        Some(frames)
     }
 }
 
@@ -69,7 +85,7 @@ impl From<Gone> for End {
         Self::Refused(match gone {
             Gone::Removed => Code::Removed.into(),
             Gone::Closed(reason) => Refusal::closed(reason),
-            // Jittered, so that those who go together do not come back together.
+            // Jittered, so that clients that are disconnected together do not reconnect together.
             Gone::Draining => {
                 Refusal::from(Code::Draining).retry_after(Duration::from_secs(5).mul_f64(rand::random::<f64>()))
             }

@@ -1,12 +1,11 @@
-//! The frames of a WebSocket (RFC 6455, section 5) as a server reads and writes them: bytes in, bytes
-//! out.
+//! The frames of a WebSocket (RFC 6455, section 5) as a server decodes and encodes them.
 //!
-//! Written by hand because it is what a connection costs: between frames it holds no buffer, and a beat
-//! is read, understood and answered without an allocation but that of the answer.
+//! Written by hand because most of what a connection costs is here: between frames it holds no buffer,
+//! and a beat is decoded and answered without an allocation but that of the answer.
 
 use std::borrow::Cow;
 
-use crate::protocol::v1::Spliced;
+use crate::protocol::codec::EncodedFrame;
 use crate::room::Text;
 
 const FIN: u8 = 0x80;
@@ -23,28 +22,28 @@ const PONG: u8 = 0xa;
 /// The longest payload of a control frame.
 const CONTROL_BYTES: usize = 125;
 
-/// From here on a shared text is written from where it is; a shorter one is cheaper copied.
+/// A shared text of at least this size is written from where it is; a shorter one is cheaper to copy.
 const SHARED_BYTES: usize = 4096;
 
-/// What a client sent, whole and unmasked.
+/// One message of a client, whole and unmasked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Incoming<'a> {
-    /// A text message, also one that came in pieces.
+    /// A text message, also one that was sent in fragments.
     Text(Cow<'a, str>),
     /// To be answered with a Pong of the same payload.
     Ping(&'a [u8]),
-    /// The answer to a Ping, or unasked.
+    /// The answer to a Ping, or unsolicited.
     Pong(&'a [u8]),
     /// The client closes, with a code or without.
     Close(Option<u16>),
 }
 
-/// A rule of the protocol that a client broke; it ends the connection.
+/// A rule of the WebSocket protocol that a client broke. It ends the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Violation {
-    /// A frame that cannot be.
+    /// An invalid frame.
     Protocol,
-    /// A binary message: nothing here takes one.
+    /// A binary message; the server accepts none.
     Binary,
     /// A text that is not UTF-8.
     NotUtf8,
@@ -53,7 +52,7 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// The close code that says so (RFC 6455, section 7.4.1).
+    /// The close code (RFC 6455, section 7.4.1).
     pub const fn close_code(self) -> u16 {
         match self {
             Self::Protocol => 1002,
@@ -74,22 +73,22 @@ impl Violation {
     }
 }
 
-/// Reads the frames of one client. Between whole messages it holds no memory of its own.
+/// Decodes the frames of one client. Between whole messages it holds no memory of its own.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// The start of a frame whose end is still to come, as it was sent.
+    /// The start of a frame that has not arrived whole, as it was sent.
     rest: Vec<u8>,
-    /// What has come of a text in pieces.
-    pieces: Option<Vec<u8>>,
+    /// What has arrived of a text in fragments.
+    fragments: Option<Vec<u8>>,
 }
 
 impl Decoder {
-    /// A decoder that was given these bytes already.
+    /// A decoder that has received these bytes.
     pub fn after(early: Vec<u8>) -> Self {
-        Self { rest: early, pieces: None }
+        Self { rest: early, fragments: None }
     }
 
-    /// What is to be decoded when these bytes have come: they alone, mostly.
+    /// The bytes to decode when these have arrived: mostly they alone.
     pub fn input<'a>(&mut self, bytes: &'a mut [u8], joined: &'a mut Vec<u8>) -> &'a mut [u8] {
         if self.rest.is_empty() {
             return bytes;
@@ -99,11 +98,11 @@ impl Decoder {
         joined
     }
 
-    /// The next message of the input, which is taken from its front; `None` where its end has not come
-    /// yet, and then the rest of the input is kept.
+    /// The next message, taken from the front of the input; `None` where it has not arrived whole, and
+    /// then the rest of the input is kept.
     ///
     /// # Errors
-    /// The rule that the client broke; there is no way on after it.
+    /// The rule that the client broke. Nothing can be decoded after it.
     pub fn next<'a>(
         &mut self,
         input: &mut &'a mut [u8],
@@ -125,15 +124,15 @@ impl Decoder {
         Ok(None)
     }
 
-    /// The head of the frame at the front, where all of it has come. What cannot be is refused by it.
+    /// The head of the frame at the front, where it has arrived whole. Invalid frames are refused by it.
     fn head(&self, input: &[u8], max_message_bytes: usize) -> Result<Option<Head>, Violation> {
         let &[first, second, ref after @ ..] = input else { return Ok(None) };
         let (opcode, fin) = (first & 0x0f, first & FIN != 0);
-        let in_pieces = self.pieces.is_some();
+        let is_fragmented = self.fragments.is_some();
         match opcode {
             _ if first & RESERVED != 0 || second & MASKED == 0 => return Err(Violation::Protocol),
-            CONTINUATION if in_pieces => {}
-            TEXT | BINARY if in_pieces => return Err(Violation::Protocol),
+            CONTINUATION if is_fragmented => {}
+            TEXT | BINARY if is_fragmented => return Err(Violation::Protocol),
             TEXT => {}
             BINARY => return Err(Violation::Binary),
             CLOSE | PING | PONG if fin && usize::from(second & !MASKED) <= CONTROL_BYTES => {}
@@ -145,7 +144,7 @@ impl Decoder {
             (126 | 127, _) => return Ok(None),
             (length, _) => (u64::from(length), 0),
         };
-        let before = self.pieces.as_ref().filter(|_| opcode == CONTINUATION).map_or(0, Vec::len);
+        let before = self.fragments.as_ref().filter(|_| opcode == CONTINUATION).map_or(0, Vec::len);
         let payload_bytes = usize::try_from(length)
             .ok()
             .filter(|bytes| opcode >= CLOSE || bytes.saturating_add(before) <= max_message_bytes)
@@ -154,7 +153,7 @@ impl Decoder {
         Ok((input.len() >= bytes).then_some(Head { opcode, fin, bytes, payload_bytes }))
     }
 
-    /// What a whole frame means; `None` for a piece of a message that is not the last.
+    /// The message that a whole frame is or completes; `None` for a fragment that is not the last.
     fn message<'a>(&mut self, head: &Head, payload: &'a [u8]) -> Result<Option<Incoming<'a>>, Violation> {
         Ok(match (head.opcode, head.fin) {
             (TEXT, true) => {
@@ -162,16 +161,16 @@ impl Decoder {
                 Some(Incoming::Text(Cow::Borrowed(text)))
             }
             (TEXT, false) => {
-                self.pieces = Some(payload.to_vec());
+                self.fragments = Some(payload.to_vec());
                 None
             }
             (CONTINUATION, fin) => {
-                let pieces = self.pieces.get_or_insert_default();
-                pieces.extend_from_slice(payload);
+                let fragments = self.fragments.get_or_insert_default();
+                fragments.extend_from_slice(payload);
                 if !fin {
                     return Ok(None);
                 }
-                let text = String::from_utf8(self.pieces.take().unwrap_or_default());
+                let text = String::from_utf8(self.fragments.take().unwrap_or_default());
                 Some(Incoming::Text(Cow::Owned(text.map_err(|_| Violation::NotUtf8)?)))
             }
             (CLOSE, _) => Some(Incoming::Close(close_code(payload)?)),
@@ -197,7 +196,7 @@ fn unmask(payload: &mut [u8], mask: &[u8]) {
     }
 }
 
-/// The code of a Close: one that a client may send (RFC 6455, section 7.4).
+/// The code of a Close, where a client may send it (RFC 6455, section 7.4).
 fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     let &[a, b, ref reason @ ..] = payload else {
         return if payload.is_empty() { Ok(None) } else { Err(Violation::Protocol) };
@@ -209,32 +208,32 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     }
 }
 
-/// Frames to a client, gathered for one write.
+/// Frames to a client that are sent by one write.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub struct FrameBatch {
     bytes: Vec<u8>,
-    /// One text that is too long to be copied for everybody who is sent it, and where in `bytes` it
-    /// belongs. Further ones are copied.
+    /// One text that is too long to be copied for each connection, and where in `bytes` it belongs.
+    /// Further ones are copied.
     shared: Option<(usize, Text)>,
     texts: u64,
 }
 
-impl Outbox {
+impl FrameBatch {
+    /// One text message.
+    pub fn of(text: &str) -> Self {
+        let mut batch = Self::default();
+        batch.text(text);
+        batch
+    }
+
     /// Adds a text message.
     pub fn text(&mut self, text: &str) {
         self.texts += 1;
         self.frame(TEXT, text.as_bytes());
     }
 
-    /// Adds a text message that others are sent as well.
-    pub fn shared(&mut self, text: &Text) {
-        self.texts += 1;
-        self.head(TEXT, text.len());
-        self.share(text);
-    }
-
-    /// Adds a text message of which a part is shared.
-    pub fn spliced(&mut self, Spliced { start, shared, end }: &Spliced) {
+    /// Adds a text message of which other connections are sent a part as well.
+    pub fn encoded(&mut self, EncodedFrame { start, shared, end }: &EncodedFrame) {
         self.texts += 1;
         self.head(TEXT, start.len() + shared.len() + end.len());
         self.bytes.extend_from_slice(start.as_bytes());
@@ -273,14 +272,14 @@ impl Outbox {
         self.texts
     }
 
-    /// What is to be written, in this order; only the last where nothing is shared.
+    /// The bytes to write, in this order; the first two are empty where nothing is shared.
     pub fn parts(&self) -> [&[u8]; 3] {
         let Some((at, text)) = &self.shared else { return [&[], &[], &self.bytes] };
         let (before, after) = self.bytes.split_at(*at);
         [before, text.as_bytes(), after]
     }
 
-    /// Adds to `waiting` what is left when so many bytes were written.
+    /// Appends what is left after this many bytes were written.
     pub fn keep_rest(&self, mut written: usize, waiting: &mut Vec<u8>) {
         waiting.reserve(self.len() - written);
         for part in self.parts() {

@@ -1,4 +1,4 @@
-//! How many connections there may be: on this server and from one address.
+//! Limits of connections: on this server and from one address.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub struct Permit {
 }
 
 impl Limits {
-    /// Nobody is connected.
+    /// Without a connection.
     pub fn new(settings: &LimitSettings) -> Self {
         Self {
             most: settings.max_connections,
@@ -37,7 +37,7 @@ impl Limits {
         }
     }
 
-    /// How many are connected.
+    /// How many connections are open.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }

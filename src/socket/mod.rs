@@ -1,5 +1,4 @@
-//! The WebSocket: the upgrade that lets somebody in, and the one loop that serves a connection. Beside
-//! it, the stream of events for those who only read along.
+//! WebSockets and event streams: the upgrade, the loop that serves a connection, and Server-Sent Events.
 
 pub mod admin;
 pub mod connection;
@@ -7,15 +6,16 @@ pub mod device;
 mod dialogue;
 pub mod end;
 pub mod frame;
+mod inbound;
 pub mod limits;
-pub mod line;
-mod member;
 pub mod origin;
 mod pace;
 mod pulse;
+pub mod sse;
 pub mod stats;
+mod subscription;
+pub mod transport;
 pub mod upgrade;
-pub mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,12 +36,12 @@ use limits::Limits;
 use origin::Origins;
 use stats::Figures;
 
-/// What all connections share.
+/// What all connections of a server share.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the types say it")]
 pub struct Sockets {
     pub admissions: Arc<Admissions>,
-    pub frames: Frames,
+    pub frames: Arc<Frames>,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
     pub limits: Arc<Limits>,
@@ -53,8 +53,8 @@ pub struct Sockets {
     pub user_sessions: Arc<UserSessions>,
     pub sits: Arc<SitRecorder>,
     pub figures: Arc<Figures>,
-    /// Every connection holds a token of it from before its upgrade on, and calls over HTTP run in it;
-    /// shutdown waits for them.
+    /// Every connection holds a token of it from before its upgrade, and calls over HTTP run in it.
+    /// Shutdown waits for them.
     pub tracker: TaskTracker,
 }
 

@@ -1,11 +1,11 @@
-//! Which pages may open a WebSocket or call the API: a browser says where a page came from, and
-//! without this check any page could act in the name of whoever looks at it.
+//! The origins whose pages may open a WebSocket or call the API. Without this check any page could act in
+//! the name of the person who looks at it.
 
 use axum::http::{HeaderMap, header};
 
 use crate::config::NetworkSettings;
 
-/// The origins whose pages are let in, besides the server's own.
+/// The origins whose pages are allowed, besides the server's own.
 #[derive(Clone, Debug)]
 pub struct Origins {
     allowed: Vec<String>,
@@ -20,13 +20,13 @@ impl Origins {
         Self { any: allowed.iter().any(|origin| origin == "*"), allowed }
     }
 
-    /// Whether pages of this origin are let in by the settings.
+    /// Whether the settings allow pages of this origin.
     pub fn lists(&self, origin: &str) -> bool {
         self.any || self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
     }
 
-    /// Whether a request may go on: it comes from no page at all, from one of this server's own (behind
-    /// whatever scheme a proxy speaks), or from one that is let in.
+    /// Whether a request may go on: it comes from no page, from one of this server's own (whatever scheme a
+    /// proxy in front of it speaks), or from one that the settings allow.
     pub fn allow(&self, headers: &HeaderMap) -> bool {
         let Some(origin) = headers.get(header::ORIGIN) else { return true };
         let Ok(origin) = origin.to_str() else { return false };

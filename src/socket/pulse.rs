@@ -1,4 +1,4 @@
-//! Whether a connection is alive, and how well: deadlines, Pings and their round trips.
+//! The liveness of a connection and its quality: deadlines, Pings and their round trips.
 
 use std::time::Duration;
 
@@ -7,58 +7,59 @@ use crate::clock::Moment;
 use crate::protocol::Code;
 use crate::room::Quality;
 
-/// Pings go out at so many moments of an interval, the same for all connections: the server wakes up for
-/// many at once, and their Pongs come together.
+/// The Pings of all connections are sent at this many moments of an interval, so that the server wakes up
+/// for many at once, and their Pongs arrive together.
 const MOMENTS: u32 = 100;
 
-/// The deadlines of one connection. One lazily armed timer serves them all.
+/// The deadlines of one connection. One timer serves them all; it is armed again only when it fires.
 #[derive(Debug)]
 pub struct Pulse {
     ping_interval: Duration,
     dead_after: Duration,
-    heard: Moment,
+    /// When something arrived last.
+    seen_at: Moment,
     next_ping: Moment,
-    /// When the Ping was sent whose Pong is waited for; also its payload.
+    /// When the last Ping was sent, where its Pong is missing. It is the payload, too.
     pinged: Option<Moment>,
     missed: u8,
-    /// When the credential expires.
-    until: Option<Moment>,
+    /// When the credential expires, and the connection with it.
+    expires_at: Option<Moment>,
 }
 
 impl Pulse {
-    /// A connection that was just made.
-    pub fn new(timings: &Timings, until: Option<Moment>, now: Moment) -> Self {
+    /// A connection that was opened just now.
+    pub fn new(timings: &Timings, expires_at: Option<Moment>, now: Moment) -> Self {
         Self {
             ping_interval: timings.ping_interval,
             dead_after: timings.dead_after,
-            heard: now,
+            seen_at: now,
             next_ping: next_ping(now, timings.ping_interval),
             pinged: None,
             missed: 0,
-            until,
+            expires_at,
         }
     }
 
-    /// Something came from the other side.
-    pub fn heard(&mut self, now: Moment) {
-        self.heard = now;
+    /// Something arrived from the client.
+    pub fn seen(&mut self, now: Moment) {
+        self.seen_at = now;
     }
 
-    /// When [`Pulse::check`] has something to do next.
+    /// When [`Pulse::check`] is due.
     pub fn next(&self) -> Moment {
-        let next = self.next_ping.min(self.heard + self.dead_after);
-        self.until.map_or(next, |until| next.min(until))
+        let next = self.next_ping.min(self.seen_at + self.dead_after);
+        self.expires_at.map_or(next, |expires_at| next.min(expires_at))
     }
 
-    /// Does what is due: the payload of a Ping to send.
+    /// Checks the deadlines. The payload of a Ping, where one is to be sent.
     ///
     /// # Errors
     /// Why the connection ends: `beat_timeout` or `token_expired`.
     pub fn check(&mut self, now: Moment) -> Result<Option<[u8; 8]>, Code> {
-        if self.heard + self.dead_after <= now {
+        if self.seen_at + self.dead_after <= now {
             return Err(Code::BeatTimeout);
         }
-        if self.until.is_some_and(|until| until <= now) {
+        if self.expires_at.is_some_and(|expires_at| expires_at <= now) {
             return Err(Code::TokenExpired);
         }
         if self.next_ping > now {
@@ -71,12 +72,12 @@ impl Pulse {
         Ok(Some(now.as_millis().to_be_bytes()))
     }
 
-    /// What the Pongs that are owed say of the connection.
+    /// The quality by the Pongs that are missing; `None` where none is.
     pub fn missed_pongs(&self) -> Option<Quality> {
         Quality::of_missed_pongs(self.missed)
     }
 
-    /// A Pong came: the quality by its round trip, where it answers the last Ping.
+    /// Takes a Pong. The quality by its round trip, where it answers the last Ping.
     pub fn pong(&mut self, payload: &[u8], now: Moment) -> Option<Quality> {
         let pinged = self.pinged.take_if(|pinged| pinged.as_millis().to_be_bytes() == payload)?;
         self.missed = 0;
@@ -84,7 +85,7 @@ impl Pulse {
     }
 }
 
-/// The last moment for Pings that is no more than an interval away.
+/// The last moment for Pings within the next interval.
 fn next_ping(now: Moment, interval: Duration) -> Moment {
     let latest = now + interval;
     let apart = (interval / MOMENTS).max(Duration::from_millis(1));
@@ -99,14 +100,14 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn pulse(until: Option<Moment>, now: Moment) -> Pulse {
+    fn pulse(expires_at: Option<Moment>, now: Moment) -> Pulse {
         let timings = Timings {
             ping_interval: 25 * SECOND,
             dead_after: 75 * SECOND,
             write_timeout: 10 * SECOND,
             max_message_bytes: 4096,
         };
-        Pulse::new(&timings, until, now)
+        Pulse::new(&timings, expires_at, now)
     }
 
     #[test]
@@ -118,7 +119,7 @@ mod tests {
             let now = pulse.next();
             match pulse.check(now) {
                 Ok(Some(_)) => pings += 1,
-                Ok(None) => panic!("woken for nothing at {now:?}"),
+                Ok(None) => panic!("nothing was due at {now:?}"),
                 Err(code) => {
                     assert_eq!((code, now), (Code::BeatTimeout, start + 75 * SECOND));
                     break;
@@ -156,11 +157,11 @@ mod tests {
             assert_eq!(pulse.pong(b"other", back), None);
             assert_eq!(pulse.pong(&payload, back), Some(quality), "{trip} ms");
             assert_eq!(pulse.pong(&payload, back), None, "one Pong a Ping");
-            pulse.heard(back);
+            pulse.seen(back);
             now = now + 25 * SECOND;
         }
         for missed in [None, Some(Quality::Degraded), Some(Quality::Poor)] {
-            pulse.heard(now);
+            pulse.seen(now);
             pulse.check(now).expect("alive").expect("a ping is due");
             assert_eq!(pulse.missed_pongs(), missed);
             now = now + 25 * SECOND;

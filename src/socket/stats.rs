@@ -1,4 +1,4 @@
-//! The figures of this server: once a second for all who watch them, and what they were in the last hour.
+//! The figures of this server, made once a second for all clients that read them, and kept for an hour.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -23,13 +23,13 @@ use crate::task::flush::Flusher;
 use crate::task::sweep::{Sweeper, Swept};
 use crate::user_session::UserSessions;
 
-/// How often they are told.
+/// How often they are sent.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// One of so many is kept.
+/// Keep every N-th frame.
 const KEEP_EVERY: u32 = 10;
 
-/// So many are kept: those of an hour.
+/// How many frames are kept: those of an hour.
 const KEPT: usize = 360;
 
 /// Where the figures come from.
@@ -45,47 +45,46 @@ pub struct Sources {
     pub sweeper: Arc<Sweeper>,
 }
 
-/// Tells the figures, looked up once for all who watch; while nobody does, only those that are kept.
+/// Makes the figures once for all clients; without clients, only the frames that are kept.
 #[derive(Debug)]
 pub struct Figures {
     sources: Sources,
     started: Timestamp,
-    told: watch::Sender<Text>,
+    latest: watch::Sender<Text>,
     past: Mutex<Past>,
     draining: CancellationToken,
 }
 
 impl Figures {
-    /// Of a server that starts now.
+    /// The figures of a server that starts now.
     pub fn new(sources: Sources) -> Self {
         Self {
             sources,
             started: Utc::now().into(),
-            told: watch::Sender::new(Text::default()),
+            latest: watch::Sender::new(Text::default()),
             past: Mutex::default(),
             draining: CancellationToken::new(),
         }
     }
 
-    /// What was until now, as a frame of its own, and the frames from now on. One who is slow misses some and
-    /// gets the newest.
+    /// The frame `history`, and the frames from now on. A slow client misses some and gets the newest.
     pub fn watch(&self) -> (Text, watch::Receiver<Text>) {
         let now = self.frame();
         let history = self.past.lock().with(&now);
-        (history, self.told.subscribe())
+        (history, self.latest.subscribe())
     }
 
-    /// Those who watch are asked to come back later: the server stops.
+    /// Asks the clients to reconnect later: the server stops.
     pub fn drain(&self) {
         self.draining.cancel();
     }
 
-    /// Done when the server stops.
+    /// Resolves when the server stops.
     pub async fn drained(&self) {
         self.draining.cancelled().await;
     }
 
-    /// Whether the server stops and takes nobody in.
+    /// Whether the server stops and admits no client.
     pub fn is_draining(&self) -> bool {
         self.sources.registry.is_draining()
     }
@@ -95,21 +94,21 @@ impl Figures {
         tasks.start("figures", self, Self::run);
     }
 
-    /// Tells and keeps them, for ever.
+    /// Sends and keeps them, for ever.
     async fn run(self: Arc<Self>) {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for tick in (0..KEEP_EVERY).cycle() {
             ticks.tick().await;
             let kept = tick == 0;
-            if !kept && self.told.receiver_count() == 0 {
+            if !kept && self.latest.receiver_count() == 0 {
                 continue;
             }
             let frame = self.frame();
             if kept {
                 self.past.lock().keep(frame.clone());
             }
-            self.told.send_replace(frame);
+            self.latest.send_replace(frame);
         }
     }
 
@@ -156,7 +155,7 @@ impl Figures {
     }
 }
 
-/// The frames that were kept, oldest first. As text, since nothing is done with them but telling them.
+/// The frames that were kept, oldest first. As text, since they are only sent.
 #[derive(Debug, Default)]
 struct Past(VecDeque<Text>);
 
@@ -168,7 +167,7 @@ impl Past {
         self.0.push_back(frame);
     }
 
-    /// The frame `history`: these, and the one of now.
+    /// The frame `history`: the kept frames, then the newest one.
     fn with(&self, now: &Text) -> Text {
         let frames: Vec<&str> = self.0.iter().chain([now]).map(AsRef::as_ref).collect();
         let interval_ms = (INTERVAL * KEEP_EVERY).as_millis();
@@ -224,12 +223,12 @@ struct Sweep {
     did: Swept,
 }
 
-/// What the process holds in memory, where the system says it.
+/// The resident memory of the process in bytes, where the system reports it.
 fn memory() -> Option<u64> {
     resident(&fs::read_to_string("/proc/self/status").ok()?)
 }
 
-/// In kilobytes there, and not in pages as in `statm`, whose size would have to be asked for.
+/// `VmRSS` in bytes. `statm` counts pages, whose size would have to be asked for.
 fn resident(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)

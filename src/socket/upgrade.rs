@@ -1,8 +1,8 @@
-//! From an HTTP request to a connection: limits, origin, admission, upgrade.
+//! From an HTTP request to a connection: handshake, origin, limits, admission, upgrade.
 //!
-//! What is wrong with the request itself is answered in HTTP. What admission says is told after the
-//! upgrade, since a browser cannot read the status of a failed handshake; a client that asks for
-//! problems gets the same refusal as one.
+//! An invalid request is refused in HTTP. A refusal of admission is sent after the upgrade, since a
+//! browser cannot read the status of a failed handshake; a client that accepts problem documents gets it
+//! as one.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,8 +23,7 @@ use super::Sockets;
 use super::connection::{self, Entered, Held};
 use super::device::device;
 use super::frame::Decoder;
-use super::line::Line;
-use super::member::Member;
+use super::transport::Transport;
 use crate::admission::{Admission, Credentials, join_refusal};
 use crate::identity::client_address::client_address;
 use crate::ids::SessionId;
@@ -33,7 +32,7 @@ use crate::protocol::v1::SUBPROTOCOL;
 use crate::protocol::{Code, Refusal, name};
 use crate::user_session::Device;
 
-/// The address at the other end of a request's TCP connection, put there by the accept loop.
+/// The remote address of a request's TCP connection, put there by the accept loop.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
@@ -59,11 +58,11 @@ pub struct WsQuery {
 const BEARER: &str = "lastseen.bearer.";
 const RESUME: &str = "lastseen.resume.";
 
-/// The WebSocket of a person in a reading session, `lastseen.v1`. Refusals of admission are told after
-/// the upgrade, or as a problem to whoever sends `Accept: application/problem+json`.
+/// The WebSocket of a person in a reading session, `lastseen.v1`. Refusals of admission are sent after
+/// the upgrade, or as a problem document to a client that sends `Accept: application/problem+json`.
 ///
 /// # Errors
-/// What is wrong with the request itself; and every refusal for a client that asks for problems.
+/// An invalid request; and every refusal for a client that accepts problem documents.
 #[utoipa::path(
     get, path = "/v1/reading-sessions/{id}/ws", tag = "reading sessions",
     security((), ("bearer" = [])),
@@ -78,12 +77,11 @@ pub async fn upgrade(
     id: Result<Path<String>, PathRejection>,
     mut request: Request,
 ) -> Result<Response, Refusal> {
-    // What is no text is no id either, and is refused as one that nobody has.
+    // An id that is not UTF-8 is refused like one that does not exist.
     let id = id.map(|Path(id)| id).unwrap_or_default();
-    let Knock { accept, address, held } = knock(&sockets, &request)?;
-    let shown = shown(&request, address);
-    let admitted = admit(&sockets, &id, shown).await;
-    let (response, upgrading) = answer(&mut request, &accept, &admitted)?;
+    let UpgradeRequest { accept, address, held } = UpgradeRequest::check(&sockets, &request)?;
+    let admitted = admit(&sockets, AdmissionRequest::read(&id, &request, address)).await;
+    let (response, upgrading) = respond(&mut request, &accept, &admitted)?;
     tokio::spawn(async move {
         if let Some(upgraded) = upgraded(upgrading).await {
             start(sockets, upgraded, admitted, held).await;
@@ -92,34 +90,36 @@ pub async fn upgrade(
     Ok(response)
 }
 
-/// A handshake in good order, from somebody who may have one connection more.
-pub(super) struct Knock {
+/// A valid handshake, within the limits of connections.
+pub(super) struct UpgradeRequest {
     pub accept: String,
     pub address: IpAddr,
     pub held: Held,
 }
 
-/// What every WebSocket of the server asks before it looks at who comes.
-///
-/// # Errors
-/// What is wrong with the request itself, its origin, or the number of connections.
-pub(super) fn knock(sockets: &Sockets, request: &Request) -> Result<Knock, Refusal> {
-    let accept = handshake(request)?;
-    if !sockets.origins.allow(request.headers()) {
-        return Err(Code::OriginNotAllowed.into());
+impl UpgradeRequest {
+    /// Checks what every WebSocket of the server must have before its credentials are looked at.
+    ///
+    /// # Errors
+    /// What is wrong with the handshake, its origin, or the number of connections.
+    pub(super) fn check(sockets: &Sockets, request: &Request) -> Result<Self, Refusal> {
+        let accept = handshake(request)?;
+        if !sockets.origins.allow(request.headers()) {
+            return Err(Code::OriginNotAllowed.into());
+        }
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip()).ok_or(Code::Internal)?;
+        let address = client_address(peer, request.headers(), &sockets.trusted_proxies);
+        let held = Held { permit: sockets.limits.take(address)?, token: sockets.tracker.token() };
+        Ok(Self { accept, address, held })
     }
-    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip()).ok_or(Code::Internal)?;
-    let address = client_address(peer, request.headers(), &sockets.trusted_proxies);
-    let held = Held { permit: sockets.limits.take(address)?, token: sockets.tracker.token() };
-    Ok(Knock { accept, address, held })
 }
 
-/// The answer to a handshake, and what becomes the line by it: also for somebody who is refused, since a
-/// browser can only be told after the upgrade.
+/// The answer to a handshake, and the upgrade that follows it: also for a client that is refused, where it
+/// can read a refusal only after the upgrade.
 ///
 /// # Errors
-/// The refusal, for those who can read it here.
-pub(super) fn answer<T>(
+/// The refusal, where the client can read it here.
+pub(super) fn respond<T>(
     request: &mut Request,
     accept: &str,
     admitted: &Result<T, Refusal>,
@@ -136,68 +136,71 @@ pub(super) fn answer<T>(
 
 async fn start(
     sockets: Arc<Sockets>,
-    Upgraded { line, decoder }: Upgraded,
-    admitted: Result<Admittance, Refusal>,
+    Upgraded { transport, decoder }: Upgraded,
+    admitted: Result<Admitted, Refusal>,
     held: Held,
 ) {
-    let member = Arc::new(Member::new(line, Arc::clone(&sockets)));
+    let transport = Arc::new(transport);
     let entered = match admitted {
-        Ok(admittance) => admittance.enter(&member, &sockets).await,
+        Ok(admitted) => admitted.join(&transport, &sockets).await,
         Err(refusal) => Err(refusal),
     };
     match entered {
-        Ok((entered, device)) => connection::start(sockets, member, decoder, entered, device, held).await,
-        Err(refusal) => connection::refuse(&sockets, member.line(), refusal).await,
+        Ok((entered, device)) => connection::start(sockets, transport, decoder, entered, device, held).await,
+        Err(refusal) => connection::refuse(&sockets, &transport, refusal).await,
     }
 }
 
-/// An admission, and what to show again where the room is closed before the upgrade is done.
-struct Admittance {
-    admission: Admission,
+/// What a client shows to be admitted to a session.
+struct AdmissionRequest {
     session: SessionId,
     credentials: Credentials,
+    /// The user session that it belongs to.
     device: Option<Device>,
 }
 
-impl Admittance {
-    /// Joins; a room that was closed in between sends us back to admission, once.
-    async fn enter(self, member: &Arc<Member>, sockets: &Sockets) -> Result<(Entered, Option<Device>), Refusal> {
-        let mut admission = self.admission;
-        for last_try in [false, true] {
-            match connection::enter(member, sockets, admission) {
-                Ok(entered) => return Ok((entered, self.device)),
-                Err(error) if last_try => return Err(join_refusal(error)),
-                Err(_) => admission = sockets.admissions.admit(self.session, &self.credentials).await?,
-            }
-        }
-        Err(Code::Internal.into())
+impl AdmissionRequest {
+    fn read(id: &str, request: &Request, address: IpAddr) -> Result<Self, Refusal> {
+        let session = Uuid::parse_str(id).map(SessionId).map_err(|_| Code::SessionNotFound)?;
+        let headers = request.headers();
+        let Query(query) = Query::<WsQuery>::try_from_uri(request.uri())
+            .map_err(|_| Refusal::invalid("query", "must hold each key at most once"))?;
+        let device = device(query.platform.as_deref(), query.client_session.as_deref(), headers, address)?;
+        let credentials = Credentials {
+            resume: query.resume.or_else(|| by_protocol(headers, RESUME).map(str::to_owned)),
+            bearer: shown_bearer(headers).map(str::to_owned),
+            invite: query.invite,
+            name: query.name.as_deref().map(name::display_name).transpose()?,
+        };
+        Ok(Self { session, credentials, device })
     }
 }
 
-async fn admit(sockets: &Sockets, id: &str, shown: Result<Shown, Refusal>) -> Result<Admittance, Refusal> {
-    let started = tokio::time::Instant::now();
-    let session = Uuid::parse_str(id).map(SessionId).map_err(|_| Code::SessionNotFound)?;
-    let (credentials, device) = shown?;
-    let admission = sockets.admissions.admit(session, &credentials).await;
-    sockets.metrics.admission_seconds.observe(started.elapsed().as_secs_f64());
-    Ok(Admittance { admission: admission?, session, credentials, device })
+/// An admission, with its request: it is made again where the room is closed before the upgrade is done.
+struct Admitted {
+    admission: Admission,
+    request: AdmissionRequest,
 }
 
-/// What a request shows: a way in, and which user session it belongs to.
-type Shown = (Credentials, Option<Device>);
+impl Admitted {
+    /// Joins. Where the room changed since the admission, it asks for another one, once.
+    async fn join(self, transport: &Arc<Transport>, sockets: &Sockets) -> Result<(Entered, Option<Device>), Refusal> {
+        let Self { admission, request: AdmissionRequest { session, credentials, device } } = self;
+        if let Ok(entered) = connection::join(transport, sockets, admission) {
+            return Ok((entered, device));
+        }
+        let admission = sockets.admissions.admit(session, &credentials).await?;
+        let entered = connection::join(transport, sockets, admission).map_err(join_refusal)?;
+        Ok((entered, device))
+    }
+}
 
-fn shown(request: &Request, address: IpAddr) -> Result<Shown, Refusal> {
-    let Query(query) = Query::<WsQuery>::try_from_uri(request.uri())
-        .map_err(|_| Refusal::invalid("query", "must hold each key at most once"))?;
-    let device = device(query.platform.as_deref(), query.client_session.as_deref(), request.headers(), address)?;
-    let resume = || by_protocol(request.headers(), RESUME).map(str::to_owned);
-    let credentials = Credentials {
-        resume: query.resume.or_else(resume),
-        bearer: shown_bearer(request.headers()).map(str::to_owned),
-        invite: query.invite,
-        name: query.name.as_deref().map(name::display_name).transpose()?,
-    };
-    Ok((credentials, device))
+async fn admit(sockets: &Sockets, request: Result<AdmissionRequest, Refusal>) -> Result<Admitted, Refusal> {
+    let request = request?;
+    let started = tokio::time::Instant::now();
+    let admission = sockets.admissions.admit(request.session, &request.credentials).await;
+    sockets.metrics.admission_seconds.observe(started.elapsed().as_secs_f64());
+    Ok(Admitted { admission: admission?, request })
 }
 
 /// The Bearer token of a request.
@@ -206,7 +209,7 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The Bearer token of a handshake: of the header, else of a subprotocol.
+/// The Bearer token of a handshake: from the header, else from a subprotocol.
 pub(super) fn shown_bearer(headers: &HeaderMap) -> Option<&str> {
     bearer(headers).or_else(|| by_protocol(headers, BEARER))
 }
@@ -226,7 +229,7 @@ fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         .map(str::trim)
 }
 
-/// Whether the client would rather read a refusal as an HTTP answer.
+/// Whether the client accepts a refusal as an HTTP answer.
 fn wants_problem(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::ACCEPT)
@@ -273,16 +276,16 @@ fn switching(accept: &str, speaks_v1: bool) -> Response {
     response
 }
 
-/// The bare TCP stream, taken back from hyper, and what the client sent ahead of our answer.
+/// The bare TCP stream, taken back from hyper, and what the client sent before the answer.
 pub(super) async fn upgraded(on_upgrade: OnUpgrade) -> Option<Upgraded> {
     let parts = on_upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
     let decoder = Decoder::after(parts.read_buf.to_vec());
-    Some(Upgraded { line: Line::new(parts.io.into_inner()), decoder })
+    Some(Upgraded { transport: Transport::new(parts.io.into_inner()), decoder })
 }
 
 /// A stream that is a WebSocket from here on.
 pub(super) struct Upgraded {
-    pub line: Line,
-    /// Holds what was read too early.
+    pub transport: Transport,
+    /// Holds what hyper has read after the handshake.
     pub decoder: Decoder,
 }

@@ -5,13 +5,13 @@ mod server_frames;
 mod values;
 
 pub use client_frame::{BadFrame, ClientFrame, LONGEST_SIT_SECONDS, MAX_STATE_BYTES, decode};
-pub use server_frames::{Frames, Spliced, Welcome, error, notice};
+pub use server_frames::{Frames, Welcome, error, frame_type, notice};
 pub use values::{Participant, Session, Timestamp};
 
-use crate::room::Codec;
+use crate::room::CodecId;
 
 /// The name of the protocol among WebSocket subprotocols.
 pub const SUBPROTOCOL: &str = "lastseen.v1";
 
 /// Its number among the codecs.
-pub const CODEC: Codec = Codec::new(0);
+pub const CODEC: CodecId = CodecId::new(0);

@@ -12,6 +12,8 @@ use crate::config::Settings;
 use crate::domain::idle::IdleRule;
 use crate::ids::{ConnectionId, ParticipantId};
 use crate::protocol::Refusal;
+use crate::protocol::codec::{Codec, EncodedFrame};
+use crate::room::feed::Message;
 use crate::room::notice::Phase;
 use crate::room::{self, LeaveReason, Notice, People, Snapshot, Text};
 
@@ -37,22 +39,6 @@ pub struct Welcome<'a> {
     pub session: &'a Session,
 }
 
-/// An encoded frame. Its middle may be long and is shared by all frames that contain it.
-#[derive(Debug)]
-#[expect(missing_docs, reason = "together they are the frame")]
-pub struct Spliced {
-    pub start: String,
-    pub shared: Text,
-    pub end: String,
-}
-
-impl Spliced {
-    /// The frame as one text.
-    pub fn whole(&self) -> String {
-        [&self.start, &*self.shared, &self.end].concat()
-    }
-}
-
 impl Frames {
     /// Frames with the timings of these settings.
     pub fn new(clock: Clock, settings: &Settings) -> Self {
@@ -67,7 +53,7 @@ impl Frames {
     }
 
     /// `welcome`.
-    pub fn welcome(&self, welcome: &Welcome<'_>, snapshot: &Snapshot, own: Option<&room::Participant>) -> Spliced {
+    pub fn welcome(&self, welcome: &Welcome<'_>, snapshot: &Snapshot, own: Option<&room::Participant>) -> EncodedFrame {
         #[derive(Serialize)]
         struct Head<'a> {
             r#type: &'static str,
@@ -101,14 +87,19 @@ impl Frames {
     }
 
     /// `state`.
-    pub fn state(&self, snapshot: &Snapshot, own: Option<&room::Participant>) -> Spliced {
+    pub fn state(&self, snapshot: &Snapshot, own: Option<&room::Participant>) -> EncodedFrame {
         let head = format!(r#"{{"type":"state","seq":{},"occupancy":{}}}"#, snapshot.seq, snapshot.occupancy);
         self.with_participants(head, snapshot, own)
     }
 
     /// Adds `participants` to an object: the list that is encoded once for many frames, and behind it the
     /// participants who joined since. In a room over its detail limit the receiver alone.
-    fn with_participants(&self, mut start: String, snapshot: &Snapshot, own: Option<&room::Participant>) -> Spliced {
+    fn with_participants(
+        &self,
+        mut start: String,
+        snapshot: &Snapshot,
+        own: Option<&room::Participant>,
+    ) -> EncodedFrame {
         start.pop();
         start.push_str(",\"participants\":[");
         let (shared, newer) = match &snapshot.people {
@@ -123,7 +114,7 @@ impl Frames {
             None => (Text::default(), self.items(own.into_iter())),
         };
         let comma = if shared.is_empty() || newer.is_empty() { "" } else { "," };
-        Spliced { start, shared, end: format!("{comma}{newer}]}}") }
+        EncodedFrame { start, shared, end: format!("{comma}{newer}]}}") }
     }
 
     /// The items of a JSON array, without its brackets.
@@ -194,6 +185,30 @@ impl Frames {
 
     fn server_time(&self) -> Timestamp {
         Timestamp(self.clock.utc(self.clock.now()))
+    }
+}
+
+impl Codec for Frames {
+    fn encode(&self, message: Message<'_>) -> EncodedFrame {
+        match message {
+            Message::State { snapshot, own } => self.state(snapshot, own),
+            Message::Diff(diff) => self.diff(diff).into(),
+            Message::Session(session) => self.session(session).into(),
+            Message::Expiring(at) => self.expiring(at).into(),
+            Message::Notice(it) => notice(it).into(),
+        }
+    }
+}
+
+/// The `type` of the frame of a message.
+pub fn frame_type(message: &Message<'_>) -> &'static str {
+    match message {
+        Message::State { .. } => "state",
+        Message::Diff(diff) if diff.changes.is_some() => "diff",
+        Message::Diff(_) => "occupancy",
+        Message::Session(_) => "session",
+        Message::Expiring(_) => "expiring",
+        Message::Notice(notice) => notice.kind,
     }
 }
 

@@ -8,14 +8,14 @@ const MAX: usize = 4096;
 
 /// What was decoded, to be compared with what was sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Said {
+enum Received {
     Text(String),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>),
 }
 
-impl From<Incoming<'_>> for Said {
+impl From<Incoming<'_>> for Received {
     fn from(incoming: Incoming<'_>) -> Self {
         match incoming {
             Incoming::Text(text) => Self::Text(text.into_owned()),
@@ -27,28 +27,28 @@ impl From<Incoming<'_>> for Said {
 }
 
 /// Decodes bytes that come in these portions.
-fn decode<'a>(portions: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Said>, Option<Violation>, Decoder) {
-    let (mut decoder, mut said) = (Decoder::default(), Vec::new());
+fn decode<'a>(portions: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Received>, Option<Violation>, Decoder) {
+    let (mut decoder, mut received) = (Decoder::default(), Vec::new());
     for portion in portions {
         let (mut bytes, mut joined) = (portion.to_vec(), Vec::new());
         let mut input = decoder.input(&mut bytes, &mut joined);
         loop {
             match decoder.next(&mut input, MAX) {
-                Ok(Some(incoming)) => said.push(incoming.into()),
+                Ok(Some(incoming)) => received.push(incoming.into()),
                 Ok(None) => break,
-                Err(violation) => return (said, Some(violation), decoder),
+                Err(violation) => return (received, Some(violation), decoder),
             }
         }
     }
-    (said, None, decoder)
+    (received, None, decoder)
 }
 
 /// A frame as a client sends it.
 fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [0x1b, 0xad, 0xf0, 0x0d];
-    let mut outbox = Outbox::default();
-    outbox.frame(first & 0x0f, payload);
-    let mut bytes = outbox.parts().concat();
+    let mut batch = FrameBatch::default();
+    batch.frame(first & 0x0f, payload);
+    let mut bytes = batch.parts().concat();
     let head = bytes.len() - payload.len();
     bytes[0] = first;
     bytes[1] |= MASKED;
@@ -66,11 +66,11 @@ fn messages() -> impl Strategy<Value = Vec<Message>> {
     proptest::collection::vec(message, 0..12)
 }
 
-fn said(message: &Message) -> Said {
+fn received(message: &Message) -> Received {
     match message {
-        Message::Text(text) => Said::Text(text.as_str().to_owned()),
-        Message::Ping(payload) => Said::Ping(payload.to_vec()),
-        Message::Pong(payload) => Said::Pong(payload.to_vec()),
+        Message::Text(text) => Received::Text(text.as_str().to_owned()),
+        Message::Ping(payload) => Received::Ping(payload.to_vec()),
+        Message::Pong(payload) => Received::Pong(payload.to_vec()),
         other => panic!("not sent here: {other:?}"),
     }
 }
@@ -83,7 +83,7 @@ proptest! {
             client.send(message.clone()).expect("a vector takes everything");
         }
         let bytes = client.into_inner().into_inner();
-        let expected: Vec<_> = messages.iter().map(said).collect();
+        let expected: Vec<_> = messages.iter().map(received).collect();
         let (whole, violation, _) = decode([bytes.as_slice()]);
         prop_assert_eq!((&whole, violation), (&expected, None));
         let (cut, violation, decoder) = decode(bytes.chunks(cut));
@@ -97,11 +97,11 @@ proptest! {
     ) {
         // Without Pings: that client would answer into what it reads.
         let messages: Vec<_> = messages.into_iter().filter(|message| !message.is_ping()).collect();
-        let mut outbox = Outbox::default();
+        let mut batch = FrameBatch::default();
         for message in &messages {
-            match said(message) {
-                Said::Text(text) => outbox.text(&text),
-                Said::Pong(payload) => outbox.pong(&payload),
+            match received(message) {
+                Received::Text(text) => batch.text(&text),
+                Received::Pong(payload) => batch.pong(&payload),
                 other => panic!("not sent here: {other:?}"),
             }
         }
@@ -111,16 +111,16 @@ proptest! {
             // Two of them, of which one is copied.
             let [start, end] = ends.map(String::from);
             match is_spliced {
-                true => outbox.spliced(&Spliced { start, shared: large.as_str().into(), end }),
-                false => outbox.shared(&large.as_str().into()),
+                true => batch.encoded(&EncodedFrame { start, shared: large.as_str().into(), end }),
+                false => batch.encoded(&EncodedFrame::from(Text::from(large.as_str()))),
             }
         }
-        outbox.close(Some(4010), "draining");
-        let bytes = outbox.parts().concat();
-        prop_assert_eq!(bytes.len(), outbox.len());
+        batch.close(Some(4010), "draining");
+        let bytes = batch.parts().concat();
+        prop_assert_eq!(bytes.len(), batch.len());
         for written in [0, 1, bytes.len() / 3, bytes.len() / 2, bytes.len()] {
             let mut left = b"before".to_vec();
-            outbox.keep_rest(written, &mut left);
+            batch.keep_rest(written, &mut left);
             prop_assert_eq!(left, [b"before", &bytes[written..]].concat());
         }
         let large = Message::Text([ends[0], &large, ends[1]].concat().into());
@@ -137,26 +137,26 @@ proptest! {
     }
 
     #[test]
-    fn a_text_in_pieces_is_whole_again(text in "\\PC{1,200}", cut in 1_usize..20) {
-        let pieces: Vec<_> = text.as_bytes().chunks(cut).collect();
+    fn a_fragmented_text_is_whole_again(text in "\\PC{1,200}", cut in 1_usize..20) {
+        let fragments: Vec<_> = text.as_bytes().chunks(cut).collect();
         let mut bytes = Vec::new();
-        for (at, piece) in pieces.iter().enumerate() {
+        for (at, piece) in fragments.iter().enumerate() {
             let opcode = if at == 0 { TEXT } else { CONTINUATION };
-            let fin = if at + 1 == pieces.len() { FIN } else { 0 };
+            let fin = if at + 1 == fragments.len() { FIN } else { 0 };
             bytes.extend(masked(fin | opcode, piece));
             bytes.extend(if fin == 0 { masked(FIN | PING, b"between") } else { Vec::new() });
         }
-        let (said, violation, _) = decode([bytes.as_slice()]);
+        let (received, violation, _) = decode([bytes.as_slice()]);
         prop_assert_eq!(violation, None);
-        let texts: Vec<_> = said.into_iter().filter(|said| *said != Said::Ping(b"between".to_vec())).collect();
-        prop_assert_eq!(texts, [Said::Text(text)]);
+        let texts: Vec<_> = received.into_iter().filter(|received| *received != Received::Ping(b"between".to_vec())).collect();
+        prop_assert_eq!(texts, [Received::Text(text)]);
     }
 
     #[test]
     fn no_bytes_make_it_panic_or_hold_more_than_a_message(bytes in proptest::collection::vec(any::<u8>(), 0..9000), cut in 1_usize..3000) {
         let (_, _, decoder) = decode(bytes.chunks(cut));
         prop_assert!(decoder.rest.len() <= MAX + 14);
-        prop_assert!(decoder.pieces.is_none_or(|pieces| pieces.len() <= MAX));
+        prop_assert!(decoder.fragments.is_none_or(|fragments| fragments.len() <= MAX));
     }
 }
 
@@ -174,8 +174,8 @@ fn each_broken_rule_has_its_code() {
     assert_eq!(broken(&[FIN | TEXT, 0]), Some(1002));
     assert_eq!(broken(&masked(FIN | CLOSE, b"\x03")), Some(1002));
     assert_eq!(broken(&masked(FIN | CLOSE, &1005_u16.to_be_bytes())), Some(1002));
-    assert_eq!(decode([masked(FIN | CLOSE, b"").as_slice()]).0, [Said::Close(None)]);
-    assert_eq!(decode([masked(FIN | CLOSE, &4999_u16.to_be_bytes()).as_slice()]).0, [Said::Close(Some(4999))]);
+    assert_eq!(decode([masked(FIN | CLOSE, b"").as_slice()]).0, [Received::Close(None)]);
+    assert_eq!(decode([masked(FIN | CLOSE, &4999_u16.to_be_bytes()).as_slice()]).0, [Received::Close(Some(4999))]);
     // By its head alone.
     assert_eq!(broken(&[FIN | TEXT, 0xff, 0, 0, 0, 0, 0xff, 0, 0, 0]), Some(1009));
 }
@@ -186,5 +186,5 @@ fn what_came_with_the_handshake_is_the_first_input() {
     let mut joined = Vec::new();
     let mut input = decoder.input(&mut [], &mut joined);
     let incoming = decoder.next(&mut input, MAX).expect("a message");
-    assert_eq!(incoming.map(Said::from), Some(Said::Text("early".to_owned())));
+    assert_eq!(incoming.map(Received::from), Some(Received::Text("early".to_owned())));
 }

@@ -1,13 +1,17 @@
-//! The line to a client: a TCP stream that carries frames, written with patience and closed with care.
+//! The transport of a connection: a TCP stream that carries frames, written without waiting and closed
+//! so that the last frames arrive.
 //!
-//! Anybody may write to it without waiting. What the socket does not take at once waits in the line, and
-//! the connection's own task sees to it.
+//! Any thread may write. What the socket does not take at once is buffered, and the connection's task is
+//! woken to send it.
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice, Read};
 use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::io::Interest;
@@ -15,53 +19,57 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::end::End;
-use super::frame::{Decoder, Incoming, Outbox};
-use crate::protocol::{Code, v1};
+use super::frame::{Decoder, FrameBatch, Incoming};
+use crate::protocol::Code;
 
-/// How long a client may take nothing of the last frames, and may take to hang up after them.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long a client may read nothing of the last frames, and may take to hang up after them.
+const CLOSE_STEP: Duration = Duration::from_secs(2);
 
-/// How long it may take for the last frames in all, slow as it is.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long sending the last frames may take in all.
+const CLOSE_TOTAL: Duration = Duration::from_secs(10);
 
-/// What is read at once: many beats, or half of the largest message. On the stack, so that nobody holds
-/// it while nothing comes.
+/// How much is read at once: many beats, or half of the largest message. The buffer is on the stack, so
+/// that no connection holds one between reads.
 const READ_BYTES: usize = 2048;
 
 /// A TCP stream after the upgrade.
 #[derive(Debug)]
-pub struct Line {
+pub struct Transport {
     stream: TcpStream,
-    /// What the socket has not taken yet. Empty, without memory, while the client keeps up.
+    /// What the socket has not taken yet. Without memory while the client keeps up.
     unsent: Mutex<Vec<u8>>,
+    /// Whether the connection's task has something to do that writing alone does not.
+    is_woken: AtomicBool,
+    task: AtomicWaker,
 }
 
-/// What became of frames that were to be written.
+/// The result of writing frames.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Written {
-    /// The socket has all of them.
+    /// The socket has taken all of them.
     All,
-    /// This many bytes wait for the client to take what was sent before.
+    /// This many bytes are buffered until the client reads.
     Waiting(usize),
 }
 
-impl Line {
-    /// Nothing was written yet.
+impl Transport {
+    /// The transport over this stream.
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream, unsent: Mutex::default() }
+        Self { stream, unsent: Mutex::default(), is_woken: AtomicBool::new(false), task: AtomicWaker::new() }
     }
 
-    /// Waits until something came, or the line is broken. May be given up and asked again, by one.
+    /// Waits until there is something to read, or the stream is broken. May be cancelled and called
+    /// again, by one task.
     pub async fn readable(&self) {
-        // What is wrong with the stream is told by reading it.
+        // An error of the stream is reported by reading it.
         let _ = poll_fn(|cx| self.stream.poll_read_ready(cx)).await;
     }
 
-    /// Reads what came, without waiting, and hands over each message.
+    /// Reads what has arrived, without waiting, and passes each message to `take`.
     ///
     /// # Errors
     /// How the connection ends: the client hung up or broke a rule, or `take` says so.
-    pub fn hear(
+    pub fn receive(
         &self,
         decoder: &mut Decoder,
         max_message_bytes: usize,
@@ -76,9 +84,9 @@ impl Line {
         }
     }
 
-    /// Reads without waiting. A buffer that is not filled says that nothing is left: epoll tells when
-    /// something comes again, so a second read that says the same would be for nothing. (What comes in
-    /// between is not missed: the runtime forgets no readiness that is newer than the read.)
+    /// Reads without waiting. A buffer that is not filled means that nothing is left: epoll reports new
+    /// data, so a second read would only return `WouldBlock`. Data that arrives in between is not missed,
+    /// since the runtime keeps a readiness that is newer than the read.
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut bytes = 0;
         let read = self.stream.try_io(Interest::READABLE, || {
@@ -89,9 +97,10 @@ impl Line {
         if bytes > 0 { Ok(bytes) } else { read.map(|()| 0) }
     }
 
-    /// Writes all frames at once, behind those that wait. A line that is broken takes everything: who
-    /// reads from it hears of that.
-    pub fn write(&self, frames: Outbox) -> Written {
+    /// Writes all frames at once, behind those that are buffered. What the socket does not take is
+    /// buffered, and the task is woken. On a broken stream the bytes are dropped; the read side reports
+    /// the error.
+    pub fn write(&self, frames: FrameBatch) -> Written {
         let mut unsent = self.unsent.lock();
         let mut written = 0;
         if unsent.is_empty() {
@@ -101,11 +110,29 @@ impl Line {
             }
         }
         frames.keep_rest(written, &mut unsent);
-        Written::Waiting(unsent.len())
+        let waiting = unsent.len();
+        drop(unsent);
+        self.wake();
+        Written::Waiting(waiting)
     }
 
-    /// Waits until the socket has taken all that waits. A reader that is slow but takes data is waited
-    /// for; one that takes none for `patience` is not.
+    /// Wakes the connection's task.
+    pub fn wake(&self) {
+        self.is_woken.store(true, Ordering::Release);
+        self.task.wake();
+    }
+
+    /// Waits until [`Transport::wake`] was called since the last time. For the connection's task alone.
+    pub async fn woken(&self) {
+        poll_fn(|cx| {
+            self.task.register(cx.waker());
+            if self.is_woken.swap(false, Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Waits until the socket has taken all that is buffered. A client that reads slowly is waited for;
+    /// one that reads nothing for `patience` is not.
     ///
     /// # Errors
     /// How the connection ends: lost, or `slow_consumer`.
@@ -114,10 +141,10 @@ impl Line {
         Ok(())
     }
 
-    /// Waits until the socket takes some of what waits.
+    /// Waits until the socket takes some of what is buffered.
     ///
     /// # Errors
-    /// See [`Line::flush`].
+    /// See [`Transport::flush`].
     pub async fn flush_some(&self, patience: Duration) -> Result<Written, End> {
         if self.unsent.lock().is_empty() {
             return Ok(Written::All);
@@ -159,25 +186,14 @@ impl Line {
         Ok(written)
     }
 
-    /// The last frames of a connection. Then our side of the TCP stream is shut and what still comes is
-    /// read and thrown away until the client hangs up: closing with unread data would reset the stream,
-    /// and the client would lose the close frame that it has not read yet.
-    pub async fn farewell(&self, end: &End) {
-        let mut frames = Outbox::default();
-        match end {
-            End::Left => frames.close(Some(1000), ""),
-            End::Closed(code) => frames.close(*code, ""),
-            End::Lost => return,
-            End::Refused(refusal) => {
-                frames.text(&v1::error(refusal, None));
-                frames.close(Some(refusal.code.close_code().unwrap_or(1011)), refusal.code.as_str());
-            }
-            End::Broken(violation) => frames.close(Some(violation.close_code()), ""),
-        }
-        self.write(frames);
-        let _ = timeout(LAST_WORDS, self.flush(FAREWELL)).await;
+    /// Sends the last frames. Then the write side of the TCP stream is shut down, and what still arrives
+    /// is read and dropped until the client hangs up: closing with unread data would reset the stream,
+    /// and the client would lose a close frame that it has not read yet.
+    pub async fn close(&self, last: FrameBatch) {
+        self.write(last);
+        let _ = timeout(CLOSE_TOTAL, self.flush(CLOSE_STEP)).await;
         let _ = SockRef::from(&self.stream).shutdown(Shutdown::Write);
-        let _ = timeout(FAREWELL, self.hung_up()).await;
+        let _ = timeout(CLOSE_STEP, self.hung_up()).await;
     }
 
     async fn hung_up(&self) {
@@ -194,7 +210,7 @@ impl Line {
     }
 }
 
-/// Hands over each message of what came.
+/// Decodes what has arrived and passes each message to `take`.
 ///
 /// # Errors
 /// How the connection ends: the client broke a rule, or `take` says so.

@@ -1,0 +1,123 @@
+//! What every message of a client passes first: liveness, pace, and the count of bad frames. The same for
+//! every WebSocket of the server, whatever protocol is spoken on it.
+
+use std::borrow::Cow;
+
+use tokio::time::Instant;
+
+use super::Sockets;
+use super::end::End;
+use super::frame::{FrameBatch, Incoming};
+use super::pace::{Pace, Verdict};
+use super::pulse::Pulse;
+use crate::clock::Moment;
+use crate::protocol::{Code, Refusal, v1};
+use crate::room::Quality;
+
+/// Frames that cannot be understood before the connection ends.
+const MAX_BAD_FRAMES: u8 = 5;
+
+/// The inbound side of one connection.
+#[derive(Debug)]
+pub struct Inbound {
+    pulse: Pulse,
+    pace: Pace,
+    bad_frames: u8,
+}
+
+/// What is left of a message for the protocol that is spoken.
+#[derive(Debug)]
+pub enum Received<'a> {
+    /// A text to be served.
+    Text(Cow<'a, str>),
+    /// A Pong has measured the connection.
+    Quality(Quality),
+    /// Nothing to do.
+    Nothing,
+}
+
+impl Inbound {
+    /// A connection that was opened just now, by a credential that expires then.
+    pub fn new(sockets: &Sockets, expires_at: Option<Moment>, now: Moment) -> Self {
+        Self { pulse: Pulse::new(&sockets.timings, expires_at, now), pace: Pace::new(), bad_frames: 0 }
+    }
+
+    /// When [`Inbound::check`] is due.
+    pub fn deadline(&self, sockets: &Sockets) -> Instant {
+        sockets.clock.instant(self.pulse.next())
+    }
+
+    /// Takes a message: Pings are answered, Pongs measured, texts passed on where the client keeps its
+    /// pace.
+    ///
+    /// # Errors
+    /// How the connection ends by it.
+    pub fn receive<'a>(
+        &mut self,
+        sockets: &Sockets,
+        incoming: Incoming<'a>,
+        now: Moment,
+        out: &mut FrameBatch,
+    ) -> Result<Received<'a>, End> {
+        self.pulse.seen(now);
+        match incoming {
+            Incoming::Text(text) if self.keeps_pace(sockets, out)? => Ok(Received::Text(text)),
+            Incoming::Ping(payload) if self.keeps_pace(sockets, out)? => {
+                out.pong(payload);
+                Ok(Received::Nothing)
+            }
+            Incoming::Text(_) | Incoming::Ping(_) => Ok(Received::Nothing),
+            Incoming::Pong(payload) => Ok(self.pulse.pong(payload, now).map_or(Received::Nothing, Received::Quality)),
+            Incoming::Close(code) => Err(End::Closed(code)),
+        }
+    }
+
+    /// Whether a frame is to be served. Pings count too, or they would be a way around the limit.
+    fn keeps_pace(&mut self, sockets: &Sockets, out: &mut FrameBatch) -> Result<bool, End> {
+        let (wait, is_last) = match self.pace.frame() {
+            Verdict::Serve => return Ok(true),
+            Verdict::Ignore => return Ok(false),
+            Verdict::Refuse(wait) => (wait, false),
+            Verdict::End(wait) => (wait, true),
+        };
+        refuse(sockets, Refusal::from(Code::RateLimited).retry_after(wait), None, is_last, out)?;
+        Ok(false)
+    }
+
+    /// Refuses a frame that could not be understood.
+    ///
+    /// # Errors
+    /// That it was one too many.
+    pub fn bad_frame(&mut self, sockets: &Sockets, bad: &v1::BadFrame, out: &mut FrameBatch) -> Result<(), End> {
+        self.bad_frames += 1;
+        let refusal = Refusal::new(Code::BadFrame, format!("The frame could not be understood: {bad}."));
+        refuse(sockets, refusal, bad.reference, self.bad_frames >= MAX_BAD_FRAMES, out)
+    }
+
+    /// Does what is due: sends a Ping. The quality by the Pongs that are missing, where some are.
+    ///
+    /// # Errors
+    /// That a deadline of the connection has passed.
+    pub fn check(&mut self, now: Moment, out: &mut FrameBatch) -> Result<Option<Quality>, End> {
+        if let Some(payload) = self.pulse.check(now)? {
+            out.ping(&payload);
+        }
+        Ok(self.pulse.missed_pongs())
+    }
+}
+
+/// Sends an `error`; the last one is how the connection ends.
+fn refuse(
+    sockets: &Sockets,
+    refusal: Refusal,
+    reference: Option<u64>,
+    is_last: bool,
+    out: &mut FrameBatch,
+) -> Result<(), End> {
+    sockets.metrics.refusals(refusal.code.as_str()).inc();
+    if is_last {
+        return Err(End::Refused(refusal));
+    }
+    out.text(&v1::error(&refusal, reference));
+    Ok(())
+}
