@@ -8,6 +8,7 @@
 //! is in it, `guard` is the thread that starts the postmaster and starts it again when it dies.
 
 mod account;
+mod closed;
 mod cluster;
 mod data_dir;
 mod download;
@@ -37,10 +38,7 @@ use self::{
     programs::Search,
 };
 
-pub use self::{
-    data_dir::{Closed, DataDir},
-    error::EmbeddedError,
-};
+pub use self::{closed::Closed, data_dir::DataDir, error::EmbeddedError};
 
 /// The database that the server works in.
 const DATABASE: &str = "lastseen";

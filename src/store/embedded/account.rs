@@ -14,7 +14,7 @@ use std::{
 
 use nix::unistd::{Gid, Uid, User, geteuid};
 
-use super::{data_dir::Closed, error::EmbeddedError};
+use super::{closed::Closed, error::EmbeddedError};
 
 /// What of our environment PostgreSQL's programs get. The rest holds our secrets, and `PG…` variables that would lead
 /// them elsewhere.

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     account::Account,
+    closed::Closed,
     error::{Doing, EmbeddedError},
     home::CLUSTER,
 };
@@ -33,15 +34,6 @@ pub struct DataDir {
     pub path: PathBuf,
     /// What is closed to the account that PostgreSQL runs as, where another directory was chosen for that.
     pub instead_of: Option<Closed>,
-}
-
-/// A directory that PostgreSQL's account cannot enter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Closed {
-    /// The outermost directory that is closed.
-    pub directory: PathBuf,
-    /// The account's name.
-    pub user: String,
 }
 
 impl DataDir {

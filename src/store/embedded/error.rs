@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::data_dir::Closed;
+use super::closed::Closed;
 
 /// Why the embedded database does not run. The texts say what to do.
 #[derive(Debug, thiserror::Error)]
