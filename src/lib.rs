@@ -1,10 +1,11 @@
 //! lastseen: a realtime WebSocket presence server for collaborative sessions, backed by PostgreSQL.
 //!
 //! ARCHITECTURE.md has the map and the walks through it. Imports point down only:
-//! `command → server → api → socket → simulator → sit → task → admission → store → identity → load → protocol → metrics → {room, user_session} → {config, clock} → domain`.
+//! `command → server → api → socket → app → simulator → sit → task → admission → store → identity → load → protocol → metrics → {room, user_session} → {config, clock} → domain`.
 
 pub mod admission;
 pub mod api;
+pub mod app;
 pub mod clock;
 pub mod command;
 pub mod config;

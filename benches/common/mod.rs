@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use clap::Parser;
+use lastseen::app::rules;
 use lastseen::clock::Clock;
 use lastseen::config::Settings;
 use lastseen::ids::{ParticipantId, SessionId};
 use lastseen::metrics::Metrics;
 use lastseen::protocol::v1::Frames;
 use lastseen::room::{Entrant, Event, Role, Schedule, Session, Shared, Subscriber, WriteBehind};
-use lastseen::server::room_rules;
 use serde_json::value::RawValue;
 
 /// What `lastseen serve` does unless it is told otherwise.
@@ -27,7 +27,7 @@ pub fn settings() -> Settings {
 /// What rooms by these settings share.
 pub fn shared(settings: &Settings) -> Shared {
     Shared {
-        rules: room_rules(settings),
+        rules: rules::of_rooms(settings),
         clock: Clock::new(),
         write_behind: Arc::new(WriteBehind::default()),
         schedule: Schedule::default(),

@@ -2,6 +2,7 @@
 
 mod claimant;
 mod granted;
+pub mod limits;
 mod refusal;
 mod single_flight;
 

@@ -1,17 +1,30 @@
 //! The rights of a caller: in general, and in a session.
 
-use super::Api;
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+
+use crate::app::App;
 use crate::identity::Caller;
 use crate::identity::resume::ResumeClaims;
 use crate::ids::{ParticipantId, SessionId, UserId};
 use crate::protocol::{Code, Refusal};
-use crate::room::{CloseReason, Role};
-use crate::store::Viewer;
+use crate::room::{CloseReason, Registry, Role};
 use crate::store::reading_sessions::ReadingSession;
+use crate::store::{Store, Viewer};
+
+/// Reading sessions: what is stored of them, and their rooms in memory.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    /// What is stored.
+    pub store: Store,
+    /// What is in memory.
+    pub registry: Arc<Registry>,
+}
 
 /// A caller who may read a session.
 #[derive(Debug)]
-pub struct Member {
+pub struct Access {
     /// The session.
     pub session: ReadingSession,
     /// As whom the store is read. Guests have no row that row-level security could know them by: their rights
@@ -20,7 +33,7 @@ pub struct Member {
     role: Option<Role>,
 }
 
-impl Member {
+impl Access {
     /// The reason of a session that this caller closes.
     pub fn close_reason(&self) -> CloseReason {
         match self.role {
@@ -78,17 +91,23 @@ impl Caller {
     }
 }
 
-impl Api {
+impl FromRef<App> for Sessions {
+    fn from_ref(app: &App) -> Self {
+        Self { store: app.store.clone(), registry: Arc::clone(&app.registry) }
+    }
+}
+
+impl Sessions {
     /// Requires a caller who may read the session: its participants and the service. For others it does not
     /// exist.
-    pub async fn member(&self, caller: &Caller, session: SessionId) -> Result<Member, Refusal> {
+    pub async fn access(&self, caller: &Caller, session: SessionId) -> Result<Access, Refusal> {
         match caller {
             Caller::Anonymous => Err(Code::Unauthenticated.into()),
             Caller::Service { .. } => self.read(Viewer::Service, session, None).await,
             Caller::User { id, .. } => {
-                let mut member = self.read(Viewer::User(*id), session, None).await?;
-                member.role = member.role.or(Some(Role::Participant));
-                Ok(member)
+                let mut access = self.read(Viewer::User(*id), session, None).await?;
+                access.role = access.role.or(Some(Role::Participant));
+                Ok(access)
             }
             Caller::Guest(claims) => {
                 let role = self.guest_role(claims, session).await?;
@@ -98,17 +117,17 @@ impl Api {
     }
 
     /// Requires a caller who may change the session: a host or the service.
-    pub async fn host(&self, caller: &Caller, session: SessionId) -> Result<Member, Refusal> {
-        let member = self.member(caller, session).await?;
-        match member.role {
-            None | Some(Role::Host) => Ok(member),
+    pub async fn host(&self, caller: &Caller, session: SessionId) -> Result<Access, Refusal> {
+        let access = self.access(caller, session).await?;
+        match access.role {
+            None | Some(Role::Host) => Ok(access),
             Some(_) => Err(Refusal::new(Code::Forbidden, "Only a host of the session may do this.")),
         }
     }
 
-    async fn read(&self, viewer: Viewer, session: SessionId, role: Option<Role>) -> Result<Member, Refusal> {
+    async fn read(&self, viewer: Viewer, session: SessionId, role: Option<Role>) -> Result<Access, Refusal> {
         let (session, own_role) = self.store.session(viewer, session).await?.ok_or(Code::SessionNotFound)?;
-        Ok(Member { session: self.with_live_signs(session), viewer, role: role.or(own_role) })
+        Ok(Access { session: self.with_live_signs(session), viewer, role: role.or(own_role) })
     }
 
     async fn guest_role(&self, claims: &ResumeClaims, session: SessionId) -> Result<Role, Refusal> {

@@ -8,11 +8,12 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Api;
+use crate::app::App;
 use crate::identity::Caller;
 use crate::protocol::Refusal;
 use crate::room::Status;
 use crate::store::analytics::Count;
+use crate::task::sweep::Sweeper;
 use crate::task::sweep::Swept;
 
 /// Sweeps now: what is idle or overdue is ended, and what is over is deleted in time.
@@ -20,9 +21,9 @@ use crate::task::sweep::Swept;
     post, path = "/v1/admin/sweep", tag = "operators",
     responses((status = OK, description = "What was done, by policy", body = Swept)),
 )]
-pub async fn sweep(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Swept>, Refusal> {
+pub async fn sweep(State(sweeper): State<Arc<Sweeper>>, caller: Caller) -> Result<Json<Swept>, Refusal> {
     caller.service()?;
-    Ok(Json(api.sweeper.sweep().await?))
+    Ok(Json(sweeper.sweep().await?))
 }
 
 /// What this server holds now.
@@ -100,14 +101,14 @@ struct ByStatus {
     get, path = "/v1/admin/stats", tag = "operators",
     responses((status = OK, description = "Counts", body = Stats)),
 )]
-pub async fn stats(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Stats>, Refusal> {
+pub async fn stats(State(app): State<App>, caller: Caller) -> Result<Json<Stats>, Refusal> {
     caller.service()?;
-    let stored = Stored::of(api.store.counts_now().await?);
-    let census = api.registry.census();
+    let stored = Stored::of(app.store.counts_now().await?);
+    let census = app.registry.census();
     let count = |status: Status| census.participants[status as usize];
     Ok(Json(Stats {
-        node: api.store.node().to_owned(),
-        connections: api.sockets.limits.open(),
+        node: app.store.node().to_owned(),
+        connections: app.limits.open(),
         observers: census.observers,
         rooms: census.rooms,
         participants: ByStatus {
@@ -115,7 +116,7 @@ pub async fn stats(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<S
             idle: count(Status::Idle),
             reconnecting: count(Status::Reconnecting),
         },
-        flush_backlog: api.registry.shared().write_behind.backlog(),
+        flush_backlog: app.registry.shared().write_behind.backlog(),
         stored,
     }))
 }

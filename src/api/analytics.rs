@@ -1,17 +1,15 @@
 //! `GET /v1/admin/analytics`: figures of the past for operators.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Api;
 use super::extract::{Filter, parse};
 use crate::identity::Caller;
 use crate::protocol::Refusal;
 use crate::protocol::name::short_text;
+use crate::store::Store;
 
 /// The number of days: the default, and the most.
 const DAYS: i32 = 7;
@@ -79,7 +77,7 @@ struct Returning {
     responses((status = OK, description = "The figures", body = Analytics)),
 )]
 pub async fn analytics(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
     caller: Caller,
     Filter(asked): Filter<Asked>,
 ) -> Result<Json<Analytics>, Refusal> {
@@ -92,7 +90,7 @@ pub async fn analytics(
         None => "UTC".to_owned(),
         Some(name) => {
             let name = short_text("time_zone", &name, MAX_ZONE_CHARS)?;
-            match api.store.is_time_zone(&name).await? {
+            match store.is_time_zone(&name).await? {
                 true => name,
                 false => {
                     return Err(Refusal::invalid("time_zone", "must be the name of a time zone, like Europe/Vienna"));
@@ -100,9 +98,9 @@ pub async fn analytics(
             }
         }
     };
-    let sessions = api.store.session_analytics(days).await?;
-    let peak_hours = api.store.peak_hours(days, &time_zone).await?;
-    let returning = api.store.returning_users(days, &time_zone).await?;
+    let sessions = store.session_analytics(days).await?;
+    let peak_hours = store.peak_hours(days, &time_zone).await?;
+    let returning = store.returning_users(days, &time_zone).await?;
     #[expect(clippy::cast_possible_truncation, reason = "no session is older than the universe")]
     let whole = |seconds: f64| seconds.round() as i64;
     Ok(Json(Analytics {

@@ -1,14 +1,11 @@
 //! `/v1/check-ins`: present for the next hour.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Api;
 use super::extract::{Body, Filter, Ids};
 use super::page::{Listing, Page};
 use crate::domain::check_in::{self, CheckInStatus, CheckOut};
@@ -17,6 +14,7 @@ use crate::identity::Caller;
 use crate::protocol::v1::Timestamp;
 use crate::protocol::{Code, Refusal};
 use crate::store::Cursor;
+use crate::store::Store;
 
 /// A check-in of a user.
 #[derive(Serialize, ToSchema)]
@@ -67,12 +65,12 @@ pub struct Nothing {}
     ),
 )]
 pub async fn check_in(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
     caller: Caller,
     Body(Nothing {}): Body<Nothing>,
 ) -> Result<(StatusCode, Json<CheckIn>), Refusal> {
     let (user, name) = caller.user()?;
-    let (check_in, is_new) = api.store.check_in(user, name).await?;
+    let (check_in, is_new) = store.check_in(user, name).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(check_in.into())))
 }
@@ -88,12 +86,12 @@ pub async fn check_in(
     ),
 )]
 pub async fn check_out(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
     caller: Caller,
     Ids(id): Ids<CheckInId>,
     Body(Nothing {}): Body<Nothing>,
 ) -> Result<Json<CheckIn>, Refusal> {
-    match api.store.check_out(caller.viewer()?, id).await? {
+    match store.check_out(caller.viewer()?, id).await? {
         CheckOut::Done(check_in) => Ok(Json(check_in.into())),
         CheckOut::Already => Err(Code::AlreadyCheckedOut.into()),
         CheckOut::Unknown => Err(Code::CheckInNotFound.into()),
@@ -142,13 +140,13 @@ impl From<check_in::ActiveCheckIn> for ActiveCheckIn {
     responses((status = OK, body = Page<ActiveCheckIn>)),
 )]
 pub async fn active(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
     caller: Caller,
     Filter(listing): Filter<Listing>,
 ) -> Result<Json<Page<ActiveCheckIn>>, Refusal> {
     let viewer = caller.viewer()?;
     let asked = listing.asked()?;
-    let check_ins = api.store.active_check_ins(viewer, asked.after, asked.rows()).await?;
+    let check_ins = store.active_check_ins(viewer, asked.after, asked.rows()).await?;
     let place = |check_in: &check_in::ActiveCheckIn| Cursor { at: check_in.checked_in_at, id: check_in.id.0 };
     Ok(Json(asked.page(check_ins, place, Into::into)))
 }
@@ -177,9 +175,9 @@ pub struct CheckInStats {
     get, path = "/v1/check-ins/stats", tag = "check-ins",
     responses((status = OK, body = CheckInStats)),
 )]
-pub async fn stats(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<CheckInStats>, Refusal> {
+pub async fn stats(State(store): State<Store>, caller: Caller) -> Result<Json<CheckInStats>, Refusal> {
     caller.service()?;
-    let stats = api.store.check_in_stats().await?;
+    let stats = store.check_in_stats().await?;
     Ok(Json(CheckInStats {
         active: stats.active,
         expired_but_marked_active: stats.expired_but_marked_active,

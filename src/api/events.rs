@@ -10,10 +10,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::Api;
-use super::access::Member;
+use super::access::{Access, Sessions};
 use super::extract::{Address, Filter, Ids};
 use crate::admission::join_refusal;
+use crate::app::App;
 use crate::identity::{Caller, jwt};
 use crate::ids::{ParticipantId, SessionId};
 use crate::protocol::Refusal;
@@ -56,7 +56,8 @@ pub struct Tracked {
     ),
 )]
 pub async fn follow(
-    State(api): State<Arc<Api>>,
+    State(app): State<App>,
+    State(sessions): State<Sessions>,
     caller: Caller,
     Address(address): Address,
     Extension(cut): Extension<Cut>,
@@ -65,37 +66,37 @@ pub async fn follow(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let device = device(query.platform.as_deref(), query.client_session.as_deref(), &headers, address)?;
-    let permit = api.sockets.limits.take(address)?;
-    let member = api.member(&caller, id).await?;
-    let participant = participant(&api, &caller, id).await?;
-    let watch = subscribe(&api, &member, participant)?;
+    let permit = app.limits.take(address)?;
+    let access = sessions.access(&caller, id).await?;
+    let participant = participant(&app, &caller, id).await?;
+    let watch = subscribe(&app, &access, participant)?;
     // Checked after subscribing: a removal from now on is an event.
-    let standing = api.store.standing(id, participant).await?;
+    let standing = app.store.standing(id, participant).await?;
     if let Some(refusal) = sse::standing_refusal(standing) {
         return Err(refusal);
     }
     let expires_at = match caller {
-        Caller::User { expires_at, .. } => Some(jwt::deadline(expires_at, &api.sockets.clock)),
+        Caller::User { expires_at, .. } => Some(jwt::deadline(expires_at, &app.clock)),
         _ => None,
     };
     let attachment = match (&caller, device) {
-        (Caller::User { id, .. }, Some(device)) => Some(attach(&api.sockets, *id, device, Wire::Stream).await),
+        (Caller::User { id, .. }, Some(device)) => Some(attach(&app, *id, device, Wire::Stream).await),
         _ => None,
     };
     let subscriber = SseSubscriber { permit, cut, participant, expires_at, attachment: None };
-    let session = (!headers.contains_key(LAST_EVENT_ID)).then(|| member.session.shown(api.store.idle()));
-    let events = sse::stream(Arc::clone(&api.sockets), subscriber, attachment, watch, session.as_ref());
+    let session = (!headers.contains_key(LAST_EVENT_ID)).then(|| access.session.shown(app.store.idle()));
+    let events = sse::stream(app.clone(), subscriber, attachment, watch, session.as_ref());
     Ok(([(BUFFERING, HeaderValue::from_static("no"))], Sse::new(events)).into_response())
 }
 
 /// Subscribes to the room, which is opened where it is not in memory.
-fn subscribe(api: &Api, member: &Member, participant: Option<ParticipantId>) -> Result<QueuedWatch, Refusal> {
-    if let Some(reason) = member.session.close_reason {
+fn subscribe(app: &App, access: &Access, participant: Option<ParticipantId>) -> Result<QueuedWatch, Refusal> {
+    if let Some(reason) = access.session.close_reason {
         return Err(Refusal::closed(reason));
     }
     let subscribe = || {
-        QueuedWatch::subscribe(Arc::clone(&api.sockets.metrics), participant, |subscriber| {
-            api.registry.open(member.session.live()).watch(subscriber)
+        QueuedWatch::subscribe(Arc::clone(&app.metrics), participant, |subscriber| {
+            app.registry.open(access.session.live()).watch(subscriber)
         })
     };
     // A room that left memory in this moment is opened again.
@@ -105,10 +106,10 @@ fn subscribe(api: &Api, member: &Member, participant: Option<ParticipantId>) -> 
 }
 
 /// The participant whose removal ends the stream.
-async fn participant(api: &Api, caller: &Caller, session: SessionId) -> Result<Option<ParticipantId>, Refusal> {
+async fn participant(app: &App, caller: &Caller, session: SessionId) -> Result<Option<ParticipantId>, Refusal> {
     match caller {
         Caller::Guest(claims) => Ok(Some(ParticipantId(claims.participant))),
-        Caller::User { id, .. } => Ok(api.store.participant_of(session, *id).await?),
+        Caller::User { id, .. } => Ok(app.store.participant_of(session, *id).await?),
         Caller::Service { .. } | Caller::Anonymous => Ok(None),
     }
 }

@@ -1,7 +1,6 @@
 //! Extractors of the handlers, with refusals of the protocol where something is missing or not valid.
 
 use std::str::FromStr;
-use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -11,22 +10,22 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error};
 use uuid::Uuid;
 
-use super::Api;
+use crate::app::App;
 use crate::identity::{Caller, client_address::client_address};
 use crate::protocol::{Code, Refusal};
 use crate::socket::upgrade::{Peer, bearer};
 use crate::user_session::ClientSession;
 
-impl FromRequestParts<Arc<Api>> for Caller {
+impl FromRequestParts<App> for Caller {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
         let named = parts.headers.contains_key(header::AUTHORIZATION);
         match bearer(&parts.headers) {
             None if named => {
                 Err(Refusal::new(Code::Unauthenticated, "The Authorization header must be 'Bearer' and a token."))
             }
-            token => api.keys.caller(token).await,
+            token => app.keys.caller(token).await,
         }
     }
 }
@@ -34,24 +33,24 @@ impl FromRequestParts<Arc<Api>> for Caller {
 /// The client's address, read through trusted proxies.
 pub struct Address(pub std::net::IpAddr);
 
-impl FromRequestParts<Arc<Api>> for Address {
+impl FromRequestParts<App> for Address {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
         let peer = parts.extensions.get::<Peer>().ok_or(Code::Internal)?;
-        Ok(Self(client_address(peer.0.ip(), &parts.headers, &api.trusted_proxies)))
+        Ok(Self(client_address(peer.0.ip(), &parts.headers, &app.trusted_proxies)))
     }
 }
 
 /// Ids in the path. One that is no UUID names nothing, and is answered with `not_found`.
 pub struct Ids<T>(pub T);
 
-impl<T: FromIds> FromRequestParts<Arc<Api>> for Ids<T> {
+impl<T: FromIds> FromRequestParts<App> for Ids<T> {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
         let Path(segments) =
-            Path::<Vec<(String, String)>>::from_request_parts(parts, api).await.map_err(|_| Code::NotFound)?;
+            Path::<Vec<(String, String)>>::from_request_parts(parts, app).await.map_err(|_| Code::NotFound)?;
         T::from_ids(&segments).map(Self)
     }
 }

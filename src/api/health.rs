@@ -1,7 +1,5 @@
 //! Liveness, readiness and metrics.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
@@ -9,7 +7,7 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Api;
+use crate::app::App;
 use crate::protocol::{Code, Refusal};
 use crate::room::Status;
 
@@ -42,13 +40,13 @@ pub async fn alive() -> Json<Health> {
         (status = SERVICE_UNAVAILABLE, description = "`draining` or `unavailable`: send them elsewhere"),
     ),
 )]
-pub async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Health>, Refusal> {
-    if api.registry.is_draining() {
+pub async fn ready(State(app): State<App>) -> Result<Json<Health>, Refusal> {
+    if app.registry.is_draining() {
         return Err(Code::Draining.into());
     }
     let unready = |message| Refusal { message, ..Code::Unavailable.into() };
-    api.store.ping().await.map_err(|_| unready("The database cannot be reached.".into()))?;
-    if api.registry.shared().write_behind.is_failing() {
+    app.store.ping().await.map_err(|_| unready("The database cannot be reached.".into()))?;
+    if app.registry.shared().write_behind.is_failing() {
         return Err(unready("What is seen cannot be written to the database; it is kept and tried again.".into()));
     }
     Ok(Json(Health { status: "ready" }))
@@ -62,19 +60,19 @@ pub async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Health>, Refusal>
         example = "# HELP lastseen_rooms Rooms in memory.\n# TYPE lastseen_rooms gauge\nlastseen_rooms 3\n# EOF\n",
     )),
 )]
-pub async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
-    let (metrics, census) = (&api.metrics, api.registry.census());
+pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
+    let (metrics, census) = (&app.metrics, app.registry.census());
     let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     // A stream holds a permit like a WebSocket.
-    metrics.connections.set(gauge((api.sockets.limits.open() as u64).saturating_sub(census.watchers)));
+    metrics.connections.set(gauge((app.limits.open() as u64).saturating_sub(census.watchers)));
     metrics.observers.set(gauge(census.observers));
     metrics.sse_connections.set(gauge(census.watchers));
     metrics.rooms.set(gauge(census.rooms));
     for status in Status::ALL {
         metrics.participants(status.as_str()).set(gauge(census.participants[*status as usize]));
     }
-    metrics.user_sessions.set(gauge(api.user_sessions.count() as u64));
-    let backlog = api.registry.shared().write_behind.backlog() + api.user_sessions.backlog();
+    metrics.user_sessions.set(gauge(app.user_sessions.count() as u64));
+    let backlog = app.registry.shared().write_behind.backlog() + app.user_sessions.backlog();
     metrics.flush_backlog.set(gauge(backlog as u64));
     ([(header::CONTENT_TYPE, METRICS)], metrics.encode())
 }

@@ -1,6 +1,5 @@
 //! Invites: `/v1/reading-sessions/{id}/invites` for hosts, `/v1/invites/{token}` for holders of a token.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -10,9 +9,10 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Api;
+use super::access::Sessions;
 use super::extract::{Body, Ids, whole_or_null};
 use crate::admission::dead_invite;
+use crate::app::PublicUrl;
 use crate::domain::invite::{Inspection, Invite, NewInvite};
 use crate::identity::Caller;
 use crate::identity::invite::InviteToken;
@@ -80,11 +80,11 @@ pub struct FreshInvite {
 
 impl FreshInvite {
     /// The invite with its token and the link to send.
-    pub fn new(api: &Api, token: &InviteToken, invite: Invite) -> Self {
+    pub fn new(url: &PublicUrl, token: &InviteToken, invite: Invite) -> Self {
         Self {
             id: invite.id,
             token: token.as_str().to_owned(),
-            url: format!("{}/join/{}", api.public_url, token.as_str()),
+            url: url.of_invite(token),
             max_uses: invite.max_uses,
             uses: invite.uses,
             expires_at: invite.expires_at.map(Timestamp),
@@ -129,13 +129,14 @@ pub struct MakeInvite {
     ),
 )]
 pub async fn make(
-    State(api): State<Arc<Api>>,
+    State(sessions): State<Sessions>,
+    State(url): State<PublicUrl>,
     caller: Caller,
     Ids(id): Ids<SessionId>,
     Body(body): Body<MakeInvite>,
 ) -> Result<(StatusCode, Json<FreshInvite>), Refusal> {
-    let member = api.host(&caller, id).await?;
-    let (token, mut new) = fresh(body.role.unwrap_or(Role::Guest), member.user());
+    let access = sessions.host(&caller, id).await?;
+    let (token, mut new) = fresh(body.role.unwrap_or(Role::Guest), access.user());
     if body.max_uses.is_some_and(|uses| uses < 1) {
         return Err(Refusal::invalid("max_uses", "must be at least 1"));
     }
@@ -146,9 +147,9 @@ pub async fn make(
         }
         seconds => seconds.map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
     };
-    match api.store.invite(id, &new).await? {
-        Some(invite) => Ok((StatusCode::CREATED, Json(FreshInvite::new(&api, &token, invite)))),
-        None => Err(api.closed(&member.session).await),
+    match sessions.store.invite(id, &new).await? {
+        Some(invite) => Ok((StatusCode::CREATED, Json(FreshInvite::new(&url, &token, invite)))),
+        None => Err(sessions.closed(&access.session).await),
     }
 }
 
@@ -172,12 +173,12 @@ pub struct Invites {
     ),
 )]
 pub async fn list(
-    State(api): State<Arc<Api>>,
+    State(sessions): State<Sessions>,
     caller: Caller,
     Ids(id): Ids<SessionId>,
 ) -> Result<Json<Invites>, Refusal> {
-    let member = api.host(&caller, id).await?;
-    let invites = api.store.invites(member.viewer, id).await?;
+    let access = sessions.host(&caller, id).await?;
+    let invites = sessions.store.invites(access.viewer, id).await?;
     Ok(Json(Invites { items: invites.into_iter().map(Into::into).collect() }))
 }
 
@@ -194,12 +195,12 @@ pub async fn list(
     ),
 )]
 pub async fn revoke(
-    State(api): State<Arc<Api>>,
+    State(sessions): State<Sessions>,
     caller: Caller,
     Ids((id, invite)): Ids<(SessionId, InviteId)>,
 ) -> Result<StatusCode, Refusal> {
-    api.host(&caller, id).await?;
-    match api.store.revoke_invite(id, invite).await? {
+    sessions.host(&caller, id).await?;
+    match sessions.store.revoke_invite(id, invite).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Refusal::new(Code::InviteNotFound, "There is no such invite to revoke in this session.")),
     }
@@ -239,19 +240,19 @@ pub struct Inspected {
     ),
 )]
 pub async fn inspect(
-    State(api): State<Arc<Api>>,
+    State(sessions): State<Sessions>,
     token: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Inspected>, Refusal> {
     // A text that is not valid UTF-8 is no token, and is refused like an unknown one.
     let token = token.map(|Path(token)| token).unwrap_or_default();
-    let found = api.store.inspect_invite(&InviteToken::presented(token).sha256()).await?;
+    let found = sessions.store.inspect_invite(&InviteToken::presented(token).sha256()).await?;
     match found {
         Inspection::Open { session: id, title, expires_at } => {
-            let occupancy = api.registry.find(id).map_or(0, |room| room.occupancy());
+            let occupancy = sessions.registry.find(id).map_or(0, |room| room.occupancy());
             let session = InvitedSession { id, title, occupancy };
             Ok(Json(Inspected { session, expires_at: Timestamp(expires_at) }))
         }
-        Inspection::Dead(fault) => Err(dead_invite(fault, api.store.idle())),
+        Inspection::Dead(fault) => Err(dead_invite(fault, sessions.store.idle())),
         Inspection::Unknown => Err(Code::InviteNotFound.into()),
     }
 }

@@ -18,7 +18,6 @@ mod simulators;
 mod sits;
 mod user_sessions;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +26,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use governor::DefaultKeyedRateLimiter;
-use ipnet::IpNet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -38,19 +35,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::openapi::Interface;
-use crate::identity::Keys;
+use crate::app::App;
+use crate::identity::origin::Origins;
 use crate::metrics::Metrics;
 use crate::protocol::problem::Refused;
 use crate::protocol::{Code, Refusal};
-use crate::room::Registry;
-use crate::simulator::supervisor::Supervisor;
-use crate::socket::origin::Origins;
+use crate::socket::admin as live;
 use crate::socket::upgrade;
-use crate::socket::{Sockets, admin as live};
-use crate::store::Store;
-use crate::task::Tasks;
-use crate::task::sweep::Sweeper;
-use crate::user_session::UserSessions;
 
 /// The largest body of a request, in bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -58,47 +49,12 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 /// The timeout of a request, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often addresses are forgotten that may open as many sessions as any other.
-const FORGET_INTERVAL: Duration = Duration::from_mins(1);
-
-/// What all requests share.
-#[derive(Debug)]
-#[expect(missing_docs, reason = "the types say it")]
-pub struct Api {
-    pub keys: Arc<Keys>,
-    pub store: Store,
-    pub registry: Arc<Registry>,
-    pub user_sessions: Arc<UserSessions>,
-    pub sweeper: Arc<Sweeper>,
-    pub supervisor: Arc<Supervisor>,
-    pub metrics: Arc<Metrics>,
-    pub origins: Origins,
-    pub trusted_proxies: Vec<IpNet>,
-    /// The public URL of the server, with which invite links begin.
-    pub public_url: String,
-    /// Whether callers without a JWT may open a session.
-    pub guest_hosts: bool,
-    /// The capacity of a session that is opened without one.
-    pub max_participants: i32,
-    /// The limit of sessions that one address opens per minute.
-    pub session_rate: DefaultKeyedRateLimiter<IpAddr>,
-    pub sockets: Arc<Sockets>,
-}
-
-impl Api {
-    /// Starts the task that forgets addresses whose limit is full again.
-    pub fn start(self: &Arc<Self>, tasks: &Tasks) {
-        tasks.start("session rate", self, |api| async move {
-            loop {
-                sleep(FORGET_INTERVAL).await;
-                api.session_rate.retain_recent();
-            }
-        });
-    }
-}
-
 /// All routes. Those registered with `routes!` are in the OpenAPI document; the pages for browsers are not.
-pub fn routes(api: Arc<Api>) -> Router {
+pub fn router(app: &App) -> Router {
+    finish(routes(app).with_state(app.clone()), &app.metrics)
+}
+
+fn routes(app: &App) -> Router<App> {
     let (calls, interface) = OpenApiRouter::with_openapi(Interface::openapi())
         .routes(routes!(reading_sessions::open, reading_sessions::list))
         .routes(routes!(reading_sessions::read, reading_sessions::change))
@@ -135,21 +91,18 @@ pub fn routes(api: Arc<Api>) -> Router {
         // Not only in `finish` for all routes: set later, it would replace the answers of the layers, and a
         // browser's preflight uses a method that no route allows.
         .method_not_allowed_fallback(async || Refusal::from(Code::MethodNotAllowed))
-        .layer(cors(&api))
+        .layer(cors(&app.origins))
         .layer(middleware::from_fn(in_time))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(middleware::from_fn_with_state(api.sockets.tracker.clone(), to_the_end));
-    let websockets = OpenApiRouter::new()
-        .routes(routes!(upgrade::upgrade))
-        .routes(routes!(live::figures))
-        .with_state(Arc::clone(&api.sockets));
+        .layer(middleware::from_fn_with_state(app.tracker.clone(), to_the_end));
     let (others, interface) = OpenApiRouter::with_openapi(interface)
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
-        .merge(websockets)
+        .routes(routes!(upgrade::upgrade))
+        .routes(routes!(live::figures))
         .split_for_parts();
-    others.merge(pages::routes()).merge(openapi::pages(interface)).merge(calls).with_state(api)
+    others.merge(pages::routes()).merge(openapi::pages(interface)).merge(calls)
 }
 
 /// Ends a request that takes too long, most likely because its body does not arrive.
@@ -161,14 +114,14 @@ async fn in_time(request: Request, next: Next) -> Response {
 }
 
 /// The layers of every route.
-pub fn finish(router: Router, metrics: Arc<Metrics>) -> Router {
+fn finish(router: Router, metrics: &Arc<Metrics>) -> Router {
     router
         .fallback(async || Refusal::from(Code::NotFound))
         .method_not_allowed_fallback(async || Refusal::from(Code::MethodNotAllowed))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             Refusal::from(Code::Internal).into_response()
         }))
-        .layer(middleware::from_fn_with_state(metrics, count_refusals))
+        .layer(middleware::from_fn_with_state(Arc::clone(metrics), count_refusals))
 }
 
 /// Runs a call to its end although its client disconnects: a change that is committed has to reach the live
@@ -192,8 +145,8 @@ async fn count_refusals(State(metrics): State<Arc<Metrics>>, request: Request, n
 }
 
 /// Pages of the allowed origins may call the API. Tokens travel in headers, never in cookies.
-fn cors(api: &Api) -> CorsLayer {
-    let origins = api.origins.clone();
+fn cors(origins: &Origins) -> CorsLayer {
+    let origins = origins.clone();
     let allowed = AllowOrigin::predicate(move |origin, _| origin.to_str().is_ok_and(|origin| origins.lists(origin)));
     CorsLayer::new()
         .allow_origin(allowed)

@@ -1,7 +1,5 @@
 //! The pages and the browser client, embedded in the binary.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
@@ -11,7 +9,7 @@ use axum::routing::get;
 use include_dir::{Dir, include_dir};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use super::Api;
+use crate::app::App;
 use crate::protocol::{Code, Refusal};
 
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/static");
@@ -22,7 +20,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";
 
-pub fn routes() -> Router<Arc<Api>> {
+pub fn routes() -> Router<App> {
     let header = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
     Router::new()
         .route("/", get(async || file("index.html")))

@@ -1,7 +1,5 @@
 //! `/v1/reading-sessions/{id}/participants`: listing and removing participants.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Api;
+use super::access::Sessions;
 use super::extract::Ids;
 use crate::identity::Caller;
 use crate::ids::{ParticipantId, SessionId};
@@ -43,17 +41,21 @@ pub struct Presence<'a> {
         (status = NOT_FOUND, description = "`session_not_found`"),
     ),
 )]
-pub async fn list(State(api): State<Arc<Api>>, caller: Caller, Ids(id): Ids<SessionId>) -> Result<Response, Refusal> {
-    let member = api.member(&caller, id).await?;
-    if let Some(room) = api.registry.find(id) {
+pub async fn list(
+    State(sessions): State<Sessions>,
+    caller: Caller,
+    Ids(id): Ids<SessionId>,
+) -> Result<Response, Refusal> {
+    let access = sessions.access(&caller, id).await?;
+    if let Some(room) = sessions.registry.find(id) {
         let (seq, mut people) = room.presence();
         people.sort_by_key(|person| (person.joined_at, person.id));
-        let clock = api.registry.shared().clock;
+        let clock = sessions.registry.shared().clock;
         let items: Vec<_> = people.iter().map(|person| Participant::of(person, &clock)).collect();
         return Ok(Json(Presence { seq, occupancy: items.len(), items }).into_response());
     }
     // No connection here: participants that the store has as present are on another server, or reconnecting.
-    let stored = api.store.present(member.viewer, id).await?;
+    let stored = sessions.store.present(access.viewer, id).await?;
     let items: Vec<_> = stored
         .iter()
         .map(|person| Participant {
@@ -87,18 +89,18 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, Ids(id): Ids<Sess
     ),
 )]
 pub async fn remove(
-    State(api): State<Arc<Api>>,
+    State(sessions): State<Sessions>,
     caller: Caller,
     Ids((id, participant)): Ids<(SessionId, ParticipantId)>,
 ) -> Result<StatusCode, Refusal> {
-    let member = api.host(&caller, id).await?;
-    if !member.session.is_active {
-        return Err(api.closed(&member.session).await);
+    let access = sessions.host(&caller, id).await?;
+    if !access.session.is_active {
+        return Err(sessions.closed(&access.session).await);
     }
-    if !api.store.remove_participant(id, participant).await? {
+    if !sessions.store.remove_participant(id, participant).await? {
         return Err(Code::ParticipantNotFound.into());
     }
-    if let Some(room) = api.registry.find(id) {
+    if let Some(room) = sessions.registry.find(id) {
         room.remove(participant);
     }
     Ok(StatusCode::NO_CONTENT)

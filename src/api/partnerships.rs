@@ -1,7 +1,6 @@
 //! `/v1/partnerships`: people who sit together.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
@@ -9,7 +8,6 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Api;
 use super::extract::{Body, Filter};
 use super::page::{Listing, Page};
 use crate::domain::ids::{PartnershipId, UserId};
@@ -18,6 +16,7 @@ use crate::identity::Caller;
 use crate::protocol::Refusal;
 use crate::protocol::v1::Timestamp;
 use crate::store::Cursor;
+use crate::store::Store;
 
 /// The most members.
 const MOST_MEMBERS: usize = 50;
@@ -59,7 +58,7 @@ pub struct MakePartnership {
     responses((status = CREATED, body = Partnership)),
 )]
 pub async fn make(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
     caller: Caller,
     Body(body): Body<MakePartnership>,
 ) -> Result<(StatusCode, Json<Partnership>), Refusal> {
@@ -68,7 +67,7 @@ pub async fn make(
     if users.len() != body.user_ids.len() || !(2..=MOST_MEMBERS).contains(&users.len()) {
         return Err(Refusal::invalid("user_ids", format!("must be from 2 to {MOST_MEMBERS} different users")));
     }
-    let made = api.store.make_partnership(&users).await?;
+    let made = store.make_partnership(&users).await?;
     Ok((StatusCode::CREATED, Json(made.into())))
 }
 
@@ -79,13 +78,13 @@ pub async fn make(
     responses((status = OK, body = Page<Partnership>)),
 )]
 pub async fn list(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
     caller: Caller,
     Filter(listing): Filter<Listing>,
 ) -> Result<Json<Page<Partnership>>, Refusal> {
     let viewer = caller.viewer()?;
     let asked = listing.asked()?;
-    let partnerships = api.store.partnerships(viewer, asked.after, asked.rows()).await?;
+    let partnerships = store.partnerships(viewer, asked.after, asked.rows()).await?;
     let place = |partnership: &partnership::Partnership| Cursor { at: partnership.created_at, id: partnership.id.0 };
     Ok(Json(asked.page(partnerships, place, Into::into)))
 }

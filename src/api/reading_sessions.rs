@@ -1,7 +1,6 @@
 //! `/v1/reading-sessions`: open, list, read, change, close.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -12,10 +11,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::openapi::Object;
 use utoipa::{IntoParams, ToSchema};
 
+use super::access::Sessions;
 use super::extract::{Address, Body, Filter, Ids, parse, whole_or_null};
 use super::invites::{FreshInvite, fresh};
+use super::openapi;
 use super::page::{self, Asked, Page};
-use super::{Api, openapi};
+use crate::app::App;
 use crate::identity::Caller;
 use crate::ids::SessionId;
 use crate::protocol::v1::{Session, Timestamp};
@@ -77,7 +78,7 @@ pub struct OpenedSession {
     ),
 )]
 pub async fn open(
-    State(api): State<Arc<Api>>,
+    State(app): State<App>,
     caller: Caller,
     Address(address): Address,
     Body(body): Body<OpenSession>,
@@ -86,14 +87,14 @@ pub async fn open(
     let host = match caller {
         Caller::User { id, name, .. } => Some((id, name)),
         Caller::Service { .. } => None,
-        Caller::Anonymous | Caller::Guest(_) if api.guest_hosts => None,
+        Caller::Anonymous | Caller::Guest(_) if app.guest_hosts => None,
         Caller::Anonymous | Caller::Guest(_) => {
             return Err(Refusal::new(Code::Unauthenticated, "A JWT is needed to open a session on this server."));
         }
     };
     let title = body.title.as_deref().map(title).transpose()?;
-    let max_participants = capacity(body.max_participants)?.unwrap_or(api.max_participants);
-    if !by_service && api.session_rate.check_key(&address).is_err() {
+    let max_participants = capacity(body.max_participants)?.unwrap_or(app.max_participants);
+    if !by_service && app.session_rate.check_key(&address).is_err() {
         let refusal = Refusal::new(Code::RateLimited, "Too many sessions were opened from this address.");
         return Err(refusal.retry_about(Duration::from_secs(10)));
     }
@@ -104,10 +105,11 @@ pub async fn open(
         ways.push(fresh(Role::Host, None));
     }
     let (tokens, invites): (Vec<_>, Vec<_>) = ways.into_iter().unzip();
-    let (session, made) = api.store.open_session(&NewSession { id, title, max_participants, host, invites }).await?;
-    let mut invites = tokens.into_iter().zip(made).map(|(token, invite)| FreshInvite::new(&api, &token, invite));
+    let (session, made) = app.store.open_session(&NewSession { id, title, max_participants, host, invites }).await?;
+    let mut invites =
+        tokens.into_iter().zip(made).map(|(token, invite)| FreshInvite::new(&app.public_url, &token, invite));
     let invite = invites.next().ok_or(Code::Internal)?;
-    let opened = OpenedSession { session: session.shown(api.store.idle()), invite, host_invite: invites.next() };
+    let opened = OpenedSession { session: session.shown(app.store.idle()), invite, host_invite: invites.next() };
     Ok((StatusCode::CREATED, Json(opened)))
 }
 
@@ -156,32 +158,32 @@ pub struct Listing {
     }))),
 )]
 pub async fn list(
-    State(api): State<Arc<Api>>,
+    State(sessions): State<Sessions>,
     caller: Caller,
     Filter(listing): Filter<Listing>,
 ) -> Result<Json<Page<SessionNow>>, Refusal> {
     let viewer = caller.viewer()?;
     let active = parse("active", listing.active.as_deref(), "true or false")?;
     let asked = Asked::read(listing.limit.as_deref(), listing.cursor.as_deref())?;
-    let sessions = api.store.sessions(viewer, active, asked.after, asked.rows()).await?;
+    let stored = sessions.store.sessions(viewer, active, asked.after, asked.rows()).await?;
     // For sessions without a room here; most pages have no open one of them.
-    let elsewhere = |session: &&ReadingSession| session.is_active && api.registry.find(session.id).is_none();
-    let elsewhere: Vec<_> = sessions.iter().filter(elsewhere).map(|session| session.id).collect();
-    let stored = match elsewhere.is_empty() {
+    let elsewhere = |session: &&ReadingSession| session.is_active && sessions.registry.find(session.id).is_none();
+    let elsewhere: Vec<_> = stored.iter().filter(elsewhere).map(|session| session.id).collect();
+    let present = match elsewhere.is_empty() {
         true => HashMap::new(),
-        false => api.store.occupancies(viewer, &elsewhere).await?,
+        false => sessions.store.occupancies(viewer, &elsewhere).await?,
     };
-    let occupancy = |id| match api.registry.find(id) {
+    let occupancy = |id| match sessions.registry.find(id) {
         Some(room) => room.occupancy(),
-        None => stored.get(&id).map_or(0, |count| usize::try_from(*count).unwrap_or_default()),
+        None => present.get(&id).map_or(0, |count| usize::try_from(*count).unwrap_or_default()),
     };
-    let idle = api.store.idle();
+    let idle = sessions.store.idle();
     let place = |session: &ReadingSession| Cursor { at: session.created_at, id: session.id.0 };
     let shown = |session: ReadingSession| SessionNow {
         occupancy: occupancy(session.id),
-        session: api.with_live_signs(session).shown(idle),
+        session: sessions.with_live_signs(session).shown(idle),
     };
-    Ok(Json(asked.page(sessions, place, shown)))
+    Ok(Json(asked.page(stored, place, shown)))
 }
 
 /// A session, and how many people are in it.
@@ -208,16 +210,16 @@ pub struct SessionNow {
     ),
 )]
 pub async fn read(
-    State(api): State<Arc<Api>>,
+    State(sessions): State<Sessions>,
     caller: Caller,
     Ids(id): Ids<SessionId>,
 ) -> Result<Json<SessionNow>, Refusal> {
-    let member = api.member(&caller, id).await?;
-    let occupancy = match api.registry.find(id) {
+    let access = sessions.access(&caller, id).await?;
+    let occupancy = match sessions.registry.find(id) {
         Some(room) => room.occupancy(),
-        None => api.store.present(member.viewer, id).await?.len(),
+        None => sessions.store.present(access.viewer, id).await?.len(),
     };
-    Ok(Json(SessionNow { session: member.session.shown(api.store.idle()), occupancy }))
+    Ok(Json(SessionNow { session: access.session.shown(sessions.store.idle()), occupancy }))
 }
 
 /// What is to change.
@@ -250,25 +252,25 @@ fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Str
     ),
 )]
 pub async fn change(
-    State(api): State<Arc<Api>>,
+    State(sessions): State<Sessions>,
     caller: Caller,
     Ids(id): Ids<SessionId>,
     Body(body): Body<ChangeSession>,
 ) -> Result<Json<Session>, Refusal> {
-    let member = api.host(&caller, id).await?;
+    let access = sessions.host(&caller, id).await?;
     let title = match body.title {
         Some(Some(text)) => Some(Some(title(&text)?)),
         named => named,
     };
     let change = SessionChange { title, max_participants: capacity(body.max_participants)? };
-    let Some(session) = api.store.change_session(id, &change).await? else {
-        return Err(api.closed(&member.session).await);
+    let Some(session) = sessions.store.change_session(id, &change).await? else {
+        return Err(sessions.closed(&access.session).await);
     };
-    let session = api.with_live_signs(session);
-    if let Some(room) = api.registry.find(id) {
+    let session = sessions.with_live_signs(session);
+    if let Some(room) = sessions.registry.find(id) {
         room.revise(session.live());
     }
-    Ok(Json(session.shown(api.store.idle())))
+    Ok(Json(session.shown(sessions.store.idle())))
 }
 
 /// Closes a session: everybody in it is told, and its invites are dead. For its hosts and the service.
@@ -282,20 +284,20 @@ pub async fn change(
     ),
 )]
 pub async fn close(
-    State(api): State<Arc<Api>>,
+    State(sessions): State<Sessions>,
     caller: Caller,
     Ids(id): Ids<SessionId>,
 ) -> Result<Json<Session>, Refusal> {
-    let member = api.host(&caller, id).await?;
-    let reason = member.close_reason();
-    let Some(mut session) = api.store.close_session(id, reason).await? else {
-        return Err(api.closed(&member.session).await);
+    let access = sessions.host(&caller, id).await?;
+    let reason = access.close_reason();
+    let Some(mut session) = sessions.store.close_session(id, reason).await? else {
+        return Err(sessions.closed(&access.session).await);
     };
     // The times in the row may be older than those of its participants.
-    session.last_seen_at = session.last_seen_at.max(member.session.last_seen_at);
-    session.last_activity_at = session.last_activity_at.max(member.session.last_activity_at);
-    api.registry.close(id, reason);
-    Ok(Json(session.shown(api.store.idle())))
+    session.last_seen_at = session.last_seen_at.max(access.session.last_seen_at);
+    session.last_activity_at = session.last_activity_at.max(access.session.last_activity_at);
+    sessions.registry.close(id, reason);
+    Ok(Json(session.shown(sessions.store.idle())))
 }
 
 /// When a reading session expires.
@@ -323,12 +325,12 @@ pub struct ExpiryNow {
     ),
 )]
 pub async fn expiry(
-    State(api): State<Arc<Api>>,
+    State(sessions): State<Sessions>,
     caller: Caller,
     Ids(id): Ids<SessionId>,
 ) -> Result<Json<ExpiryNow>, Refusal> {
-    let member = api.member(&caller, id).await?;
-    let stored = api.store.expiry(id).await?.ok_or(Code::SessionNotFound)?;
+    let access = sessions.access(&caller, id).await?;
+    let stored = sessions.store.expiry(id).await?.ok_or(Code::SessionNotFound)?;
     let mut now = ExpiryNow {
         expired: stored.expired,
         last_seen_at: stored.last_seen_at.into(),
@@ -336,11 +338,11 @@ pub async fn expiry(
         minutes_until_expiry: stored.minutes_until_expiry,
     };
     // A participant of the live room may have been seen since the last flush.
-    let live = api.store.idle().expires_at(member.session.last_seen_at, member.session.last_activity_at);
-    if member.session.is_active && live > stored.expires_at {
+    let live = sessions.store.idle().expires_at(access.session.last_seen_at, access.session.last_activity_at);
+    if access.session.is_active && live > stored.expires_at {
         let left = (live - Utc::now()).num_seconds().max(0);
         now.expired = left == 0;
-        now.last_seen_at = member.session.last_seen_at.into();
+        now.last_seen_at = access.session.last_seen_at.into();
         now.expires_at = live.into();
         now.minutes_until_expiry = i32::try_from((left + 59) / 60).unwrap_or(i32::MAX);
     }

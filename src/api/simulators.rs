@@ -8,7 +8,6 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Api;
 use super::extract::{Body, Ids};
 use crate::domain::ids::{SimulatorId, UserId};
 use crate::domain::simulator::{Made, NewSimulator, Simulator, SimulatorStatus};
@@ -16,6 +15,8 @@ use crate::identity::Caller;
 use crate::protocol::problem::{MEDIA_TYPE, Problem};
 use crate::protocol::v1::Timestamp;
 use crate::protocol::{Code, Refusal};
+use crate::simulator::supervisor::Supervisor;
+use crate::store::Store;
 use crate::store::Viewer;
 use crate::user_session::ClientSession;
 
@@ -127,7 +128,8 @@ impl From<Simulator> for ShownSimulator {
     ),
 )]
 pub async fn make(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
+    State(supervisor): State<Arc<Supervisor>>,
     caller: Caller,
     Ids(session): Ids<ClientSession>,
     Body(body): Body<MakeSimulator>,
@@ -141,9 +143,8 @@ pub async fn make(
     if !(cash.is_finite() && cash >= 0.0) {
         return Err(Refusal::invalid("initial_cash", "must be at least 0"));
     }
-    let launcher = api.supervisor.launcher().ok_or(Code::SimulatorsNotConfigured)?;
-    let user_session =
-        api.store.session_of_simulator(viewer, session.as_str()).await?.ok_or(Code::UserSessionNotFound)?;
+    let launcher = supervisor.launcher().ok_or(Code::SimulatorsNotConfigured)?;
+    let user_session = store.session_of_simulator(viewer, session.as_str()).await?.ok_or(Code::UserSessionNotFound)?;
     let new = NewSimulator {
         id: SimulatorId::new(),
         user_session,
@@ -151,9 +152,9 @@ pub async fn make(
         // Without the sign of a negative zero.
         cash: cash.abs(),
         launcher,
-        capacity: api.supervisor.capacity(),
+        capacity: supervisor.capacity(),
     };
-    match api.store.make_simulator(&new).await? {
+    match store.make_simulator(&new).await? {
         Made::Made => {}
         Made::Exists => return Err(Code::SimulatorExists.into()),
         Made::SessionEnded => return Err(Code::SessionEnded.into()),
@@ -165,8 +166,8 @@ pub async fn make(
             return Err(full);
         }
     }
-    api.supervisor.wake();
-    Ok((StatusCode::CREATED, shown(&api, viewer, new.id).await?))
+    supervisor.wake();
+    Ok((StatusCode::CREATED, shown(&store, viewer, new.id).await?))
 }
 
 /// The newest simulator of a user session: the live one where there is one.
@@ -179,11 +180,11 @@ pub async fn make(
     ),
 )]
 pub async fn newest(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
     caller: Caller,
     Ids(session): Ids<ClientSession>,
 ) -> Result<Json<ShownSimulator>, Refusal> {
-    let found = api.store.newest_simulator(caller.viewer()?, session.as_str()).await?;
+    let found = store.newest_simulator(caller.viewer()?, session.as_str()).await?;
     Ok(Json(found.ok_or_else(no_such_simulator)?.into()))
 }
 
@@ -197,11 +198,11 @@ pub async fn newest(
     ),
 )]
 pub async fn read(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
     caller: Caller,
     Ids(id): Ids<SimulatorId>,
 ) -> Result<Json<ShownSimulator>, Refusal> {
-    shown(&api, caller.viewer()?, id).await
+    shown(&store, caller.viewer()?, id).await
 }
 
 /// Says that a simulator is being used, so that it is not stopped as idle.
@@ -215,16 +216,16 @@ pub async fn read(
     ),
 )]
 pub async fn activity(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
     caller: Caller,
     Ids(id): Ids<SimulatorId>,
 ) -> Result<Json<ShownSimulator>, Refusal> {
     let viewer = caller.viewer()?;
-    api.store.simulator(viewer, id).await?.ok_or_else(no_such_simulator)?;
-    if !api.store.use_simulator(id).await? {
+    store.simulator(viewer, id).await?.ok_or_else(no_such_simulator)?;
+    if !store.use_simulator(id).await? {
         return Err(Code::SimulatorStopped.into());
     }
-    shown(&api, viewer, id).await
+    shown(&store, viewer, id).await
 }
 
 /// Stops a simulator. It answers at once; the simulator is `STOPPED` when nothing of it runs any more.
@@ -238,21 +239,22 @@ pub async fn activity(
     ),
 )]
 pub async fn stop(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
+    State(supervisor): State<Arc<Supervisor>>,
     caller: Caller,
     Ids(id): Ids<SimulatorId>,
 ) -> Result<(StatusCode, Json<ShownSimulator>), Refusal> {
     let viewer = caller.viewer()?;
-    let before = api.store.simulator(viewer, id).await?.ok_or_else(no_such_simulator)?;
-    if !api.store.stop_simulator(id).await? && before.status != SimulatorStatus::Stopping {
+    let before = store.simulator(viewer, id).await?.ok_or_else(no_such_simulator)?;
+    if !store.stop_simulator(id).await? && before.status != SimulatorStatus::Stopping {
         return Err(Code::SimulatorStopped.into());
     }
-    api.supervisor.wake();
-    Ok((StatusCode::ACCEPTED, shown(&api, viewer, id).await?))
+    supervisor.wake();
+    Ok((StatusCode::ACCEPTED, shown(&store, viewer, id).await?))
 }
 
-async fn shown(api: &Api, viewer: Viewer, id: SimulatorId) -> Result<Json<ShownSimulator>, Refusal> {
-    Ok(Json(api.store.simulator(viewer, id).await?.ok_or_else(no_such_simulator)?.into()))
+async fn shown(store: &Store, viewer: Viewer, id: SimulatorId) -> Result<Json<ShownSimulator>, Refusal> {
+    Ok(Json(store.simulator(viewer, id).await?.ok_or_else(no_such_simulator)?.into()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! `/v1/sits`: starting and completing sits, and the history.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::Api;
 use super::extract::{Body, Filter, Ids, parse, whole};
 use super::page::{Asked, Page};
 use crate::domain::ids::{PartnershipId, RoomSitId, SitId, UserId};
@@ -19,6 +16,7 @@ use crate::identity::Caller;
 use crate::protocol::v1::{LONGEST_SIT_SECONDS, Timestamp};
 use crate::protocol::{Code, Refusal};
 use crate::store::Cursor;
+use crate::store::Store;
 
 /// A timed sitting of one person.
 #[derive(Serialize, ToSchema)]
@@ -83,7 +81,7 @@ pub struct StartSit {
     ),
 )]
 pub async fn start(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
     caller: Caller,
     Body(body): Body<StartSit>,
 ) -> Result<(StatusCode, Json<Sit>), Refusal> {
@@ -91,7 +89,7 @@ pub async fn start(
     if !(1..=LONGEST_SIT_SECONDS).contains(&body.sit_length_seconds) {
         return Err(Refusal::invalid("sit_length_seconds", format!("must be from 1 to {LONGEST_SIT_SECONDS}")));
     }
-    let started = api.store.start_sit(user, body.sit_length_seconds, body.partnership_id).await?;
+    let started = store.start_sit(user, body.sit_length_seconds, body.partnership_id).await?;
     let sit = started.ok_or(Code::PartnershipNotFound)?;
     Ok((StatusCode::CREATED, Json(sit.into())))
 }
@@ -116,12 +114,12 @@ pub struct CompleteSit {
     ),
 )]
 pub async fn complete(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
     caller: Caller,
     Ids(id): Ids<SitId>,
     Body(body): Body<CompleteSit>,
 ) -> Result<Json<Sit>, Refusal> {
-    match api.store.complete_sit(caller.viewer()?, id, body.early.unwrap_or(false)).await? {
+    match store.complete_sit(caller.viewer()?, id, body.early.unwrap_or(false)).await? {
         Completion::Done(sit) => Ok(Json(sit.into())),
         Completion::Over(SitStatus::Abandoned) => {
             Err(Refusal::new(Code::Conflict, "This sit was abandoned: nobody completed it in time."))
@@ -156,7 +154,7 @@ pub struct History {
     responses((status = OK, body = Page<Sit>)),
 )]
 pub async fn list(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
     caller: Caller,
     Filter(history): Filter<History>,
 ) -> Result<Json<Page<Sit>>, Refusal> {
@@ -166,12 +164,12 @@ pub async fn list(
         completed: parse("completed", history.completed.as_deref(), "true or false")?,
     };
     let asked = Asked::read(history.limit.as_deref(), history.cursor.as_deref())?;
-    let sits = api.store.sits(viewer, filter, asked.after, asked.rows()).await?;
+    let sits = store.sits(viewer, filter, asked.after, asked.rows()).await?;
     let place = |sit: &sit::Sit| Cursor { at: sit.started_at, id: sit.id.0 };
     Ok(Json(asked.page(sits, place, Into::into)))
 }
 
-/// What one member of a partnership sat in it in one week.
+/// What one access of a partnership sat in it in one week.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "user_id": "6f1c2d3e-0000-4000-8000-000000000001", "iso_week": "2026-W47", "week_starts_on": "2026-11-16",
@@ -221,7 +219,7 @@ pub struct Weeks {
     responses((status = OK, body = Page<SitWeek>)),
 )]
 pub async fn weeks(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
     caller: Caller,
     Filter(weeks): Filter<Weeks>,
 ) -> Result<Json<Page<SitWeek>>, Refusal> {
@@ -229,7 +227,7 @@ pub async fn weeks(
     let partnership = partnership(weeks.partnership_id.as_deref())?;
     let partnership = partnership.ok_or_else(|| Refusal::invalid("partnership_id", "is needed"))?;
     let asked = Asked::read(weeks.limit.as_deref(), weeks.cursor.as_deref())?;
-    let rows = api.store.sit_weeks(viewer, partnership, asked.after, asked.rows()).await?;
+    let rows = store.sit_weeks(viewer, partnership, asked.after, asked.rows()).await?;
     let place =
         |week: &sit::SitWeek| Cursor { at: week.week_starts_on.and_time(NaiveTime::MIN).and_utc(), id: week.user_id.0 };
     Ok(Json(asked.page(rows, place, Into::into)))

@@ -13,7 +13,6 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use self::shown::{OtherSession, PlatformSummary, UserSession};
-use super::Api;
 use super::extract::{Address, Body, Filter, Ids, parse, whole_or_null};
 use super::page::{Asked, Page};
 use crate::domain::document::Document;
@@ -28,6 +27,8 @@ use crate::protocol::problem::Problem;
 use crate::protocol::{Code, Refusal, name};
 use crate::socket::device::user_agent;
 use crate::store::Cursor;
+use crate::store::Store;
+use crate::user_session::UserSessions;
 
 /// The largest number of interactions in one heartbeat.
 const MOST_ACTIVITY: i64 = 1_000_000;
@@ -71,7 +72,8 @@ pub struct StartedSession {
     ),
 )]
 pub async fn start(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
+    State(user_sessions): State<Arc<UserSessions>>,
     caller: Caller,
     Address(address): Address,
     headers: HeaderMap,
@@ -89,8 +91,8 @@ pub async fn start(
         location_info: object("location_info", body.location_info)?,
         metadata: object("metadata", body.metadata)?,
     };
-    let started = api.store.start_user_session(user, &device, &kept, api.user_sessions.rules()).await?;
-    api.user_sessions.seen_otherwise(user, &device.session);
+    let started = store.start_user_session(user, &device, &kept, user_sessions.rules()).await?;
+    user_sessions.seen_otherwise(user, &device.session);
     let status = if started.newly_made { StatusCode::CREATED } else { StatusCode::OK };
     let other_active = started.others.into_iter().map(Into::into).collect();
     Ok((status, Json(StartedSession { session: started.session.into(), other_active })))
@@ -124,7 +126,7 @@ pub struct Listing {
     responses((status = OK, body = Page<UserSession>)),
 )]
 pub async fn list(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
     caller: Caller,
     Filter(listing): Filter<Listing>,
 ) -> Result<Json<Page<UserSession>>, Refusal> {
@@ -135,7 +137,7 @@ pub async fn list(
         status: listing.status.as_deref().map(|word| name::word("status", word)).transpose()?,
         platform: listing.platform.as_deref().map(|word| name::word("platform", word)).transpose()?,
     };
-    let sessions = api.store.user_sessions(viewer, wanted, asked.after, asked.rows()).await?;
+    let sessions = store.user_sessions(viewer, wanted, asked.after, asked.rows()).await?;
     let place = |session: &user_session::UserSession| Cursor { at: session.started_at, id: session.id.0 };
     Ok(Json(asked.page(sessions, place, Into::into)))
 }
@@ -150,12 +152,12 @@ pub async fn list(
     ),
 )]
 pub async fn read(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
     caller: Caller,
     Ids(session): Ids<ClientSession>,
 ) -> Result<Json<UserSession>, Refusal> {
     let viewer = caller.viewer()?;
-    let session = api.store.user_session(viewer, session.as_str()).await?;
+    let session = store.user_session(viewer, session.as_str()).await?;
     session.map(|session| Json(session.into())).ok_or_else(|| Code::UserSessionNotFound.into())
 }
 
@@ -185,7 +187,8 @@ pub struct Beat {
     ),
 )]
 pub async fn heartbeat(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
+    State(user_sessions): State<Arc<UserSessions>>,
     caller: Caller,
     Ids(id): Ids<ClientSession>,
     Body(beat): Body<Beat>,
@@ -197,8 +200,8 @@ pub async fn heartbeat(
         return Err(Refusal::invalid("activity_count", format!("must be from 0 to {MOST_ACTIVITY}")));
     }
     let beat = Heartbeat { active, activity };
-    let session = api.store.beat_user_session(viewer, id.as_str(), beat, api.user_sessions.rules()).await?;
-    api.user_sessions.seen_otherwise(session.user_id, &id);
+    let session = store.beat_user_session(viewer, id.as_str(), beat, user_sessions.rules()).await?;
+    user_sessions.seen_otherwise(session.user_id, &id);
     Ok(Json(session.into()))
 }
 
@@ -217,13 +220,13 @@ pub async fn heartbeat(
     ),
 )]
 pub async fn patch(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
     caller: Caller,
     Ids(id): Ids<ClientSession>,
     Body(patch): Body<Map<String, Value>>,
 ) -> Result<Json<UserSession>, Refusal> {
     let viewer = caller.viewer()?;
-    let session = api.store.patch_user_session(viewer, id.as_str(), &Value::Object(patch)).await?;
+    let session = store.patch_user_session(viewer, id.as_str(), &Value::Object(patch)).await?;
     Ok(Json(session.into()))
 }
 
@@ -246,14 +249,15 @@ pub struct EndSession {
     ),
 )]
 pub async fn end(
-    State(api): State<Arc<Api>>,
+    State(store): State<Store>,
+    State(user_sessions): State<Arc<UserSessions>>,
     caller: Caller,
     Ids(id): Ids<ClientSession>,
     Body(body): Body<EndSession>,
 ) -> Result<Json<UserSession>, Refusal> {
     let viewer = caller.viewer()?;
-    let session = api.store.end_user_session(viewer, id.as_str(), body.end_reason).await?;
-    api.user_sessions.forget(session.user_id, &id);
+    let session = store.end_user_session(viewer, id.as_str(), body.end_reason).await?;
+    user_sessions.forget(session.user_id, &id);
     Ok(Json(session.into()))
 }
 
@@ -269,8 +273,8 @@ pub struct Summary {
     get, path = "/v1/user-sessions/summary", tag = "user sessions",
     responses((status = OK, body = Summary)),
 )]
-pub async fn summary(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Summary>, Refusal> {
+pub async fn summary(State(store): State<Store>, caller: Caller) -> Result<Json<Summary>, Refusal> {
     caller.service()?;
-    let platforms = api.store.user_session_summary().await?;
+    let platforms = store.user_session_summary().await?;
     Ok(Json(Summary { items: platforms.into_iter().map(Into::into).collect() }))
 }

@@ -4,6 +4,7 @@ pub mod client_address;
 pub mod invite;
 pub mod jwks;
 pub mod jwt;
+pub mod origin;
 pub mod resume;
 pub mod secret;
 

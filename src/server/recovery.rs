@@ -1,9 +1,8 @@
 //! Recovery at start: takes over what the last run of this node left in the database.
 
+use crate::app::App;
 use crate::config::PresenceSettings;
 use crate::room::Registry;
-use crate::simulator::supervisor::Supervisor;
-use crate::sit::SitRecorder;
 use crate::store::Store;
 
 /// Participants of another node are taken for gone once they were not seen for `dead-after` times this.
@@ -13,16 +12,10 @@ const STALE_AFTER: u32 = 4;
 ///
 /// # Errors
 /// Where the database does not answer.
-pub(super) async fn recover(
-    registry: &Registry,
-    store: &Store,
-    sits: &SitRecorder,
-    supervisor: &Supervisor,
-    presence: &PresenceSettings,
-) -> anyhow::Result<()> {
-    restore(registry, store, presence).await?;
-    sits.resume().await?;
-    supervisor.mark_orphans().await?;
+pub(super) async fn recover(app: &App, presence: &PresenceSettings) -> anyhow::Result<()> {
+    restore(&app.registry, &app.store, presence).await?;
+    app.sits.resume().await?;
+    app.supervisor.mark_orphans().await?;
     Ok(())
 }
 

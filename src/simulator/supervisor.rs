@@ -107,8 +107,8 @@ impl Supervisor {
     }
 
     /// Starts it as a background task.
-    pub fn start(self: &Arc<Self>, tasks: &Tasks) {
-        tasks.start("simulators", self, Self::run);
+    pub fn spawn(self: &Arc<Self>, tasks: &Tasks) {
+        tasks.spawn("simulators", self, Self::run);
     }
 
     async fn run(self: Arc<Self>) {

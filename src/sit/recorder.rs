@@ -72,8 +72,8 @@ impl SitRecorder {
     }
 
     /// Starts recording as a background task.
-    pub fn start_recording(self: &Arc<Self>, tasks: &Tasks) {
-        tasks.start("sits", self, Self::run);
+    pub fn spawn(self: &Arc<Self>, tasks: &Tasks) {
+        tasks.spawn("sits", self, Self::run);
     }
 
     /// Records what is over, for ever.

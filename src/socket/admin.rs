@@ -1,7 +1,5 @@
 //! `GET /v1/admin/ws`: the figures of the server, live, for the service role alone.
 
-use std::sync::Arc;
-
 use axum::extract::{Request, State};
 use axum::response::Response;
 use tokio::sync::watch::Receiver;
@@ -13,7 +11,8 @@ use super::frame::{Decoder, FrameBatch, Incoming};
 use super::inbound::{Inbound, Received};
 use super::transport::{Transport, decode};
 use super::upgrade::{UpgradeRequest, Upgraded, respond, shown_bearer, upgraded};
-use super::{Sockets, Timings};
+use crate::app::App;
+use crate::app::rules::ConnectionRules;
 use crate::clock::Moment;
 use crate::identity::{Caller, jwt};
 use crate::protocol::v1::{self, ClientFrame};
@@ -32,15 +31,15 @@ use crate::room::{Gone, Text};
         (status = UPGRADE_REQUIRED, description = "`invalid_request`: not a WebSocket handshake"),
     ),
 )]
-pub async fn figures(State(sockets): State<Arc<Sockets>>, mut request: Request) -> Result<Response, Refusal> {
-    let UpgradeRequest { accept, held, .. } = UpgradeRequest::check(&sockets, &request)?;
-    let admitted = admit(&sockets, shown_bearer(request.headers())).await;
+pub async fn figures(State(app): State<App>, mut request: Request) -> Result<Response, Refusal> {
+    let UpgradeRequest { accept, held, .. } = UpgradeRequest::check(&app, &request)?;
+    let admitted = admit(&app, shown_bearer(request.headers())).await;
     let (response, upgrading) = respond(&mut request, &accept, &admitted)?;
     tokio::spawn(async move {
         if let Some(upgraded) = upgraded(upgrading).await {
             match admitted {
-                Ok(expires_at) => serve(sockets, upgraded, expires_at, held).await,
-                Err(refusal) => connection::refuse(&sockets, &upgraded.transport, refusal).await,
+                Ok(expires_at) => serve(app, upgraded, expires_at, held).await,
+                Err(refusal) => connection::refuse(&app, &upgraded.transport, refusal).await,
             }
         }
     });
@@ -48,12 +47,12 @@ pub async fn figures(State(sockets): State<Arc<Sockets>>, mut request: Request) 
 }
 
 /// When the credential expires, where it is good for this.
-async fn admit(sockets: &Sockets, bearer: Option<&str>) -> Result<Moment, Refusal> {
-    if sockets.figures.is_draining() {
+async fn admit(app: &App, bearer: Option<&str>) -> Result<Moment, Refusal> {
+    if app.figures.is_draining() {
         return Err(Code::Draining.into());
     }
-    match sockets.admissions.keys().caller(bearer).await? {
-        Caller::Service { expires_at } => Ok(jwt::deadline(expires_at, &sockets.clock)),
+    match app.admissions.keys().caller(bearer).await? {
+        Caller::Service { expires_at } => Ok(jwt::deadline(expires_at, &app.clock)),
         Caller::Anonymous => Err(Code::Unauthenticated.into()),
         Caller::User { .. } | Caller::Guest(_) => {
             Err(Refusal::new(Code::Forbidden, "Only the service role may watch the server."))
@@ -61,29 +60,29 @@ async fn admit(sockets: &Sockets, bearer: Option<&str>) -> Result<Moment, Refusa
     }
 }
 
-async fn serve(sockets: Arc<Sockets>, upgraded: Upgraded, expires_at: Moment, _held: Held) {
+async fn serve(app: App, upgraded: Upgraded, expires_at: Moment, _held: Held) {
     let Upgraded { transport, mut decoder } = upgraded;
-    let started = sockets.clock.now();
-    let (history, frames) = sockets.figures.watch();
+    let started = app.clock.now();
+    let (history, frames) = app.figures.watch();
     transport.write(FrameBatch::of(&history));
-    let mut inbound = Inbound::new(&sockets, Some(expires_at), started);
-    let end = run(&sockets, &transport, &mut decoder, &mut inbound, frames).await;
-    sockets.metrics.connection_ends(end.word()).inc();
-    let seconds = sockets.clock.now().since(started).as_secs_f64();
+    let mut inbound = Inbound::new(&app, Some(expires_at), started);
+    let end = run(&app, &transport, &mut decoder, &mut inbound, frames).await;
+    app.metrics.connection_ends(end.word()).inc();
+    let seconds = app.clock.now().since(started).as_secs_f64();
     tracing::info!(reason = end.word(), seconds, "a connection to the figures ended");
     connection::close(&transport, &end).await;
 }
 
 async fn run(
-    sockets: &Sockets,
+    app: &App,
     transport: &Transport,
     decoder: &mut Decoder,
     inbound: &mut Inbound,
     mut frames: Receiver<Text>,
 ) -> End {
-    let Timings { max_message_bytes: max, write_timeout, .. } = sockets.timings;
+    let ConnectionRules { max_message_bytes: max, write_timeout, .. } = app.connection;
     let mut out = FrameBatch::default();
-    let mut turn = decode(decoder, &mut [], max, |incoming| receive(sockets, inbound, incoming, &mut out));
+    let mut turn = decode(decoder, &mut [], max, |incoming| receive(app, inbound, incoming, &mut out));
     loop {
         transport.write(std::mem::take(&mut out));
         if let Err(end) = transport.flush(write_timeout).await.and(turn) {
@@ -91,7 +90,7 @@ async fn run(
         }
         turn = tokio::select! {
             () = transport.readable() => {
-                transport.receive(decoder, max, |incoming| receive(sockets, inbound, incoming, &mut out))
+                transport.receive(decoder, max, |incoming| receive(app, inbound, incoming, &mut out))
             }
             changed = frames.changed() => match changed {
                 Ok(()) => {
@@ -100,22 +99,22 @@ async fn run(
                 }
                 Err(_) => Err(Gone::Draining.into()),
             },
-            () = sleep_until(inbound.deadline(sockets)) => inbound.check(sockets.clock.now(), &mut out).map(drop),
-            () = sockets.figures.drained() => Err(Gone::Draining.into()),
+            () = sleep_until(inbound.deadline(app)) => inbound.check(app.clock.now(), &mut out).map(drop),
+            () = app.figures.drained() => Err(Gone::Draining.into()),
         };
     }
 }
 
 /// Takes one message of the client. It may send `beat` and `leave`.
-fn receive(sockets: &Sockets, inbound: &mut Inbound, incoming: Incoming<'_>, out: &mut FrameBatch) -> Result<(), End> {
-    let Received::Text(text) = inbound.receive(sockets, incoming, sockets.clock.now(), out)? else {
+fn receive(app: &App, inbound: &mut Inbound, incoming: Incoming<'_>, out: &mut FrameBatch) -> Result<(), End> {
+    let Received::Text(text) = inbound.receive(app, incoming, app.clock.now(), out)? else {
         return Ok(());
     };
     match v1::decode(&text) {
-        Ok(ClientFrame::Beat { reference, .. }) => out.text(&sockets.frames.beat(reference)),
+        Ok(ClientFrame::Beat { reference, .. }) => out.text(&app.frames.beat(reference)),
         Ok(ClientFrame::Leave) => return Err(End::Left),
         Ok(_) => {}
-        Err(bad) => inbound.bad_frame(sockets, &bad, out)?,
+        Err(bad) => inbound.bad_frame(app, &bad, out)?,
     }
     Ok(())
 }

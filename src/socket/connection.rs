@@ -8,16 +8,16 @@ use std::sync::Arc;
 use tokio::time::sleep_until;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::Sockets;
 use super::device;
 use super::dialogue::Dialogue;
 use super::end::End;
 use super::frame::{Decoder, FrameBatch, Incoming};
 use super::inbound::{Inbound, Received};
-use super::limits::Permit;
 use super::subscription::Subscription;
 use super::transport::{Transport, Written, decode};
 use crate::admission::Admission;
+use crate::admission::limits::Permit;
+use crate::app::App;
 use crate::clock::Moment;
 use crate::protocol::Refusal;
 use crate::protocol::v1::{self, Session, Welcome};
@@ -44,23 +44,23 @@ struct Prepared {
 impl Prepared {
     /// By this admission. Joining counts as seen: the session expires by the time of now, unless the
     /// newcomer is an observer.
-    fn new(admission: &Admission, sockets: &Sockets) -> Self {
+    fn new(admission: &Admission, app: &App) -> Self {
         let claims = admission.resume_claims();
-        let resume = claims.as_ref().map(|claims| sockets.admissions.keys().resume().sign(claims));
-        let now = sockets.clock.utc(sockets.clock.now());
+        let resume = claims.as_ref().map(|claims| app.admissions.keys().resume().sign(claims));
+        let now = app.clock.utc(app.clock.now());
         let mut session = admission.session.clone();
         if claims.is_some() {
             (session.last_seen_at, session.last_activity_at) = (now, now);
         }
-        let session = ReadingSession::from(&session).shown(sockets.store.idle());
+        let session = ReadingSession::from(&session).shown(app.store.idle());
         Self { resume, session, expires_at: admission.until }
     }
 }
 
 /// Sends a refusal to a client that is upgraded, and closes.
-pub async fn refuse(sockets: &Sockets, transport: &Transport, refusal: Refusal) {
+pub async fn refuse(app: &App, transport: &Transport, refusal: Refusal) {
     tracing::info!(code = refusal.code.as_str(), "refused a connection");
-    sockets.metrics.refusals(refusal.code.as_str()).inc();
+    app.metrics.refusals(refusal.code.as_str()).inc();
     close(transport, &End::Refused(refusal)).await;
 }
 
@@ -75,11 +75,11 @@ pub(super) async fn close(transport: &Transport, end: &End) {
 ///
 /// # Errors
 /// [`JoinError`] where the room changed since the admission.
-pub fn join(transport: &Arc<Transport>, sockets: &Sockets, admission: Admission) -> Result<Entered, JoinError> {
-    let prepared = Prepared::new(&admission, sockets);
+pub fn join(transport: &Arc<Transport>, app: &App, admission: Admission) -> Result<Entered, JoinError> {
+    let prepared = Prepared::new(&admission, app);
     let subscription = Subscription::join(
         Arc::clone(transport),
-        sockets,
+        app,
         |subscriber| admission.enter(subscriber),
         |Joined { seat, snapshot, notices }, greeting| {
             let welcome = Welcome {
@@ -88,7 +88,7 @@ pub fn join(transport: &Arc<Transport>, sockets: &Sockets, admission: Admission)
                 resume: prepared.resume.as_deref(),
                 session: &prepared.session,
             };
-            greeting.encoded(&sockets.frames.welcome(&welcome, snapshot, seat.shown().as_deref()));
+            greeting.encoded(&app.frames.welcome(&welcome, snapshot, seat.shown().as_deref()));
             notices.iter().for_each(|notice| greeting.text(&v1::notice(notice)));
         },
     )?;
@@ -108,7 +108,7 @@ pub struct Entered {
 /// That task is a new one that does nothing but serve: a task is as large as the largest future that it
 /// ever holds, for as long as it lives, and most of what a connection costs is that.
 pub async fn start(
-    sockets: Arc<Sockets>,
+    app: App,
     transport: Arc<Transport>,
     decoder: Decoder,
     Entered { subscription, expires_at }: Entered,
@@ -116,22 +116,22 @@ pub async fn start(
     held: Held,
 ) {
     let user = subscription.seat().shown().and_then(|person| person.user_id);
-    let flushed = transport.flush(sockets.timings.write_timeout).await;
+    let flushed = transport.flush(app.connection.write_timeout).await;
     let mut attachment = None;
     if let (Ok(()), Some((device, user))) = (&flushed, device.zip(user)) {
-        match device::attach(&sockets, user, device, Wire::Socket).await {
+        match device::attach(&app, user, device, Wire::Socket).await {
             Ok(attached) => attachment = Some(Box::new(attached)),
             // The connection goes on without its user session.
             Err(refusal) => {
-                sockets.metrics.refusals(refusal.code.as_str()).inc();
+                app.metrics.refusals(refusal.code.as_str()).inc();
                 transport.write(FrameBatch::of(&v1::error(&refusal, None)));
             }
         }
     }
-    let now = sockets.clock.now();
-    let inbound = Inbound::new(&sockets, expires_at, now);
+    let now = app.clock.now();
+    let inbound = Inbound::new(&app, expires_at, now);
     let dialogue = Dialogue::new(subscription, attachment, now);
-    let connection = Connection { sockets, transport, decoder, inbound, dialogue, _held: held };
+    let connection = Connection { app, transport, decoder, inbound, dialogue, _held: held };
     match flushed {
         Ok(()) => drop(tokio::spawn(connection.serve())),
         Err(end) => connection.end(end).await,
@@ -139,7 +139,7 @@ pub async fn start(
 }
 
 struct Connection {
-    sockets: Arc<Sockets>,
+    app: App,
     transport: Arc<Transport>,
     decoder: Decoder,
     inbound: Inbound,
@@ -157,17 +157,17 @@ impl Connection {
     /// Gives the seat back, sends the last frames and closes.
     async fn end(self, end: End) {
         // Dropped last: a client that waits for the permit waits for the socket, too.
-        let Self { _held, sockets, transport, dialogue, .. } = self;
-        dialogue.end(&sockets, &end);
+        let Self { _held, app, transport, dialogue, .. } = self;
+        dialogue.end(&app, &end);
         close(&transport, &end).await;
     }
 
     async fn run(&mut self) -> End {
-        let Self { sockets, transport, decoder, inbound, dialogue, .. } = self;
-        let max = sockets.timings.max_message_bytes;
+        let Self { app, transport, decoder, inbound, dialogue, .. } = self;
+        let max = app.connection.max_message_bytes;
         let mut out = FrameBatch::default();
-        let mut turn = decode(decoder, &mut [], max, |it| receive(sockets, inbound, dialogue, it, &mut out));
-        let alarm = sleep_until(inbound.deadline(sockets));
+        let mut turn = decode(decoder, &mut [], max, |it| receive(app, inbound, dialogue, it, &mut out));
+        let alarm = sleep_until(inbound.deadline(app));
         tokio::pin!(alarm);
         loop {
             // Frames before the one that ends the connection are answered, too.
@@ -176,19 +176,19 @@ impl Connection {
             }
             if let Some(pending) = dialogue.take_pending() {
                 // Boxed, as settling is: seldom needed, and larger than all else that a connection does.
-                Box::pin(dialogue.answer(sockets, transport, *pending)).await;
+                Box::pin(dialogue.answer(app, transport, *pending)).await;
             }
             if let Err(end) = turn {
                 return end;
             }
             turn = tokio::select! {
                 () = transport.readable() => {
-                    transport.receive(decoder, max, |it| receive(sockets, inbound, dialogue, it, &mut out))
+                    transport.receive(decoder, max, |it| receive(app, inbound, dialogue, it, &mut out))
                 }
-                () = transport.woken() => Box::pin(settle(sockets, transport, &dialogue.subscription)).await,
+                () = transport.woken() => Box::pin(settle(app, transport, &dialogue.subscription)).await,
                 () = &mut alarm => {
-                    let checked = inbound.check(sockets.clock.now(), &mut out);
-                    alarm.as_mut().reset(inbound.deadline(sockets));
+                    let checked = inbound.check(app.clock.now(), &mut out);
+                    alarm.as_mut().reset(inbound.deadline(app));
                     checked.map(|quality| quality.into_iter().for_each(|quality| dialogue.set_quality(quality)))
                 }
             };
@@ -198,18 +198,18 @@ impl Connection {
 
 /// Takes one message of the client.
 fn receive(
-    sockets: &Sockets,
+    app: &App,
     inbound: &mut Inbound,
     dialogue: &mut Dialogue,
     incoming: Incoming<'_>,
     out: &mut FrameBatch,
 ) -> Result<(), End> {
-    let now = sockets.clock.now();
+    let now = app.clock.now();
     dialogue.seen(now);
-    match inbound.receive(sockets, incoming, now, out)? {
+    match inbound.receive(app, incoming, now, out)? {
         Received::Text(text) => match v1::decode(&text) {
-            Ok(frame) => dialogue.serve(sockets, frame, now, out)?,
-            Err(bad) => inbound.bad_frame(sockets, &bad, out)?,
+            Ok(frame) => dialogue.serve(app, frame, now, out)?,
+            Err(bad) => inbound.bad_frame(app, &bad, out)?,
         },
         Received::Quality(quality) => dialogue.set_quality(quality),
         Received::Nothing => {}
@@ -219,9 +219,9 @@ fn receive(
 
 /// Does some of what a delivery could not do at once: waits for a slow client, then sends what it missed.
 /// Wakes the task again where more is left, so that a connection that is slow for long is still read.
-async fn settle(sockets: &Sockets, transport: &Transport, subscription: &Subscription) -> Result<(), End> {
+async fn settle(app: &App, transport: &Transport, subscription: &Subscription) -> Result<(), End> {
     subscription.check()?;
-    match transport.flush_some(sockets.timings.write_timeout).await? {
+    match transport.flush_some(app.connection.write_timeout).await? {
         Written::Waiting(_) => transport.wake(),
         Written::All => subscription.catch_up()?,
     }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use axum::http::{HeaderMap, header};
 
-use super::Sockets;
+use crate::app::App;
 use crate::identity::client_address::masked;
 use crate::ids::UserId;
 use crate::protocol::{Refusal, name};
@@ -42,13 +42,13 @@ pub fn user_agent(headers: &HeaderMap) -> Option<String> {
 ///
 /// # Errors
 /// `session_id_taken` or `session_ended`: the connection is attached to nothing.
-pub async fn attach(sockets: &Sockets, user: UserId, device: Device, wire: Wire) -> Result<Attachment, Refusal> {
-    let attachment = sockets.user_sessions.attach(user, device, wire);
+pub async fn attach(app: &App, user: UserId, device: Device, wire: Wire) -> Result<Attachment, Refusal> {
+    let attachment = app.user_sessions.attach(user, device, wire);
     // While the flush fails this would fail as well, and keep the connection waiting.
-    if sockets.write_behind.is_failing() {
+    if app.write_behind.is_failing() {
         return Ok(attachment);
     }
-    match sockets.store.open_user_session(user, attachment.device(), sockets.user_sessions.rules()).await {
+    match app.store.open_user_session(user, attachment.device(), app.user_sessions.rules()).await {
         Ok(verdict) => match verdict.refusal() {
             Some(refusal) => {
                 attachment.forget();

@@ -1,10 +1,10 @@
 //! The dialogue of `lastseen.v1`: the frames of a client and their answers, without waiting.
 
-use super::Sockets;
 use super::end::End;
 use super::frame::FrameBatch;
 use super::subscription::Subscription;
 use super::transport::Transport;
+use crate::app::App;
 use crate::clock::Moment;
 use crate::protocol::v1::{self, ClientFrame};
 use crate::protocol::{Code, Refusal};
@@ -60,21 +60,15 @@ impl Dialogue {
     ///
     /// # Errors
     /// How the connection ends by it.
-    pub fn serve(
-        &mut self,
-        sockets: &Sockets,
-        frame: ClientFrame,
-        now: Moment,
-        out: &mut FrameBatch,
-    ) -> Result<(), End> {
+    pub fn serve(&mut self, app: &App, frame: ClientFrame, now: Moment, out: &mut FrameBatch) -> Result<(), End> {
         match frame {
             ClientFrame::Beat { reference, active } => {
                 self.beats += 1;
-                sockets.metrics.beats.inc();
+                app.metrics.beats.inc();
                 if active {
                     self.active(now);
                 }
-                out.text(&sockets.frames.beat(reference));
+                out.text(&app.frames.beat(reference));
             }
             ClientFrame::Update { reference, state } => self.update(reference, state, now, out),
             ClientFrame::Sit { reference, length_seconds } => self.wait(Request::Sit { reference, length_seconds }),
@@ -120,12 +114,12 @@ impl Dialogue {
     }
 
     /// Answers requests that have to wait.
-    pub async fn answer(&self, sockets: &Sockets, transport: &Transport, pending: Pending) {
+    pub async fn answer(&self, app: &App, transport: &Transport, pending: Pending) {
         for request in pending.0 {
             match request {
                 Request::State => self.subscription.request_state(),
                 Request::Sit { reference, length_seconds } => {
-                    if let Err(refusal) = self.start_sit(sockets, length_seconds).await {
+                    if let Err(refusal) = self.start_sit(app, length_seconds).await {
                         transport.write(FrameBatch::of(&v1::error(&refusal, reference)));
                     }
                 }
@@ -134,27 +128,25 @@ impl Dialogue {
     }
 
     /// Starts a sit of the room. The host is sent `sit` like all others.
-    async fn start_sit(&self, sockets: &Sockets, length_seconds: i32) -> Result<(), Refusal> {
+    async fn start_sit(&self, app: &App, length_seconds: i32) -> Result<(), Refusal> {
         let seat = self.subscription.seat();
         match seat.shown() {
-            Some(person) if person.role == Role::Host => {
-                sockets.sits.start(seat.room(), person.id, length_seconds).await
-            }
+            Some(person) if person.role == Role::Host => app.sits.start(seat.room(), person.id, length_seconds).await,
             _ => Err(Refusal::new(Code::Forbidden, "Only a host of the session may start a sit.")),
         }
     }
 
     /// Gives the seat and the attachment back, and logs how the connection ended.
-    pub fn end(self, sockets: &Sockets, end: &End) {
+    pub fn end(self, app: &App, end: &End) {
         let Self { subscription, attachment, beats, started, .. } = self;
         let seat = subscription.seat();
-        sockets.metrics.connection_ends(end.word()).inc();
+        app.metrics.connection_ends(end.word()).inc();
         tracing::info!(
             session = %seat.room().id(),
             participant = seat.participant().map(tracing::field::display),
             connection = %seat.connection(),
             reason = end.word(),
-            seconds = sockets.clock.now().since(started).as_secs_f64(),
+            seconds = app.clock.now().since(started).as_secs_f64(),
             beats,
             "connection ended"
         );

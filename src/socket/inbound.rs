@@ -5,11 +5,11 @@ use std::borrow::Cow;
 
 use tokio::time::Instant;
 
-use super::Sockets;
 use super::end::End;
 use super::frame::{FrameBatch, Incoming};
 use super::pace::{Pace, Verdict};
 use super::pulse::Pulse;
+use crate::app::App;
 use crate::clock::Moment;
 use crate::protocol::{Code, Refusal, v1};
 use crate::room::Quality;
@@ -38,13 +38,13 @@ pub enum Received<'a> {
 
 impl Inbound {
     /// A connection that was opened just now, by a credential that expires then.
-    pub fn new(sockets: &Sockets, expires_at: Option<Moment>, now: Moment) -> Self {
-        Self { pulse: Pulse::new(&sockets.timings, expires_at, now), pace: Pace::new(), bad_frames: 0 }
+    pub fn new(app: &App, expires_at: Option<Moment>, now: Moment) -> Self {
+        Self { pulse: Pulse::new(&app.connection, expires_at, now), pace: Pace::new(), bad_frames: 0 }
     }
 
     /// When [`Inbound::check`] is due.
-    pub fn deadline(&self, sockets: &Sockets) -> Instant {
-        sockets.clock.instant(self.pulse.next())
+    pub fn deadline(&self, app: &App) -> Instant {
+        app.clock.instant(self.pulse.next())
     }
 
     /// Takes a message: Pings are answered, Pongs measured, texts passed on where the client keeps its
@@ -54,15 +54,15 @@ impl Inbound {
     /// How the connection ends by it.
     pub fn receive<'a>(
         &mut self,
-        sockets: &Sockets,
+        app: &App,
         incoming: Incoming<'a>,
         now: Moment,
         out: &mut FrameBatch,
     ) -> Result<Received<'a>, End> {
         self.pulse.seen(now);
         match incoming {
-            Incoming::Text(text) if self.keeps_pace(sockets, out)? => Ok(Received::Text(text)),
-            Incoming::Ping(payload) if self.keeps_pace(sockets, out)? => {
+            Incoming::Text(text) if self.keeps_pace(app, out)? => Ok(Received::Text(text)),
+            Incoming::Ping(payload) if self.keeps_pace(app, out)? => {
                 out.pong(payload);
                 Ok(Received::Nothing)
             }
@@ -73,14 +73,14 @@ impl Inbound {
     }
 
     /// Whether a frame is to be served. Pings count too, or they would be a way around the limit.
-    fn keeps_pace(&mut self, sockets: &Sockets, out: &mut FrameBatch) -> Result<bool, End> {
+    fn keeps_pace(&mut self, app: &App, out: &mut FrameBatch) -> Result<bool, End> {
         let (wait, is_last) = match self.pace.frame() {
             Verdict::Serve => return Ok(true),
             Verdict::Ignore => return Ok(false),
             Verdict::Refuse(wait) => (wait, false),
             Verdict::End(wait) => (wait, true),
         };
-        refuse(sockets, Refusal::from(Code::RateLimited).retry_after(wait), None, is_last, out)?;
+        refuse(app, Refusal::from(Code::RateLimited).retry_after(wait), None, is_last, out)?;
         Ok(false)
     }
 
@@ -88,10 +88,10 @@ impl Inbound {
     ///
     /// # Errors
     /// That it was one too many.
-    pub fn bad_frame(&mut self, sockets: &Sockets, bad: &v1::BadFrame, out: &mut FrameBatch) -> Result<(), End> {
+    pub fn bad_frame(&mut self, app: &App, bad: &v1::BadFrame, out: &mut FrameBatch) -> Result<(), End> {
         self.bad_frames += 1;
         let refusal = Refusal::new(Code::BadFrame, format!("The frame could not be understood: {bad}."));
-        refuse(sockets, refusal, bad.reference, self.bad_frames >= MAX_BAD_FRAMES, out)
+        refuse(app, refusal, bad.reference, self.bad_frames >= MAX_BAD_FRAMES, out)
     }
 
     /// Does what is due: sends a Ping. The quality by the Pongs that are missing, where some are.
@@ -107,14 +107,8 @@ impl Inbound {
 }
 
 /// Sends an `error`; the last one is how the connection ends.
-fn refuse(
-    sockets: &Sockets,
-    refusal: Refusal,
-    reference: Option<u64>,
-    is_last: bool,
-    out: &mut FrameBatch,
-) -> Result<(), End> {
-    sockets.metrics.refusals(refusal.code.as_str()).inc();
+fn refuse(app: &App, refusal: Refusal, reference: Option<u64>, is_last: bool, out: &mut FrameBatch) -> Result<(), End> {
+    app.metrics.refusals(refusal.code.as_str()).inc();
     if is_last {
         return Err(End::Refused(refusal));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Timings;
+use crate::app::rules::ConnectionRules;
 use crate::clock::Moment;
 use crate::protocol::Code;
 use crate::room::Quality;
@@ -28,7 +28,7 @@ pub struct Pulse {
 
 impl Pulse {
     /// A connection that was opened just now.
-    pub fn new(timings: &Timings, expires_at: Option<Moment>, now: Moment) -> Self {
+    pub fn new(timings: &ConnectionRules, expires_at: Option<Moment>, now: Moment) -> Self {
         Self {
             ping_interval: timings.ping_interval,
             dead_after: timings.dead_after,
@@ -101,7 +101,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn pulse(expires_at: Option<Moment>, now: Moment) -> Pulse {
-        let timings = Timings {
+        let timings = ConnectionRules {
             ping_interval: 25 * SECOND,
             dead_after: 75 * SECOND,
             write_timeout: 10 * SECOND,

@@ -14,9 +14,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Sockets;
 use super::end::End;
-use super::limits::Permit;
+use crate::admission::limits::Permit;
+use crate::app::App;
 use crate::clock::Moment;
 use crate::domain::participant::Standing;
 use crate::ids::ParticipantId;
@@ -142,14 +142,14 @@ impl EventQueue {
 /// Begins a stream: with `welcome` where a session is given, else with `state`. Where the user session
 /// that it names cannot be had, an `error` says so and the stream goes on without it.
 pub fn stream(
-    sockets: Arc<Sockets>,
+    app: App,
     mut subscriber: SseSubscriber,
     attachment: Option<Result<Attachment, Refusal>>,
     QueuedWatch { watching, queue }: QueuedWatch,
     session: Option<&Session>,
 ) -> impl Stream<Item = Result<sse::Event, Infallible>> + use<> {
     let Watching { watch, snapshot, notices } = watching;
-    let frames = &sockets.frames;
+    let frames = &app.frames;
     let mut first = vec![match session {
         Some(session) => {
             let welcome = Welcome { you: None, connection_id: None, resume: None, session };
@@ -161,15 +161,15 @@ pub fn stream(
     match attachment {
         Some(Ok(attachment)) => subscriber.attachment = Some(attachment),
         Some(Err(refusal)) => {
-            sockets.metrics.refusals(refusal.code.as_str()).inc();
+            app.metrics.refusals(refusal.code.as_str()).inc();
             first.push(error(&refusal));
         }
         None => {}
     }
     let (to_reader, events) = mpsc::channel(1);
-    let token = sockets.tracker.token();
-    let next_comment = sockets.clock.now() + sockets.timings.ping_interval;
-    let writer = Writer { sockets, subscriber, watch, queue, to_reader, next_comment, comments: 0 };
+    let token = app.tracker.token();
+    let next_comment = app.clock.now() + app.connection.ping_interval;
+    let writer = Writer { app, subscriber, watch, queue, to_reader, next_comment, comments: 0 };
     tokio::spawn(writer.run(first));
     // The token goes with what hyper reads from: shutdown waits until the last event was sent.
     stream::unfold((events, token), async |(mut events, token)| {
@@ -179,7 +179,7 @@ pub fn stream(
 
 /// Passes events on to hyper.
 struct Writer {
-    sockets: Arc<Sockets>,
+    app: App,
     subscriber: SseSubscriber,
     watch: Watch,
     queue: Arc<EventQueue>,
@@ -206,7 +206,7 @@ impl Writer {
                     Some(after) => error(&refusal).retry(after),
                     None => error(&refusal),
                 };
-                let _ = timeout(self.sockets.timings.write_timeout, self.to_reader.send(last)).await;
+                let _ = timeout(self.app.connection.write_timeout, self.to_reader.send(last)).await;
             }
             _ => {}
         }
@@ -220,12 +220,12 @@ impl Writer {
         loop {
             let deadline = self.subscriber.expires_at.map_or(self.next_comment, |at| at.min(self.next_comment));
             let turn = tokio::select! {
-                events = self.queue.next(&self.watch, &self.sockets.frames) => match events {
+                events = self.queue.next(&self.watch, &self.app.frames) => match events {
                     Ok(events) => self.deliver(events).await,
                     Err(end) => Err(end),
                 },
                 () = self.to_reader.closed() => Err(End::Lost),
-                () = sleep_until(self.sockets.clock.instant(deadline)) => self.check().await,
+                () = sleep_until(self.app.clock.instant(deadline)) => self.check().await,
             };
             if let Err(end) = turn {
                 return end;
@@ -234,17 +234,17 @@ impl Writer {
     }
 
     async fn deliver(&self, events: Vec<sse::Event>) -> Result<(), End> {
-        self.sockets.metrics.deliveries.inc_by(events.len() as u64);
+        self.app.metrics.deliveries.inc_by(events.len() as u64);
         self.send(events).await
     }
 
     /// A deadline has passed: that of the credential, or of the next keep-alive comment.
     async fn check(&mut self) -> Result<(), End> {
-        let now = self.sockets.clock.now();
+        let now = self.app.clock.now();
         if self.subscriber.expires_at.is_some_and(|at| at <= now) {
             return Err(Code::TokenExpired.into());
         }
-        self.next_comment = now + self.sockets.timings.ping_interval;
+        self.next_comment = now + self.app.connection.ping_interval;
         self.comments += 1;
         if self.comments.is_multiple_of(COMMENTS_A_CHECK) {
             self.check_standing().await?;
@@ -259,7 +259,7 @@ impl Writer {
 
     /// Ends the stream where another server or SQL removed the participant or closed the session.
     async fn check_standing(&self) -> Result<(), End> {
-        match self.sockets.store.standing(self.room().id(), self.subscriber.participant).await {
+        match self.app.store.standing(self.room().id(), self.subscriber.participant).await {
             Ok(standing) => standing_refusal(standing).map_or(Ok(()), |refusal| Err(End::Refused(refusal))),
             // A stream does not end because the database is away.
             Err(_) => Ok(()),
@@ -268,7 +268,7 @@ impl Writer {
 
     async fn send(&self, events: Vec<sse::Event>) -> Result<(), End> {
         for event in events {
-            match timeout(self.sockets.timings.write_timeout, self.to_reader.send(event)).await {
+            match timeout(self.app.connection.write_timeout, self.to_reader.send(event)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Err(End::Lost),
                 Err(_) => return Err(Code::SlowConsumer.into()),

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::Sockets;
 use super::frame::FrameBatch;
 use super::transport::{Transport, Written};
+use crate::app::App;
 use crate::metrics::Metrics;
 use crate::protocol::Codec;
 use crate::room::feed::Feed;
@@ -35,12 +35,12 @@ impl Subscription {
     /// Those of `enter`.
     pub fn join<E>(
         transport: Arc<Transport>,
-        sockets: &Sockets,
+        app: &App,
         enter: impl FnOnce(Arc<dyn Subscriber>) -> Result<Joined, E>,
         greeting: impl FnOnce(&Joined, &mut FrameBatch),
     ) -> Result<Self, E> {
-        let codec = Arc::clone(&sockets.frames) as Arc<dyn Codec>;
-        let metrics = Arc::clone(&sockets.metrics);
+        let codec = Arc::clone(&app.frames) as Arc<dyn Codec>;
+        let metrics = Arc::clone(&app.metrics);
         let subscriber = Arc::new(SocketSubscriber { transport, codec, metrics, progress: Mutex::default() });
         // Until the greeting is written, deliveries wait for this lock.
         let mut progress = subscriber.progress.lock();

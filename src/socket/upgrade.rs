@@ -19,12 +19,12 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
-use super::Sockets;
 use super::connection::{self, Entered, Held};
 use super::device::device;
 use super::frame::Decoder;
 use super::transport::Transport;
 use crate::admission::{Admission, Credentials, join_refusal};
+use crate::app::App;
 use crate::identity::client_address::client_address;
 use crate::ids::SessionId;
 use crate::protocol::problem::MEDIA_TYPE;
@@ -73,18 +73,18 @@ const RESUME: &str = "lastseen.resume.";
     ),
 )]
 pub async fn upgrade(
-    State(sockets): State<Arc<Sockets>>,
+    State(app): State<App>,
     id: Result<Path<String>, PathRejection>,
     mut request: Request,
 ) -> Result<Response, Refusal> {
     // An id that is not UTF-8 is refused like one that does not exist.
     let id = id.map(|Path(id)| id).unwrap_or_default();
-    let UpgradeRequest { accept, address, held } = UpgradeRequest::check(&sockets, &request)?;
-    let admitted = admit(&sockets, AdmissionRequest::read(&id, &request, address)).await;
+    let UpgradeRequest { accept, address, held } = UpgradeRequest::check(&app, &request)?;
+    let admitted = admit(&app, AdmissionRequest::read(&id, &request, address)).await;
     let (response, upgrading) = respond(&mut request, &accept, &admitted)?;
     tokio::spawn(async move {
         if let Some(upgraded) = upgraded(upgrading).await {
-            start(sockets, upgraded, admitted, held).await;
+            start(app, upgraded, admitted, held).await;
         }
     });
     Ok(response)
@@ -102,14 +102,14 @@ impl UpgradeRequest {
     ///
     /// # Errors
     /// What is wrong with the handshake, its origin, or the number of connections.
-    pub(super) fn check(sockets: &Sockets, request: &Request) -> Result<Self, Refusal> {
+    pub(super) fn check(app: &App, request: &Request) -> Result<Self, Refusal> {
         let accept = handshake(request)?;
-        if !sockets.origins.allow(request.headers()) {
+        if !app.origins.allow(request.headers()) {
             return Err(Code::OriginNotAllowed.into());
         }
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip()).ok_or(Code::Internal)?;
-        let address = client_address(peer, request.headers(), &sockets.trusted_proxies);
-        let held = Held { permit: sockets.limits.take(address)?, token: sockets.tracker.token() };
+        let address = client_address(peer, request.headers(), &app.trusted_proxies);
+        let held = Held { permit: app.limits.take(address)?, token: app.tracker.token() };
         Ok(Self { accept, address, held })
     }
 }
@@ -134,20 +134,15 @@ pub(super) fn respond<T>(
     Ok((response, upgrading))
 }
 
-async fn start(
-    sockets: Arc<Sockets>,
-    Upgraded { transport, decoder }: Upgraded,
-    admitted: Result<Admitted, Refusal>,
-    held: Held,
-) {
+async fn start(app: App, Upgraded { transport, decoder }: Upgraded, admitted: Result<Admitted, Refusal>, held: Held) {
     let transport = Arc::new(transport);
     let entered = match admitted {
-        Ok(admitted) => admitted.join(&transport, &sockets).await,
+        Ok(admitted) => admitted.join(&transport, &app).await,
         Err(refusal) => Err(refusal),
     };
     match entered {
-        Ok((entered, device)) => connection::start(sockets, transport, decoder, entered, device, held).await,
-        Err(refusal) => connection::refuse(&sockets, &transport, refusal).await,
+        Ok((entered, device)) => connection::start(app, transport, decoder, entered, device, held).await,
+        Err(refusal) => connection::refuse(&app, &transport, refusal).await,
     }
 }
 
@@ -184,22 +179,22 @@ struct Admitted {
 
 impl Admitted {
     /// Joins. Where the room changed since the admission, it asks for another one, once.
-    async fn join(self, transport: &Arc<Transport>, sockets: &Sockets) -> Result<(Entered, Option<Device>), Refusal> {
+    async fn join(self, transport: &Arc<Transport>, app: &App) -> Result<(Entered, Option<Device>), Refusal> {
         let Self { admission, request: AdmissionRequest { session, credentials, device } } = self;
-        if let Ok(entered) = connection::join(transport, sockets, admission) {
+        if let Ok(entered) = connection::join(transport, app, admission) {
             return Ok((entered, device));
         }
-        let admission = sockets.admissions.admit(session, &credentials).await?;
-        let entered = connection::join(transport, sockets, admission).map_err(join_refusal)?;
+        let admission = app.admissions.admit(session, &credentials).await?;
+        let entered = connection::join(transport, app, admission).map_err(join_refusal)?;
         Ok((entered, device))
     }
 }
 
-async fn admit(sockets: &Sockets, request: Result<AdmissionRequest, Refusal>) -> Result<Admitted, Refusal> {
+async fn admit(app: &App, request: Result<AdmissionRequest, Refusal>) -> Result<Admitted, Refusal> {
     let request = request?;
     let started = tokio::time::Instant::now();
-    let admission = sockets.admissions.admit(request.session, &request.credentials).await;
-    sockets.metrics.admission_seconds.observe(started.elapsed().as_secs_f64());
+    let admission = app.admissions.admit(request.session, &request.credentials).await;
+    app.metrics.admission_seconds.observe(started.elapsed().as_secs_f64());
     Ok(Admitted { admission: admission?, request })
 }
 

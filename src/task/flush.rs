@@ -56,8 +56,8 @@ impl Flusher {
     }
 
     /// Starts it as a background task.
-    pub fn start(self: &Arc<Self>, tasks: &Tasks) {
-        tasks.start("flush", self, Self::run);
+    pub fn spawn(self: &Arc<Self>, tasks: &Tasks) {
+        tasks.spawn("flush", self, Self::run);
     }
 
     /// Flushes for ever. After a failure the pause doubles, with a random part, so that servers which lost the

@@ -1,5 +1,6 @@
 //! Background tasks: the tick of the rooms, the flush, the sweep.
 
+pub mod figures;
 pub mod flush;
 pub mod policy;
 pub mod sweep;
@@ -15,7 +16,7 @@ use tokio_util::task::TaskTracker;
 /// Between a panic and the restart of the task.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
-/// The background tasks of a server. Each is started where it is built; they are stopped together.
+/// The background tasks of a server. Each is spawned where it is built; they are stopped together.
 #[derive(Debug, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
@@ -25,7 +26,7 @@ pub struct Tasks {
 impl Tasks {
     /// Runs a task of `subject` until all are stopped. A task that panics is restarted, so that a fault in one
     /// round does not end all later ones.
-    pub fn start<T, F>(&self, name: &'static str, subject: &Arc<T>, task: impl Fn(Arc<T>) -> F + Send + 'static)
+    pub fn spawn<T, F>(&self, name: &'static str, subject: &Arc<T>, task: impl Fn(Arc<T>) -> F + Send + 'static)
     where
         T: Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
@@ -69,7 +70,7 @@ mod tests {
         let (tasks, runs) = (Tasks::default(), Arc::new(AtomicU32::new(0)));
         let third = CancellationToken::new();
         let reached = third.clone();
-        tasks.start("test", &runs, move |runs| {
+        tasks.spawn("test", &runs, move |runs| {
             let reached = reached.clone();
             async move {
                 assert!(runs.fetch_add(1, Ordering::SeqCst) >= 2, "the first two rounds fail");

@@ -111,8 +111,8 @@ impl Sweeper {
     }
 
     /// Starts it as a background task.
-    pub fn start(self: &Arc<Self>, tasks: &Tasks) {
-        tasks.start("sweep", self, Self::run);
+    pub fn spawn(self: &Arc<Self>, tasks: &Tasks) {
+        tasks.spawn("sweep", self, Self::run);
     }
 
     /// Sweeps for ever.

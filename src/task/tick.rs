@@ -8,8 +8,8 @@ use super::Tasks;
 use crate::room::Registry;
 
 /// Starts the tick of the rooms in `registry`.
-pub fn start(tasks: &Tasks, registry: &Arc<Registry>) {
-    tasks.start("tick", registry, run);
+pub fn spawn(tasks: &Tasks, registry: &Arc<Registry>) {
+    tasks.spawn("tick", registry, run);
 }
 
 async fn run(registry: Arc<Registry>) {

@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["server"],
     &["api"],
     &["socket"],
+    &["app"],
     &["simulator"],
     &["sit"],
     &["task"],
@@ -22,7 +23,6 @@ const LAYERS: &[&[&str]] = &[
     // A client: of the server it may know the protocol alone.
     &["load"],
     &["protocol"],
-    &["metrics"],
     &["metrics"],
     &["room", "user_session"],
     &["config", "clock"],

@@ -12,15 +12,14 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::end::End;
-use super::limits::Limits;
+use super::Tasks;
+use super::flush::Flusher;
+use super::sweep::{Sweeper, Swept};
+use crate::admission::limits::Limits;
 use crate::metrics::{Counts, Metrics};
 use crate::protocol::Code;
 use crate::protocol::v1::Timestamp;
 use crate::room::{LeaveReason, Registry, Status, Text};
-use crate::task::Tasks;
-use crate::task::flush::Flusher;
-use crate::task::sweep::{Sweeper, Swept};
 use crate::user_session::UserSessions;
 
 /// How often they are sent.
@@ -43,6 +42,8 @@ pub struct Sources {
     pub user_sessions: Arc<UserSessions>,
     pub flusher: Arc<Flusher>,
     pub sweeper: Arc<Sweeper>,
+    /// The words for why a connection ended.
+    pub connection_ends: Vec<&'static str>,
 }
 
 /// Makes the figures once for all clients; without clients, only the frames that are kept.
@@ -90,8 +91,8 @@ impl Figures {
     }
 
     /// Starts it as a background task.
-    pub fn start(self: &Arc<Self>, tasks: &Tasks) {
-        tasks.start("figures", self, Self::run);
+    pub fn spawn(self: &Arc<Self>, tasks: &Tasks) {
+        tasks.spawn("figures", self, Self::run);
     }
 
     /// Sends and keeps them, for ever.
@@ -117,7 +118,8 @@ impl Figures {
     }
 
     fn now(&self) -> Stats<'_> {
-        let Sources { node, metrics, registry, limits, user_sessions, flusher, sweeper } = &self.sources;
+        let Sources { node, metrics, registry, limits, user_sessions, flusher, sweeper, connection_ends } =
+            &self.sources;
         let (census, shared) = (registry.census(), registry.shared());
         let status = |status: Status| census.participants[status as usize];
         Stats {
@@ -142,7 +144,7 @@ impl Figures {
             diffs: metrics.diffs.get(),
             deliveries: metrics.deliveries.get(),
             refusals: metrics.refusals_by(Code::ALL.iter().map(|code| code.as_str())),
-            connection_ends: metrics.connection_ends_by(End::words()),
+            connection_ends: metrics.connection_ends_by(connection_ends.iter().copied()),
             flush: Flush {
                 backlog: (shared.write_behind.backlog() + user_sessions.backlog()) as u64,
                 age_seconds: flusher.age().as_secs_f64(),
