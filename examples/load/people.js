@@ -1,6 +1,6 @@
 // What the scripts for k6 and Artillery share: one person in a room, by the fold of the browser client.
 
-import { fold, presence } from '../../static/client/presence.js';
+import { fold, presence } from '../../packages/client/presence.js';
 
 /** Somebody who hears frames and beats. `count(name)` and `time(name, ms)` note what is measured. */
 export function person({ send, count, time, now = () => Date.now() }) {

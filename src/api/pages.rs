@@ -12,7 +12,11 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::app::App;
 use crate::protocol::{Code, Refusal};
 
-static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/static");
+static PAGES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/static");
+static CLIENT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/packages/client");
+
+/// Where the browser client is, beside the files of the pages.
+const CLIENT_PATH: &str = "client/";
 
 /// Everything from this origin and nothing inline. Names of people are inserted as text; this is the second line
 /// of defence: a page that made HTML of a string would be stopped.
@@ -44,7 +48,11 @@ async fn served(path: Result<Path<String>, PathRejection>) -> Result<Response, R
 }
 
 fn file(path: &str) -> Result<Response, Refusal> {
-    let file = FILES.get_file(path).ok_or(Code::NotFound)?;
+    let file = match path.strip_prefix(CLIENT_PATH) {
+        Some(path) => CLIENT.get_file(path),
+        None => PAGES.get_file(path),
+    };
+    let file = file.ok_or(Code::NotFound)?;
     let kind = mime_guess::from_path(path).first_or_octet_stream();
     Ok(([(header::CONTENT_TYPE, kind.as_ref())], file.contents()).into_response())
 }

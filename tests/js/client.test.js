@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { comesBack, join, remembered, retryDelay } from '../../static/client/lastseen.js';
+import { comesBack, join, remembered, retryDelay } from '../../packages/client/lastseen.js';
 import { chance, diff, enter, FakePage, FakeStorage, person, SESSION, settle } from './fakes.js';
 
 const RESUME_KEY = `lastseen:resume:${SESSION}`;

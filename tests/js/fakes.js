@@ -1,6 +1,6 @@
 // Stand-ins for what surrounds the client: a clock, sockets, storage, a page; and frames by hand.
 
-import { join } from '../../static/client/lastseen.js';
+import { join } from '../../packages/client/lastseen.js';
 
 export const SESSION = '0190b1f4-0000-7000-8000-000000000001';
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { fold, presence } from '../../static/client/presence.js';
+import { fold, presence } from '../../packages/client/presence.js';
 import { person } from './fakes.js';
 
 // People are numbers in the file.

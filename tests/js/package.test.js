@@ -1,12 +1,18 @@
-// The client as a package: how large it is, and what would be published.
+// The client as a package: how large it is, what would be published, and that Node can use it.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 
-const client = new URL('../../static/client/', import.meta.url);
+const root = new URL('../../', import.meta.url);
+const client = new URL('packages/client/', root);
+
+const run = (cwd, program, ...args) =>
+  execFileSync(program, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
 
 test('both modules, each gzipped by itself, are at most 5 KB', () => {
   const sizes = ['lastseen.js', 'presence.js'].map((file) => gzipSync(readFileSync(new URL(file, client)), { level: 9 }).length);
@@ -14,9 +20,36 @@ test('both modules, each gzipped by itself, are at most 5 KB', () => {
   assert.ok(size <= 5 * 1024, `${size} bytes`);
 });
 
-test('the folder is a package as it stands', () => {
-  const [{ files }] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json', '--silent'], { cwd: client, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
+test('its licences are those of the whole', () => {
+  const text = (folder, file) => readFileSync(new URL(file, folder), 'utf8');
+  for (const file of ['LICENSE-MIT', 'LICENSE-APACHE']) assert.equal(text(client, file), text(root, file), file);
+});
+
+test('the packed tarball holds what is needed, and works where it is installed', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'lastseen-package-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const [{ filename, files }] = JSON.parse(run(client, 'npm', 'pack', '--json', '--silent', `--pack-destination=${folder}`));
   assert.deepEqual(files.map(({ path }) => path).sort(), [
-    'README.md', 'lastseen.d.ts', 'lastseen.js', 'package.json', 'presence.d.ts', 'presence.js',
+    'LICENSE-APACHE', 'LICENSE-MIT', 'README.md',
+    'lastseen.d.ts', 'lastseen.js', 'package.json', 'presence.d.ts', 'presence.js',
   ]);
+
+  writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }');
+  run(folder, 'npm', 'install', '--offline', '--silent', '--no-audit', '--no-fund', `./${filename}`);
+  writeFileSync(join(folder, 'app.js'), `
+    import { join } from 'lastseen';
+    import { fold, presence } from 'lastseen/presence';
+
+    const view = presence();
+    fold(view, { type: 'welcome', seq: 1, occupancy: 1, you: 'a', participants: [{ id: 'a', name: 'Ada' }] });
+    const room = join({ url: 'http://127.0.0.1:9', session: 's', name: 'Ada' });
+    const { status } = room;
+    room.leave();
+    console.log(JSON.stringify({ here: [...view.participants.values()], status }));
+  `);
+  assert.deepEqual(JSON.parse(run(folder, 'node', 'app.js')), { here: [{ id: 'a', name: 'Ada' }], status: 'connecting' });
+
+  const { license, repository } = JSON.parse(readFileSync(join(folder, 'node_modules/lastseen/package.json'), 'utf8'));
+  assert.equal(license, 'MIT OR Apache-2.0');
+  assert.match(repository.url, /^git\+https:/);
 });

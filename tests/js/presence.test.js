@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { fold, presence } from '../../static/client/presence.js';
+import { fold, presence } from '../../packages/client/presence.js';
 import { chance, diff, person, welcome } from './fakes.js';
 
 const ids = (view) => [...view.participants.keys()].sort();
