@@ -41,6 +41,18 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
         description = "Realtime presence for collaborative sessions. The WebSocket and its frames are described in \
                        docs/reference/PROTOCOL.md. Times are RFC 3339 in UTC; unknown keys in bodies are refused.",
     ),
+    // The page lists the groups in this order: what apps call first, what operators call last.
+    tags(
+        (name = "reading sessions", description = "Rooms: open one, join it by WebSocket or read along, rename it, close it."),
+        (name = "invites", description = "Links that let people into a reading session: make, list, look up, revoke."),
+        (name = "participants", description = "Who is in a reading session now, and how a host removes a participant."),
+        (name = "user sessions", description = "The devices of your users: start one, keep it alive by heartbeats, end it."),
+        (name = "check-ins", description = "Users who say that they are around for the next hour."),
+        (name = "sits", description = "Timed sits of a user, alone or with partners."),
+        (name = "partnerships", description = "Groups of users who see each other's sits."),
+        (name = "simulators", description = "A companion instance of a user session, on a server that is set up to run them."),
+        (name = "operators", description = "For whoever runs the server: health, metrics, figures and the sweep."),
+    ),
     components(schemas(Problem)),
     modifiers(&Security),
 )]

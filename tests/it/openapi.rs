@@ -116,6 +116,27 @@ async fn everything_has_a_name_a_description_and_examples_that_fit() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// The page lists the groups as the document does.
+#[tokio::test]
+async fn groups_of_calls_are_described_and_those_of_operators_are_the_last() {
+    let server = TestServer::start(&[]).await;
+    let document = Document::of(&server).await;
+    let groups = document.0["tags"].as_array().expect("groups");
+    for group in groups {
+        assert!(group["description"].as_str().is_some_and(|text| text.ends_with('.')), "{group}");
+    }
+    let names: Vec<_> = groups.iter().map(|group| group["name"].as_str().expect("a name")).collect();
+    assert_eq!(names.first(), Some(&"reading sessions"));
+    assert_eq!(names.last(), Some(&"operators"));
+    let operations = document.operations();
+    let used: BTreeSet<_> = operations.iter().filter_map(|operation| operation.said["tags"][0].as_str()).collect();
+    assert_eq!(names.iter().copied().collect::<BTreeSet<_>>(), used);
+    for operation in &operations {
+        let is_of_operators = operation.path.starts_with("/v1/admin") || !operation.path.starts_with("/v1/");
+        assert_eq!(operation.said["tags"][0] == "operators", is_of_operators, "{}", operation.name());
+    }
+}
+
 /// `routes!` documents what it registers; this finds what is registered by another way.
 #[tokio::test]
 async fn every_route_is_in_the_document_but_the_pages() {
