@@ -1,6 +1,6 @@
 // The first page: opens a session, and shows the link to send.
 
-import { $, setText } from './lib/dom.js';
+import { $, sayIn, setText } from './lib/dom.js';
 import { ask } from './lib/http.js';
 import { showInviteLink } from './lib/invite-link.js';
 import { inTab, shareKey, TOKEN } from './lib/kept.js';
@@ -40,7 +40,7 @@ function opened(session) {
   $('enter').href = asHost.pathname;
   inTab.set(shareKey(session.id), url);
   if (session.title) setText($('opened-title'), `\u201c\u2068${session.title}\u2069\u201d is open`);
-  showInviteLink($('invite-link'), url, { title: () => session.title, say: (text) => setText($('invite-said'), text) });
+  showInviteLink($('invite-link'), url, { title: () => session.title, say: (text) => sayIn($('invite-said'), text) });
   $('begin').hidden = true;
   $('opened').hidden = false;
   $('opened-title').focus();

@@ -1,6 +1,6 @@
 // The table of reading sessions: searched and sorted by what is loaded, and looked up again while it is shown.
 
-import { $, setText } from '../lib/dom.js';
+import { $, sayIn, setText } from '../lib/dom.js';
 import { sessionEntry } from './session.js';
 
 const PAGE = 50;
@@ -60,14 +60,14 @@ export function sessionTable(call, token) {
     found.sort(({ session: a }, { session: b }) => (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0) * (sort.down ? -1 : 1));
     body.replaceChildren(...found.flatMap((each) => each.rows()));
     $('none').hidden = found.length > 0;
-    setText($('sessions-said'), `${found.length} of ${rows.length} loaded${cursor ? '; there are more' : ''}`);
+    setText($('sessions-count'), `${found.length} of ${rows.length} loaded${cursor ? '; there are more' : ''}`);
     for (const head of $('sessions').tHead.querySelectorAll('[data-sort]')) {
       if (head.dataset.sort === sort.by) head.setAttribute('aria-sort', sort.down ? 'descending' : 'ascending');
       else head.removeAttribute('aria-sort');
     }
   }
 
-  const entry = (session) => sessionEntry(session, { call, token, tried, say: (text) => setText($('sessions-said'), text) });
+  const entry = (session) => sessionEntry(session, { call, token, tried, say: (text) => sayIn($('sessions-said'), text) });
 
   $('search').oninput = show;
   $('which').onchange = () => load(false);

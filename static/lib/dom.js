@@ -16,6 +16,14 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/**
+ * Says a text in a live region. It is a new node each time: a screen reader reads it also where the text is the same as
+ * the last one. The text before it is gone at once, so it is for answers to what the person just did.
+ */
+export function sayIn(region, text) {
+  region.replaceChildren(...(text ? [el('span', {}, text)] : []));
+}
+
 /** Shows exactly one of these elements, or none. */
 export const showOnly = (shown, among) => {
   for (const id of among) $(id).hidden = id !== shown;

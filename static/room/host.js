@@ -1,9 +1,8 @@
 // What a host may do: rename, make and revoke links, put people out, close. Over HTTP, as who one is in the room.
 
-import { $, askTwice, el, inSentence, setText, timeOfDay } from '../lib/dom.js';
+import { $, askTwice, el, sayIn, setText, timeOfDay } from '../lib/dom.js';
 import { ask } from '../lib/http.js';
 import { inTab, shareKey } from '../lib/kept.js';
-import { say } from './notices.js';
 
 const HOUR = 3600;
 
@@ -13,23 +12,26 @@ export function hostTools(room, { people, onLink }) {
   const isHost = () => room.participants.get(room.you)?.role === 'host';
   let open = false;
 
-  /** Carries out a call, and says what is wrong where it fails. */
-  async function call(rest, options) {
-    setText($('host-problem'), '');
+  /** Carries out a call, and says in `problem` what is wrong where it fails. */
+  async function call(rest, options, problem = $('host-problem')) {
+    sayIn(problem, '');
     try {
       return await ask(path(rest), { token: room.bearer, ...options });
     } catch (error) {
-      setText($('host-problem'), error.message);
+      sayIn(problem, error.message);
       return null;
     }
   }
+
+  /** What was done by these tools is said in them: the line of the room belongs to the room. */
+  const done = (text) => sayIn($('host-said'), text);
 
   // The name of the session
 
   $('rename').onsubmit = async (event) => {
     event.preventDefault();
     const session = await call('', { method: 'PATCH', body: { title: $('new-title').value.trim() || null } });
-    if (session) say('The session has its new name.');
+    if (session) done('The session has its new name.');
   };
   room.on('session', ({ session }) => {
     if (document.activeElement !== $('new-title')) $('new-title').value = session.title ?? '';
@@ -38,7 +40,7 @@ export function hostTools(room, { people, onLink }) {
   // Links
 
   async function listLinks() {
-    const links = await call('/invites');
+    const links = await call('/invites', {}, $('links-problem')); // not asked for by the person: it clears no other problem
     if (!links) return;
     const good = links.items.filter(({ revoked_at }) => !revoked_at);
     $('links').replaceChildren(...good.map(link));
@@ -49,7 +51,7 @@ export function hostTools(room, { people, onLink }) {
     const revoke = el('button', { type: 'button', className: 'plain small', aria: { label: `Revoke the link made at ${timeOfDay(created_at)}` } }, 'Revoke');
     askTwice(revoke, 'Really?', async () => {
       if (!(await call(`/invites/${id}`, { method: 'DELETE' }))) return;
-      say('The link is revoked.');
+      done('The link is revoked.');
       await listLinks();
       $('links-title').focus();
     });
@@ -106,8 +108,7 @@ export function hostTools(room, { people, onLink }) {
 
   return {
     makeLink,
-    async remove(person) {
-      if (await call(`/participants/${person.id}`, { method: 'DELETE' })) say(`${inSentence(person.name)} was removed.`);
-    },
+    // The room says that the person is gone.
+    remove: (person) => call(`/participants/${person.id}`, { method: 'DELETE' }),
   };
 }

@@ -1,22 +1,24 @@
 // What is said on the side: who came and went, and that the session is about to close.
 
-import { $, inSentence, setText, timeOfDay } from '../lib/dom.js';
+import { $, inSentence, sayIn, setText, timeOfDay } from '../lib/dom.js';
+import { noticeQueue } from './notice-queue.js';
 
-const AT_MOST = 3; // more names than these at a time are a number
+const queue = noticeQueue((text) => sayIn($('news'), text));
 
 /** Says who came and went just now; a snapshot tells of nobody's coming. */
 export function announce({ cause, joins, leaves }, you) {
   if (cause !== 'diff') return;
-  const people = (list, one, many) =>
-    list.length > AT_MOST ? `${list.length} people ${many}.` : list.map(({ name }) => `${inSentence(name)} ${one}.`).join(' ');
-  const news = [
-    people(joins.filter(({ id }) => id !== you), 'came in', 'came in'),
-    people(leaves.map(({ participant }) => participant), 'is gone', 'are gone'),
-  ].filter(Boolean).join(' ');
-  if (news) say(news);
+  const called = ({ id, name }) => ({ id, name: inSentence(name) });
+  queue.moves(
+    joins.filter(({ id }) => id !== you).map(called),
+    leaves.map(({ participant }) => called(participant)),
+  );
 }
 
-export const say = (text) => setText($('news'), text);
+/** Says it after what is being said already. */
+export const say = queue.text;
+
+export const hush = queue.clear;
 
 /** The notice that nobody did anything for a while, with its one button. */
 export function expiringNotice(room) {

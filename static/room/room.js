@@ -1,7 +1,7 @@
 // The reading room: the door, who is here, and the way out.
 
 import { join, remembered } from '../client/lastseen.js';
-import { $, el, setText, showOnly } from '../lib/dom.js';
+import { $, el, sayIn, setText, showOnly } from '../lib/dom.js';
 import '../lib/header.js';
 import { showInviteLink } from '../lib/invite-link.js';
 import { inBrowser, inTab, NAME, shareKey, TOKEN } from '../lib/kept.js';
@@ -9,7 +9,7 @@ import { hideConnection, showConnection } from './connection.js';
 import { ending } from './endings.js';
 import { aboutRoom, lookUp, nameForm } from './entrance.js';
 import { hostTools } from './host.js';
-import { announce, expiringNotice, say } from './notices.js';
+import { announce, expiringNotice, hush } from './notices.js';
 import { peopleList, showCount } from './people.js';
 import { sitRing } from './sit.js';
 
@@ -107,22 +107,32 @@ function offerLink(host) {
 }
 
 function showLink(url) {
-  showInviteLink($('invite-link'), url, { title: () => title, say: (text) => setText($('invite-said'), text) });
+  showInviteLink($('invite-link'), url, { title: () => title, say: (text) => sayIn($('invite-said'), text) });
 }
 
 /** A link that was just made is shown this once. */
 function made({ url }) {
   showLink(url);
-  setText($('invite-said'), 'The link is made.');
-  $('invite').open = true;
+  sayIn($('invite-said'), 'The link is made.');
+  showInvite();
 }
 
+function showInvite() {
+  $('invite').open = true;
+  $('invite').scrollIntoView({ block: 'nearest' });
+}
+
+// On a narrow page it is below the people, however many they are.
+$('to-invite').addEventListener('click', () => {
+  showInvite();
+  $('invite').querySelector('summary').focus({ preventScroll: true });
+});
 $('leave').addEventListener('click', () => room.leave());
 
 // After it
 
 function closed(cause) {
-  say('');
+  hush();
   if (cause.error === 'unauthenticated' || cause.error === 'token_expired') inTab.set(TOKEN, null);
   if (cause.error === 'invalid_request') return door(cause.message); // most of all the name
   ended(cause);

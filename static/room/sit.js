@@ -32,6 +32,7 @@ export function sitRing(room) {
     const known = shown?.id === sit.id;
     shown = sit;
     asked = undefined;
+    setText($('sit-problem'), '');
     $('sit').dataset.state = 'running';
     $('sit').hidden = false;
     setText($('sit-word'), 'Sitting together');
