@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
 
-import { comeIn, crowd, inRoom, launch, newPerson, REFUSED, row, sees, seesNoMore, tabTo } from './harness/browser.js';
+import { comeIn, crowd, inRoom, launch, listen, newPerson, REFUSED, row, sees, seesNoMore, tabTo, until } from './harness/browser.js';
 import { openSession, startServer } from './harness/server.js';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -13,7 +13,7 @@ const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch:
 
 let server, browser;
 before(async () => {
-  [server, browser] = await Promise.all([startServer({ 'idle-after': '2s' }), launch()]);
+  [server, browser] = await Promise.all([startServer({ 'idle-after': '2s', grace: '10m' }), launch()]);
 });
 after(async () => {
   await browser.close();
@@ -75,6 +75,36 @@ test('axe finds nothing serious on a phone, and nothing is wider than it', (t) =
   await fits(page, where);
 }));
 
+/** The part of the window that the element is in: 0 is its upper edge, 1 its lower one. */
+const place = (locator) => locator.evaluate((it) => {
+  const { top, bottom } = it.getBoundingClientRect();
+  return [top / innerHeight, bottom / innerHeight];
+});
+
+test('a phone shows a host who is here first, also during a sit; what comes after is one press away', async (t) => {
+  const session = await openSession(server);
+  const ada = await comeIn(await newPerson(t, browser, { ...PHONE, viewport: { width: 360, height: 640 } }), server.origin + session.hostPath, 'Ada');
+  const others = await newPerson(t, browser);
+  await crowd(others, server.origin, session.guestPath, Array.from({ length: 30 }, (_, n) => `Reader ${n}`));
+  await ada.getByRole('heading', { name: '31 people here' }).waitFor();
+  const isSeen = async (what) => {
+    const [top, bottom] = await place(row(ada, 'Ada'));
+    assert.ok(top > 0 && bottom < 1, `${what}: from ${top} to ${bottom} of the window`);
+  };
+  await isSeen('as it comes');
+
+  await ada.getByRole('button', { name: 'Invite', exact: true }).click();
+  await ada.getByRole('button', { name: 'Make an invite link' }).waitFor();
+  const summary = ada.locator('#invite summary');
+  await until('the panel is in the window', async () => (await place(summary)).every((edge) => edge >= 0 && edge <= 1));
+  assert.equal(await summary.evaluate((it) => it === document.activeElement), true, 'the focus');
+
+  await ada.getByRole('button', { name: 'Begin' }).click();
+  await ada.getByRole('region', { name: 'Sit' }).getByText('Sitting together').waitFor();
+  await ada.evaluate(() => scrollTo(0, 0));
+  await isSeen('during a sit');
+});
+
 test('the keyboard alone: open, come in, invite, remove, close', async (t) => {
   const page = await newPerson(t, browser);
   const press = (...keys) => keys.reduce((before, key) => before.then(() => page.keyboard.press(key)), Promise.resolve());
@@ -113,12 +143,14 @@ test('the keyboard alone: open, come in, invite, remove, close', async (t) => {
 test('a screen reader is told who comes and goes, and how the connection is', async (t) => {
   const session = await openSession(server);
   const ada = await comeIn(await newPerson(t, browser), server.origin + session.hostPath, 'Ada');
+  assert.equal(await ada.getByRole('log', { name: 'Coming and going' }).getAttribute('id'), 'news');
+  const notices = await listen(ada);
   const bob = await comeIn(await newPerson(t, browser), server.origin + session.guestPath, 'Bob');
-  await ada.getByRole('log', { name: 'Coming and going' }).getByText(/Bob.? came in\./).waitFor();
+  await notices.until('Bob came in.');
   await ada.getByRole('status').getByText('Connected').waitFor();
   assert.equal(await ada.getByRole('list', { name: '2 people here' }).count(), 1);
   await bob.getByRole('button', { name: 'Leave' }).click();
-  await ada.getByRole('log').getByText(/Bob.? is gone\./).waitFor();
+  await notices.until('Bob is gone.');
   await row(ada, 'Ada').getByText('Good connection').waitFor({ state: 'attached' });
 });
 

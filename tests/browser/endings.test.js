@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { comeIn, launch, newPerson, REFUSED, row, sees, seesNoMore } from './harness/browser.js';
+import { comeIn, launch, newPerson, pressTwice, REFUSED, row, sees, seesNoMore, until } from './harness/browser.js';
+import { later } from './harness/later.js';
 import { ask, openSession, startServer } from './harness/server.js';
 import { token } from './harness/token.js';
 
@@ -40,11 +41,11 @@ test('a link that is unknown, and one that is no longer good', async (t) => {
 
 test('a link to a session that nobody was seen in', async (t) => {
   const short = await startServer({ 'idle-timeout': '4s', 'flush-interval': '200ms', 'ping-interval': '500ms', 'beat-interval': '500ms', 'dead-after': '2s', grace: '500ms', 'expiring-notice': '1s' });
+  later(t, () => short.end());
   const session = await openSession(short);
   const page = await newPerson(t, browser, { expects: [REFUSED] });
-  t.after(() => short.end()); // after the page
   const dead = () => ask(short, 'GET', session.guestPath.replace('/join/', '/v1/invites/')).then(() => false, () => true);
-  while (!(await dead())) await new Promise((done) => setTimeout(done, 100));
+  await until('the link is dead', dead);
   await page.goto(short.origin + session.guestPath);
   await ended(page, 'This link is no longer good');
 });
@@ -68,10 +69,7 @@ test('closed by the host: everyone is told who ended it, and so is whoever comes
   const ada = await comeIn(await newPerson(t, browser), server.origin + session.hostPath, 'Ada');
   const bob = await comeIn(await newPerson(t, browser, { expects: [REFUSED] }), server.origin + session.guestPath, 'Bob');
   await sees(ada, 'Bob');
-  const close = ada.locator('#close');
-  await close.click();
-  await ada.getByRole('button', { name: 'Really close it for everyone?' }).waitFor();
-  await close.click();
+  await pressTwice(ada.locator('#close'));
   for (const page of [ada, bob]) await ended(page, 'The session was closed');
   await bob.reload();
   await ended(bob, 'This link is no longer good');
@@ -91,10 +89,7 @@ test('removed by the host: told so, and seen no more', async (t) => {
   const bob = await comeIn(await newPerson(t, browser), server.origin + session.guestPath, 'Bob');
   await sees(ada, 'Bob');
   await ada.getByRole('button', { name: 'Remove people…' }).click();
-  const remove = row(ada, 'Bob').getByRole('button');
-  await remove.click();
-  assert.equal(await remove.textContent(), 'Really?');
-  await remove.click();
+  await pressTwice(row(ada, 'Bob').getByRole('button'));
   await ended(bob, 'You were removed');
   await seesNoMore(ada, 'Bob');
   assert.equal(await row(ada, 'Ada').getByRole('button').count(), 0, 'nobody removes themselves');

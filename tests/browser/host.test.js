@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { comeIn, launch, newPerson, REFUSED, row, sees } from './harness/browser.js';
-import { ask, openSession, startServer } from './harness/server.js';
+import { comeIn, launch, listen, newPerson, pressTwice, REFUSED, sees, until } from './harness/browser.js';
+import { later } from './harness/later.js';
+import { openSession, startServer } from './harness/server.js';
 
 let server, browser;
 before(async () => {
@@ -30,6 +31,7 @@ test('a session gets another name, and everybody sees it', async (t) => {
   await ada.getByRole('button', { name: 'Save' }).click();
   for (const page of [ada, bob]) await page.getByRole('heading', { name: 'Silas Marner <b>' }).waitFor();
   assert.deepEqual(await ada.locator('#new-title').inputValue(), 'Silas Marner <b>');
+  await ada.locator('#host').getByRole('status').getByText('The session has its new name.').waitFor();
   assert.match(await bob.title(), /Silas Marner <b>/);
 });
 
@@ -49,10 +51,9 @@ test('links are made and revoked', async (t) => {
   await limited.waitFor();
   const other = await ada.getByRole('textbox', { name: 'Invite link' }).inputValue();
   assert.notEqual(other, link);
-  const revoke = limited.getByRole('button');
-  await revoke.click();
-  await revoke.click();
+  await pressTwice(limited.getByRole('button'));
   await limited.waitFor({ state: 'detached' });
+  await ada.locator('#host').getByRole('status').getByText('The link is revoked.').waitFor();
   const late = await newPerson(t, browser, { expects: [REFUSED] });
   await late.goto(other);
   await late.getByRole('heading', { name: 'This link is no longer good' }).waitFor();
@@ -78,10 +79,10 @@ test('a press that is thought better of changes nothing', async (t) => {
 
 test('before a room closes for want of activity, one button keeps it open', async (t) => {
   const quiet = await startServer({
-    'idle-counts': 'activity', 'idle-timeout': '30s', 'expiring-notice': '26s', 'idle-after': '2s', 'flush-interval': '500ms',
+    'idle-counts': 'activity', 'idle-timeout': '600s', 'expiring-notice': '596s', 'idle-after': '2s', 'flush-interval': '500ms',
   });
+  later(t, () => quiet.end());
   const { ada, bob } = await two(t, quiet);
-  t.after(() => quiet.end()); // after the pages
   const notice = (page) => page.getByRole('alert').filter({ hasText: 'Nobody has done anything for a while' });
   await Promise.all([notice(ada).waitFor(), notice(bob).waitFor()]);
   // With the keyboard: a pointer on its way there would be activity already.
@@ -105,15 +106,15 @@ async function prompter(page) {
   return { say: (frame) => say(frame), sent };
 }
 
-async function expectSent(sent, kind) {
-  while (!sent.some(({ type }) => type === kind)) await new Promise((done) => setTimeout(done, 20));
-}
+const expectSent = (sent, kind) => until(`a frame ${kind} is sent`, () => sent.some(({ type }) => type === kind));
 
 test('a sit is a ring that counts down, by the server\'s clock, and is complete at its end', async (t) => {
   const session = await openSession(server);
   const ada = await newPerson(t, browser);
   const { say, sent } = await prompter(ada);
   await comeIn(ada, server.origin + session.hostPath, 'Ada');
+  const notices = await listen(ada);
+  const words = await listen(ada, 'sit-word');
   await ada.getByLabel('Sit together').selectOption('10');
   await ada.getByRole('button', { name: 'Begin' }).click();
   await expectSent(sent, 'sit');
@@ -122,14 +123,41 @@ test('a sit is a ring that counts down, by the server\'s clock, and is complete 
   const at = (ms) => new Date(Date.now() + ms).toISOString();
   say({ type: 'sit', id: 's1', started_at: at(-60_000), ends_at: at(540_000) });
   const ring = ada.getByRole('region', { name: 'Sit' });
-  await ring.getByText(/^(9:00|8:5\d)$/).waitFor();
-  await ring.getByText(/^8:5\d$/).waitFor();
+  await ring.getByText(/^[5-9]:\d\d$/).waitFor();
+  const left = async () => {
+    const [minutes, seconds] = (await ada.locator('#sit-left').textContent()).split(':');
+    return 60 * minutes + Number(seconds);
+  };
+  const first = await left();
+  assert.ok(first <= 540, `${first} s are left of 540`);
+  await until('it counts down', async () => (await left()) < first);
   assert.equal(await ada.getByRole('button', { name: 'Begin' }).isVisible(), false);
   say({ type: 'sit', id: 'another', completed: true });
   say({ type: 'sit', id: 's1', completed: true });
-  await ring.getByText('The sit is complete').waitFor();
-  await ada.getByRole('log').getByText('The sit is complete.').waitFor();
+  await words.until('The sit is complete');
+  await notices.until('The sit is complete.');
   await ada.getByRole('button', { name: 'Begin' }).waitFor();
+});
+
+test('notices that come at once are all announced, in order, and people together', async (t) => {
+  const session = await openSession(server);
+  const ada = await newPerson(t, browser);
+  const { say } = await prompter(ada);
+  await comeIn(ada, server.origin + session.hostPath, 'Ada');
+  const notices = await listen(ada);
+  const now = Date.now();
+  const person = (name) => ({
+    id: name, user_id: null, name, role: 'guest', status: 'active', quality: null, connections: 1,
+    joined_at: new Date(now).toISOString(), last_seen_at: new Date(now).toISOString(), state: {},
+  });
+  for (const [n, name] of ['Bob', 'Cid', 'Dora', 'Eve'].entries()) {
+    say({ type: 'diff', seq: 1_000 + n, joins: [person(name)], updates: [], leaves: [], occupancy: n + 2 });
+  }
+  say({ type: 'sit', id: 's1', started_at: new Date(now).toISOString(), ends_at: new Date(now + 300_000).toISOString() });
+  say({ type: 'diff', seq: 1_004, joins: [], updates: [], leaves: [{ id: 'Bob', reason: 'left' }], occupancy: 4 });
+  await notices.until('Bob is gone.');
+  assert.deepEqual(await notices.all(), ['Bob came in.', 'Cid, Dora and Eve came in.', 'A sit of 5 minutes has begun.', 'Bob is gone.']);
+  assert.equal(await ada.locator('#news').textContent(), '\u2068Bob\u2069 is gone.', 'one at a time');
 });
 
 test('a sit that is refused is said where it was asked for', async (t) => {

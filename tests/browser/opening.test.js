@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
 import { comeIn, launch, newPerson, REFUSED, row, sees } from './harness/browser.js';
+import { later } from './harness/later.js';
 import { openSession, startServer } from './harness/server.js';
 import { token } from './harness/token.js';
 
@@ -82,7 +83,7 @@ test('a share sheet is offered where the browser has one', async (t) => {
 test('where only users open sessions, the page asks for a token, and its owner is the host', async (t) => {
   const page = await newPerson(t, browser, { expects: [REFUSED] });
   const strict = await startServer({ 'guest-hosts': 'false' });
-  t.after(() => strict.end()); // after the page
+  later(t, () => strict.end());
   await page.goto(strict.origin);
   assert.equal(await page.getByLabel('Access token').isVisible(), false);
   await page.getByRole('button', { name: 'Open a session' }).click();

@@ -86,14 +86,19 @@ async function rooms() {
     const page = await isolated(options);
     const say = await prompter(page);
     await comeIn(page, server.origin + session.hostPath, 'George Eliot');
-    await page.locator('#host').evaluate((panel) => { panel.open = true; });
-    await page.getByRole('button', { name: 'Make a link' }).click();
-    await page.locator('#links li').nth(2).waitFor();
-    const usual = page.viewportSize();
-    await page.setViewportSize({ ...usual, height: 1120 });
-    await shoot(page, `host-${size}`);
-    await page.setViewportSize(usual);
-    await page.locator('#host').evaluate((panel) => { panel.open = false; });
+    if (size === 'desk') {
+      await page.locator('#host').evaluate((panel) => { panel.open = true; });
+      await page.getByRole('button', { name: 'Make a link' }).click();
+      await page.locator('#links li').nth(2).waitFor();
+      const usual = page.viewportSize();
+      await page.setViewportSize({ ...usual, height: 1120 });
+      await shoot(page, `host-${size}`);
+      await page.setViewportSize(usual);
+      await page.locator('#host').evaluate((panel) => { panel.open = false; });
+    } else {
+      await shoot(page, `host-${size}`);
+      await shoot(page, `host-whole-${size}`, { fullPage: true });
+    }
     const now = Date.now();
     say({ type: 'sit', id: 's', started_at: new Date(now - 200_000).toISOString(), ends_at: new Date(now + 400_000).toISOString() });
     say({ type: 'expiring', expires_at: new Date(now + 300_000).toISOString(), minutes: 5 });

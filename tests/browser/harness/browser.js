@@ -5,7 +5,10 @@ import { execFileSync } from 'node:child_process';
 
 import { chromium } from 'playwright-core';
 
-const PATIENCE_MS = 20_000;
+import { later } from './later.js';
+
+/** More than the longest wait of the client before it tries again (30 s); only a test that fails waits so long. */
+export const PATIENCE_MS = 60_000;
 
 function executable() {
   if (process.env.CHROMIUM) return process.env.CHROMIUM;
@@ -42,10 +45,12 @@ export async function newPerson(t, browser, { expects = [], ...options } = {}) {
     document.addEventListener('securitypolicyviolation', (event) => window.violated(`CSP: ${event.violatedDirective} ${event.blockedURI}`));
   });
   const page = await context.newPage();
-  t?.after(async () => {
-    await context.close();
-    assert.deepEqual(complaints, [], 'nothing to complain about on the console');
-  });
+  if (t) {
+    later(t, async () => {
+      await context.close();
+      assert.deepEqual(complaints, [], 'nothing to complain about on the console');
+    });
+  }
   return page;
 }
 
@@ -86,15 +91,36 @@ export async function tabTo(page, name) {
   assert.fail(`no way to ${name} with Tab`);
 }
 
-/** Everything the live region says from now on. */
-export async function listen(page) {
-  await page.evaluate(() => {
-    window.heard = [];
-    new MutationObserver(() => window.heard.push(document.getElementById('news').textContent))
-      .observe(document.getElementById('news'), { childList: true, characterData: true, subtree: true });
-  });
-  return () => page.evaluate(() => window.heard.map((text) => text.replace(/[\u2068\u2069]/g, '')));
+/**
+ * Every text that an element shows from now on, however soon another takes its place: the notices of the room, where no
+ * other element is named. `until` waits for a text, `all` gives those that were shown so far.
+ */
+export async function listen(page, id = 'news') {
+  await page.evaluate((id) => {
+    const shown = (window.shown ??= {})[id] = [];
+    new MutationObserver((changes) => {
+      for (const { addedNodes } of changes) {
+        for (const { textContent } of addedNodes) shown.push(textContent.replace(/[\u2068\u2069]/g, ''));
+      }
+    }).observe(document.getElementById(id), { childList: true });
+  }, id);
+  return {
+    until: (text) => page.waitForFunction(([id, text]) => window.shown[id].includes(text), [id, text]),
+    all: () => page.evaluate((id) => window.shown[id], id),
+  };
 }
+
+/** Waits until something is so that no page can tell. */
+export async function until(what, isSo) {
+  const end = Date.now() + PATIENCE_MS;
+  while (!(await isSo())) {
+    assert.ok(Date.now() < end, `never: ${what}`);
+    await new Promise((done) => setTimeout(done, 50));
+  }
+}
+
+/** Presses a button that asks whether one is sure, and says yes before it forgets the question. */
+export const pressTwice = (button) => button.dblclick();
 
 /** People without pages: sockets of the client library, all in one page. */
 export async function crowd(page, origin, path, names) {
