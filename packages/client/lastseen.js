@@ -5,7 +5,7 @@ import { fold, presence } from './presence.js';
 const WELCOME_MS = 15_000; // not welcomed by then, it is given up
 const PROBE_MS = 10_000; // after a sleep an answer is expected sooner than usual
 const SECOND_LOOK_MS = 100; // frames that queued up in a sleep come first
-const SOON_MS = 1_000; // activity is told at once, but not more often than this
+const SOON_MS = 1_000; // activity is sent at once, but not more often than this
 
 const INPUT = ['pointerdown', 'pointermove', 'keydown', 'wheel', 'touchstart'];
 const RESUME_IS_DEAD = [4501, 4503, 4504, 4511, 4512];
@@ -46,16 +46,16 @@ export function join(target, more) {
   let id = options.session ?? kept.get(SESSION + invite);
   let token, resume; // what opens this connection: a JWT, else a resume token, else the invite
   let socket;
-  let turn = 0; // what an earlier one still waited for is void
+  let turn = 0; // what an earlier one waited for is void
   let timer; // the only one: to be welcomed, to beat, or to try again
   let tries = 0;
   let notBefore; // set while waiting to try again
   let refusal; // the error frame that a close may follow
   let ref = 0;
   let beatMs, deadMs, beatAt, nextBeat;
-  let deadline = Infinity; // something must be heard by then
+  let deadline = Infinity; // a frame must arrive by then
   let active = false; // the person did something since the last beat
-  let toldActive; // ... and before it
+  let sentActive; // ... and before it
   let syncing = false;
   let wanted, wantedRef; // the public state that was last set
 
@@ -181,8 +181,8 @@ export function join(target, more) {
     ({ beat_ms: beatMs, dead_after_ms: deadMs } = frame);
     tries = 0;
     syncing = false;
-    sit = null; // one that is under way is told next
-    toldActive = true;
+    sit = null; // one that is under way is sent next
+    sentActive = true;
     if (invite) kept.set(SESSION + invite, id);
     if (!token && frame.resume) kept.set(RESUME + id, (resume = frame.resume)); // a JWT is its own way back
     beatAt = now();
@@ -207,14 +207,14 @@ export function join(target, more) {
 
   function beat() {
     send({ type: 'beat', ref: ++ref, active });
-    toldActive = active;
+    sentActive = active;
     active = syncing = false; // a sync that got no answer may be asked again
     beatAt = now();
     nextBeat = beatAt + beatMs;
     deadline = Math.min(deadline, beatAt + deadMs);
   }
 
-  // Does what is due, then sleeps. Timers may be late: only the clock is believed.
+  // Does what is due, then sleeps. Timers may be late: only the clock counts.
   function tick() {
     if (now() >= deadline) return arm(SECOND_LOOK_MS, () => (now() >= deadline ? closed(1006) : tick()));
     if (now() >= nextBeat) beat();
@@ -235,7 +235,7 @@ export function join(target, more) {
 
   function acted() {
     active = true;
-    if (!toldActive) beatSoon();
+    if (!sentActive) beatSoon();
   }
 
   function wake({ type }) {

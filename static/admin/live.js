@@ -1,12 +1,12 @@
-// The socket that tells the server's figures once a second, and comes back when it is lost.
+// The socket that brings the server's figures once a second, and is opened anew when it is lost.
 
 const LONGEST_MS = 30_000;
 const FINAL = new Set([1002, 1003, 1007, 1009]);
 
 /**
- * Follows the figures. `onHistory` hears those of the last hour, up to now, at the beginning of each connection,
- * `onStats` each one from then on, `onStatus` how the connection is ('connecting', 'connected',
- * 'reconnecting', and 'closed' with the refusal where it is not to come back). Gives what ends it.
+ * Follows the figures. `onHistory` gets those of the last hour, up to now, at the beginning of each connection,
+ * `onStats` each frame from then on, `onStatus` the state of the connection ('connecting', 'connected',
+ * 'reconnecting', and 'closed' with the refusal where it is final). Returns the function that ends it.
  */
 export function follow(token, { onHistory, onStats, onStatus }) {
   const url = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/v1/admin/ws`;
@@ -54,7 +54,7 @@ export function follow(token, { onHistory, onStats, onStatus }) {
   try {
     connect();
   } catch {
-    // A browser takes no such subprotocol: what was pasted has signs in it that no token has.
+    // The browser refuses the subprotocol: the text has characters that no token has.
     over = true;
     onStatus('closed', { message: 'This is not a token: a JWT has letters, digits, points, - and _ only.' });
   }

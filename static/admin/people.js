@@ -40,8 +40,8 @@ export function showPast(into, name, people) {
 }
 
 /**
- * Those of a session that is open, until what is given back is called. `remove` puts somebody out, `onCount` is told
- * how many are here, `onClosed` that the room has ended; `home` takes the focus of a row that goes.
+ * Those of a session that is open, until what is given back is called. `remove` removes a person, `onCount` gets
+ * the number of people, `onClosed` the reason when the room has ended; `home` takes the focus of a row that goes.
  */
 export function showLive(into, name, { session, token, home, remove, onCount, onClosed }) {
   const { note, list } = frame(into, name);

@@ -1,4 +1,4 @@
-// How high the header is, which grows with what it has to say: what sticks below it, and what is scrolled to, is told.
+// Keeps the height of the header in --header, for what sticks below it and for where scrolling ends.
 
 new ResizeObserver(([{ target }]) => {
   document.documentElement.style.setProperty('--header', `${target.offsetHeight}px`);

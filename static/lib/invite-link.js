@@ -2,7 +2,7 @@
 
 import { el } from './dom.js';
 
-/** Puts the link into the element. What happened to it is told by `say`. */
+/** Puts the link into the element. `say` is called with what happened to it. */
 export function showInviteLink(into, url, { title, say }) {
   const field = el('input', { id: `${into.id}-field`, readOnly: true, value: url, spellcheck: false });
   field.addEventListener('focus', () => field.select());

@@ -6,7 +6,7 @@ import { inTab, shareKey } from '../lib/kept.js';
 
 const HOUR = 3600;
 
-/** `people` is the list, `onLink` is told of a link that was just made. */
+/** `people` is the list, `onLink` gets a link that was just made. */
 export function hostTools(room, { people, onLink }) {
   const path = (rest = '') => `/v1/reading-sessions/${room.session.id}${rest}`;
   const isHost = () => room.participants.get(room.you)?.role === 'host';

@@ -1,5 +1,5 @@
-// Records what one connection hears of a room, and who is in it at the end: tests/js/recorded.json, which the folding of
-// frames is fed with. Made again, after a change of the protocol, by: script/test --browser record.js
+// Records the frames that one connection receives, and the room at the end: tests/js/recorded.json, input of the tests of
+// the fold. Made again, after a change of the protocol, by: script/test --browser record.js
 
 import { writeFileSync } from 'node:fs';
 
@@ -16,16 +16,16 @@ const network = await startProxy(server);
 try {
   const session = await openSession(server, { title: 'Recorded' });
   const frames = [];
-  const ear = await newPerson(null, browser);
-  ear.on('websocket', (socket) => socket.on('framereceived', ({ payload }) => frames.push(JSON.parse(payload))));
-  await crowd(ear, server.origin, session.hostPath, ['Ear']);
+  const receiver = await newPerson(null, browser);
+  receiver.on('websocket', (socket) => socket.on('framereceived', ({ payload }) => frames.push(JSON.parse(payload))));
+  await crowd(receiver, server.origin, session.hostPath, ['Ear']);
 
-  /** Until the ear has heard it. */
-  const heard = async (what) => {
+  /** Waits for a frame that is so. */
+  const received = async (what) => {
     const from = frames.length;
     while (!frames.slice(from).some(what)) await new Promise((done) => setTimeout(done, 20));
   };
-  const together = (what, act) => Promise.all([heard(what), act()]);
+  const together = (what, act) => Promise.all([received(what), act()]);
   const others = await newPerson(null, browser);
   const inCrowd = (act) => () => others.evaluate(act);
 
@@ -35,7 +35,7 @@ try {
   await together(({ updates }) => updates?.some(({ status }) => status === 'active'), inCrowd(() => window.crowd[1].setActive()));
   await together(({ leaves }) => leaves?.some(({ reason }) => reason === 'left'), inCrowd(() => window.crowd[2].leave()));
   await together(({ updates }) => updates?.some(({ status }) => status === 'reconnecting'), async () => network.cut());
-  await heard(({ leaves }) => leaves?.some(({ reason }) => reason === 'timeout'));
+  await received(({ leaves }) => leaves?.some(({ reason }) => reason === 'timeout'));
   network.mend();
 
   const many = await newPerson(null, browser);

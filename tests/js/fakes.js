@@ -4,6 +4,9 @@ import { join } from '../../packages/client/lastseen.js';
 
 export const SESSION = '0190b1f4-0000-7000-8000-000000000001';
 
+/** Where the client keeps the resume token of that session. */
+export const RESUME_KEY = `lastseen:resume:${SESSION}`;
+
 /** A repeatable source of chance (mulberry32). */
 export function chance(seed) {
   let a = seed >>> 0;
@@ -209,5 +212,12 @@ export async function enter(options = {}, { storage = new FakeStorage(), random 
     world.room.on(event, (...details) => world.events.push([event, ...details]));
   }
   await clock.pass(0);
+  return world;
+}
+
+/** The same, and the server has welcomed it. */
+export async function connected(options, surroundings, more) {
+  const world = await enter(options, surroundings);
+  world.socket.welcome(more);
   return world;
 }
