@@ -3,7 +3,7 @@
 import { $, sayIn, setText } from './lib/dom.js';
 import { ask } from './lib/http.js';
 import { showInviteLink } from './lib/invite-link.js';
-import { inTab, shareKey, TOKEN } from './lib/kept.js';
+import { inTab, shared, TOKEN } from './lib/kept.js';
 
 $('open').addEventListener('submit', async (event) => {
   event.preventDefault();
@@ -38,7 +38,7 @@ function opened(session) {
   // The host comes in by this page's own address, so that what the tab remembers is there.
   const asHost = new URL((session.host_invite ?? session.invite).url);
   $('enter').href = asHost.pathname;
-  inTab.set(shareKey(session.id), url);
+  shared.set(session.id, session.invite);
   if (session.title) setText($('opened-title'), `\u201c\u2068${session.title}\u2069\u201d is open`);
   showInviteLink($('invite-link'), url, { title: () => session.title, say: (text) => sayIn($('invite-said'), text) });
   $('begin').hidden = true;

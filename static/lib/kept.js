@@ -24,5 +24,9 @@ export const inTab = kept(() => sessionStorage);
 export const NAME = 'lastseen:name';
 export const TOKEN = 'lastseen:token';
 
-/** Where the link that a host shares is kept: the link in its own address bar may be one for hosts. */
-export const shareKey = (session) => `lastseen:share:${session}`;
+/** The link that a host hands on, `{ id, url }`: the link in its own address bar may be one for hosts. */
+export const shared = {
+  key: (session) => `lastseen:share:${session}`,
+  get: (session) => JSON.parse(inTab.get(shared.key(session))),
+  set: (session, link) => inTab.set(shared.key(session), link && JSON.stringify({ id: link.id, url: link.url })),
+};

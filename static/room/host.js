@@ -2,12 +2,12 @@
 
 import { $, askTwice, el, sayIn, setText, timeOfDay } from '../lib/dom.js';
 import { ask } from '../lib/http.js';
-import { inTab, shareKey } from '../lib/kept.js';
+import { shared } from '../lib/kept.js';
 
 const HOUR = 3600;
 
-/** `people` is the list, `onLink` gets a link that was just made. */
-export function hostTools(room, { people, onLink }) {
+/** `people` is the list, `onLink` gets a link that was just made, `onRevoked` the id of one that is no longer good. */
+export function hostTools(room, { people, onLink, onRevoked }) {
   const path = (rest = '') => `/v1/reading-sessions/${room.session.id}${rest}`;
   const isHost = () => room.participants.get(room.you)?.role === 'host';
   let open = false;
@@ -52,6 +52,7 @@ export function hostTools(room, { people, onLink }) {
     askTwice(revoke, 'Really?', async () => {
       if (!(await call(`/invites/${id}`, { method: 'DELETE' }))) return;
       done('The link is revoked.');
+      onRevoked(id);
       await listLinks();
       $('links-title').focus();
     });
@@ -75,7 +76,7 @@ export function hostTools(room, { people, onLink }) {
   async function makeLink(body) {
     const made = await call('/invites', { body });
     if (!made) return;
-    if (made.role === 'guest') inTab.set(shareKey(room.session.id), made.url);
+    if (made.role === 'guest') shared.set(room.session.id, made);
     onLink(made);
     if ($('host').open) await listLinks();
   }

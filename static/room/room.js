@@ -4,7 +4,7 @@ import { join, remembered } from '../client/lastseen.js';
 import { $, el, sayIn, setText, showOnly } from '../lib/dom.js';
 import '../lib/header.js';
 import { showInviteLink } from '../lib/invite-link.js';
-import { inBrowser, inTab, NAME, shareKey, TOKEN } from '../lib/kept.js';
+import { inBrowser, inTab, NAME, shared, TOKEN } from '../lib/kept.js';
 import { hideConnection, showConnection } from './connection.js';
 import { ending } from './endings.js';
 import { aboutRoom, lookUp, nameForm } from './entrance.js';
@@ -21,6 +21,7 @@ const wide = matchMedia('(min-width: 60rem)');
 const askName = nameForm(enter);
 let room = null;
 let title = '';
+let offered = null; // the id of the link that the panel shows, where it is known
 
 function setTitle(next) {
   title = next || '';
@@ -62,7 +63,7 @@ function enter(name) {
   const here = join(link, { name: name ?? undefined, token: inTab.get(TOKEN) ?? undefined });
   room = here;
   const people = peopleList($('people'), { room, field: $('find'), found: $('found'), onRemove: (person) => host.remove(person) });
-  const host = hostTools(room, { people, onLink: made });
+  const host = hostTools(room, { people, onLink: made, onRevoked: (id) => revoked(id, host) });
   sitRing(room);
   expiringNotice(room);
   room.on('status', showConnection);
@@ -99,8 +100,14 @@ function entered(host) {
 /** A host hands on what it was given to hand on; everybody else the link by which they came. */
 function offerLink(host) {
   const isHost = room.participants.get(room.you)?.role === 'host';
-  const url = inTab.get(shareKey(room.session.id)) ?? (isHost && !inTab.get(TOKEN) ? null : link);
-  if (url) return showLink(url);
+  const own = shared.get(room.session.id);
+  offered = own?.id ?? null;
+  const url = own?.url ?? (isHost && !inTab.get(TOKEN) ? null : link);
+  if (url) showLink(url);
+  else offerToMakeLink(host);
+}
+
+function offerToMakeLink(host) {
   const make = el('button', { type: 'button' }, 'Make an invite link');
   make.addEventListener('click', () => host.makeLink({ role: 'guest' }));
   $('invite-link').replaceChildren(make);
@@ -110,8 +117,18 @@ function showLink(url) {
   showInviteLink($('invite-link'), url, { title: () => title, say: (text) => sayIn($('invite-said'), text) });
 }
 
+/** A link that leads nowhere is not handed on. */
+function revoked(id, host) {
+  if (shared.get(room.session.id)?.id === id) shared.set(room.session.id, null);
+  if (offered !== id) return;
+  offered = null;
+  sayIn($('invite-said'), '');
+  offerToMakeLink(host);
+}
+
 /** A link that was just made is shown this once. */
-function made({ url }) {
+function made({ id, url }) {
+  offered = id;
   showLink(url);
   sayIn($('invite-said'), 'The link is made.');
   showInvite();

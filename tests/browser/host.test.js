@@ -54,6 +54,8 @@ test('links are made and revoked', async (t) => {
   await pressTwice(limited.getByRole('button'));
   await limited.waitFor({ state: 'detached' });
   await ada.locator('#host').getByRole('status').getByText('The link is revoked.').waitFor();
+  // What was offered to be handed on was that link.
+  await ada.getByRole('button', { name: 'Make an invite link' }).waitFor();
   const late = await newPerson(t, browser, { expects: [REFUSED] });
   await late.goto(other);
   await late.getByRole('heading', { name: 'This link is no longer good' }).waitFor();
