@@ -1,6 +1,5 @@
--- Who works here. Roles belong to the cluster, not to the database: another database of the same
--- cluster may have made them before, or be making them at this very moment, and a Supabase
--- database brings three of them along.
+-- The roles. They belong to the cluster, not to the database: another database of the same cluster
+-- may have made them already, or may be making them now, and Supabase brings three of them.
 
 do $$
 declare
@@ -8,15 +7,15 @@ declare
 begin
   for wanted in
     select * from (values
-      ('anon',             'nologin noinherit', 'Somebody without a JWT.'),
-      ('authenticated',    'nologin noinherit', 'A user, whose claims the transaction carries.'),
-      ('service_role',     'nologin noinherit', 'Another program of the house: sees all.'),
-      -- NOINHERIT: what it may do, it may do by its own grants and policies; it is a member of
-      -- the users' roles only so that it can become them.
+      ('anon',             'nologin noinherit', 'A caller without a JWT.'),
+      ('authenticated',    'nologin noinherit', 'A user, whose claims are set for the transaction.'),
+      ('service_role',     'nologin noinherit', 'A trusted backend: sees all rows.'),
+      -- NOINHERIT: it has its own grants and policies. It is a member of the users' roles only to
+      -- SET ROLE to them.
       ('lastseen_service', 'nologin noinherit',
-       'What the lastseen server works as, by SET ROLE: no owner, no superuser, bound by policies like everybody.'),
+       'The role of the lastseen server, by SET ROLE: neither owner nor superuser; the policies apply to it.'),
       ('lastseen_definer', 'nologin noinherit bypassrls',
-       'Owns is_participant() and nothing else: the one look past the policies.')
+       'Owns is_participant() and nothing else: the one read that bypasses the policies.')
     ) as roles (name, attributes, comment)
   loop
     continue when exists (select from pg_catalog.pg_roles where rolname = wanted.name);
@@ -45,12 +44,11 @@ $$;
 
 do $$
 declare
-  -- From 16 on a membership may come without the right to SET ROLE, and the one that a role's
-  -- creator gets does.
+  -- From 16 on a membership may lack the right to SET ROLE; the one that a role's creator gets lacks it.
   by_set_role constant text :=
     case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end;
-  -- Inherited, the service's policies would be the owner's too, and forced row security a word.
-  -- 15 cannot say this for one membership alone.
+  -- If the owner inherited the service's policies, forced row security would not restrict it.
+  -- 15 has no such option for a single membership.
   for_set_role_only constant text :=
     case when current_setting('server_version_num')::int >= 160000 then 'with inherit false, set true' else '' end;
   wanted record;

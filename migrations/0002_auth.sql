@@ -1,4 +1,4 @@
--- Who is asking. A Supabase database has all of this, and it must stay as it is there.
+-- The caller's identity, from the claims of its JWT. Supabase has all of this; there nothing is changed.
 
 do $$
 begin

@@ -183,7 +183,7 @@ async fn a_server_that_is_no_postgresql_is_one_clear_line() {
 async fn a_schema_of_a_newer_version_is_left_alone() {
     let database = TestDatabase::new().await;
     sqlx::query(
-        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (999999, 'from the future', true, '', 0)",
+        "INSERT INTO lastseen.migrations (file, sha256, applied_by) VALUES ('999999_from_the_future.sql', '', '99.0.0')",
     )
     .execute(&database.pool)
     .await
@@ -251,7 +251,11 @@ async fn a_migrated_database_serves_under_a_role_that_is_a_member_of_the_service
     assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
     assert!(!finished.stderr.contains(PASSWORD), "{}", finished.stderr);
 
-    // It may not migrate, and says so.
+    // It may not migrate, and says so where there is something to do.
+    sqlx::query("DELETE FROM lastseen.migrations WHERE file LIKE '%admission.sql'")
+        .execute(&database.pool)
+        .await
+        .expect("a migration that is missing");
     let line = one_line(&run(&["migrate", "--database-url", &member.url()]).await, 1);
     assert!(line.starts_with("the database's schema cannot be brought up to date: "), "{line}");
     sqlx::query(AssertSqlSafe(format!("DROP ROLE {role}"))).execute(&database.pool).await.expect("it is gone");

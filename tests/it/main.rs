@@ -32,6 +32,8 @@ mod room_sits;
 mod rounds;
 mod row_security;
 mod row_security_walk;
+mod schema;
+mod schema_18;
 mod simulators;
 #[cfg(feature = "kubernetes")]
 mod simulators_kubernetes;

@@ -18,13 +18,14 @@ const ASSERT_FAILURE: &str = "P0004";
 const DROPS: &str = "
     WITH ours AS (
         SELECT oid, relname, relkind FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'i') AND relname NOT LIKE '\\_sqlx%'
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'i')
     )
     SELECT format('DROP FUNCTION %s CASCADE', oid::regprocedure) FROM pg_proc
     WHERE pronamespace IN ('public'::regnamespace, 'lastseen'::regnamespace)
     UNION ALL
     SELECT format('DROP TYPE %s CASCADE', t.oid::regtype) FROM pg_type AS t
-    WHERE t.typnamespace = 'lastseen'::regnamespace AND t.typtype IN ('c', 'd', 'e')
+    LEFT JOIN pg_class AS c ON c.oid = t.typrelid
+    WHERE t.typnamespace = 'lastseen'::regnamespace AND (t.typtype IN ('d', 'e') OR c.relkind = 'c')
     UNION ALL
     SELECT format('DROP %s %I CASCADE', CASE relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, relname)
     FROM ours WHERE relkind IN ('r', 'v')
@@ -45,10 +46,12 @@ const DROPS: &str = "
     SELECT format('ALTER TABLE %s DISABLE TRIGGER %I', tgrelid::regclass, tgname) FROM pg_trigger WHERE NOT tgisinternal
     UNION ALL
     SELECT format('ALTER TABLE %I %s ROW LEVEL SECURITY', relname, what)
-    FROM ours, unnest(ARRAY['DISABLE', 'NO FORCE']) AS what WHERE relkind = 'r'";
+    FROM ours, unnest(ARRAY['DISABLE', 'NO FORCE']) AS what WHERE relkind = 'r'
+    UNION ALL
+    SELECT 'DROP TABLE lastseen.migrations'";
 
 /// What is there and does not do what it should.
-const SABOTAGE: [&str; 9] = [
+const SABOTAGE: [&str; 11] = [
     "ALTER POLICY people_see_their_own ON check_ins USING (true)",
     "ALTER POLICY people_see_their_sessions ON reading_sessions USING (true)",
     "ALTER POLICY users_see_their_simulators ON simulators USING (true)",
@@ -59,6 +62,8 @@ const SABOTAGE: [&str; 9] = [
     "CREATE OR REPLACE FUNCTION is_participant(session uuid) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
     "ALTER FUNCTION lastseen.admit RESET ALL",
     "REVOKE EXECUTE ON FUNCTION lastseen.close_sessions FROM lastseen_service",
+    "REVOKE SELECT ON lastseen.migrations FROM lastseen_service",
+    "GRANT INSERT ON lastseen.migrations TO service_role",
 ];
 
 fn file() -> PathBuf {

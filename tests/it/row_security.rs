@@ -157,7 +157,7 @@ async fn the_policies_bind_everybody_and_the_servers_role_most_of_all() {
     let database = TestDatabase::new().await;
     let unbound: Vec<String> = sqlx::query_scalar(
         "SELECT relname::text FROM pg_class
-         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND relname <> '_sqlx_migrations'
+         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
            AND NOT (relrowsecurity AND relforcerowsecurity)",
     )
     .fetch_all(&database.pool)

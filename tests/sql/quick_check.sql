@@ -150,6 +150,15 @@ begin
     and exists (select from pg_policy as p where p.polrelid = c.oid and p.polname = 'service_does_all');
   assert missing is null, 'without row security: ' || missing;
 
+  -- What was applied: read by the service, written by the owner alone.
+  assert to_regclass('lastseen.migrations') is not null, 'missing: lastseen.migrations';
+  assert exists (select from lastseen.migrations), 'lastseen.migrations is empty';
+  assert has_table_privilege('lastseen_service', 'lastseen.migrations', 'select'), 'the server may not read lastseen.migrations';
+  select string_agg(role, ', ') into missing
+  from unnest(array['anon', 'authenticated', 'service_role', 'lastseen_service']) as role
+  where has_table_privilege(role, 'lastseen.migrations', 'insert, update, delete, truncate');
+  assert missing is null, 'lastseen.migrations is written by: ' || missing;
+
   select string_agg(p.oid::regprocedure::text, ', ') into missing
   from pg_proc as p
   where p.pronamespace = 'lastseen'::regnamespace

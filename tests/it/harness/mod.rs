@@ -1,6 +1,7 @@
 //! What the tests share: a cluster of PostgreSQL, servers on a database of their own, clients that
 //! fold frames into a view, and patience instead of sleeps.
 
+pub mod catalog;
 pub mod client;
 pub mod cluster;
 pub mod document;

@@ -1,0 +1,26 @@
+-- Users see, start and change their own user sessions.
+
+revoke all on public.user_sessions from public, anon, authenticated, service_role, lastseen_service;
+grant select, insert, update, delete on public.user_sessions to lastseen_service, service_role;
+grant select, insert on public.user_sessions to authenticated;
+-- By column: user, session id and start never change.
+grant update (status, last_activity_at, last_heartbeat_at, expires_at, ended_at, end_reason, total_duration_seconds,
+              activity_count, frontend_connections, sse_connections, device_info, location_info, metadata,
+              user_agent, ip_address, node, updated_at)
+  on public.user_sessions to authenticated;
+
+drop policy if exists service_does_all on public.user_sessions;
+create policy service_does_all on public.user_sessions
+  for all to lastseen_service, service_role using (true) with check (true);
+drop policy if exists users_see_their_sessions on public.user_sessions;
+create policy users_see_their_sessions on public.user_sessions
+  for select to authenticated using (user_id = (select auth.uid()));
+drop policy if exists users_start_their_sessions on public.user_sessions;
+create policy users_start_their_sessions on public.user_sessions
+  for insert to authenticated with check (user_id = (select auth.uid()));
+-- An ended session is not changed any more, not even by its user.
+drop policy if exists users_change_their_sessions on public.user_sessions;
+create policy users_change_their_sessions on public.user_sessions
+  for update to authenticated
+  using (user_id = (select auth.uid()) and ended_at is null and expires_at > now())
+  with check (user_id = (select auth.uid()));

@@ -1,0 +1,45 @@
+-- Participants who go without saying so.
+
+create or replace function lastseen.remove_participant(session uuid, participant uuid) returns boolean
+language sql set search_path = ''
+as $$
+  with removed as (
+    update public.session_participants as p
+    set is_active = false, left_at = now(), leave_reason = 'removed', resume_generation = p.resume_generation + 1
+    where p.id = participant and p.session_id = session and p.leave_reason is distinct from 'removed'
+    returning p.id
+  )
+  select exists (select from removed)
+$$;
+comment on function lastseen.remove_participant is
+  'Removes a person for good: the row stays, and keeps them out. False where there is no such participant.';
+
+create or replace function lastseen.settle_strangers(node text, stale interval) returns bigint
+language sql set search_path = ''
+as $$
+  -- SKIP LOCKED: a row that is being written is not stale.
+  with strangers as materialized (
+    select p.id from public.session_participants as p
+    where p.is_active and p.node is distinct from settle_strangers.node and p.last_seen_at < now() - stale
+    order by p.id
+    for no key update skip locked
+  ), settled as (
+    update public.session_participants as p
+    set is_active = false, left_at = p.last_seen_at, leave_reason = 'timeout'
+    from strangers
+    where p.id = strangers.id
+    returning p.id
+  )
+  select count(*) from settled
+$$;
+comment on function lastseen.settle_strangers is
+  'Ends the presence of participants that another server left active and no server has seen since, and returns how many. A server settles its own participants itself.';
+
+revoke all on function
+  lastseen.remove_participant,
+  lastseen.settle_strangers
+from public, anon, authenticated, service_role, lastseen_service;
+grant execute on function
+  lastseen.remove_participant,
+  lastseen.settle_strangers
+to lastseen_service, service_role;

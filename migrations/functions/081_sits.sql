@@ -1,0 +1,47 @@
+-- What was sat, and sits that were never completed.
+
+create or replace view public.sit_weeks with (security_invoker = true) as
+  select s.partnership_id,
+         s.user_id,
+         to_char(week.starts_on, 'IYYY-"W"IW') as iso_week,
+         week.starts_on as week_starts_on,
+         count(*) as sits_completed,
+         round(sum(extract(epoch from s.completed_at - s.started_at)))::bigint as seconds
+  from public.sits as s
+  cross join lateral (select date_trunc('week', s.completed_at at time zone 'UTC')::date) as week (starts_on)
+  where s.status = 'completed'
+  group by s.partnership_id, s.user_id, week.starts_on;
+comment on view public.sit_weeks is
+  'Per partnership (null: alone, or in a room), person and ISO week (UTC, by when the sit was completed): how many sits were completed, and the seconds that were really sat.';
+
+revoke all on public.sit_weeks from public, anon, authenticated, service_role, lastseen_service;
+grant select on public.sit_weeks to authenticated, lastseen_service, service_role;
+
+create or replace function public.abandon_overdue_sits(grace interval default '5 minutes') returns bigint
+language sql set search_path = ''
+as $$
+  -- SKIP LOCKED: a sit that is being completed is not abandoned.
+  with overdue as materialized (
+    select s.id from public.sits as s
+    where s.status = 'open' and s.started_at < now() - grace
+      and s.started_at + make_interval(secs => s.sit_length_seconds) < now() - grace
+    order by s.id
+    for no key update skip locked
+  ), abandoned as (
+    update public.sits as s set status = 'abandoned' from overdue where s.id = overdue.id returning s.id
+  ), overdue_rooms as materialized (
+    select r.id from public.room_sits as r
+    where r.status = 'open' and r.ends_at < now() - grace
+    order by r.id
+    for no key update skip locked
+  ), abandoned_rooms as (
+    update public.room_sits as r set status = 'abandoned', ended_at = now()
+    from overdue_rooms where r.id = overdue_rooms.id returning r.id
+  )
+  select (select count(*) from abandoned) + (select count(*) from abandoned_rooms)
+$$;
+comment on function public.abandon_overdue_sits is
+  'Marks the sits as abandoned that were not completed within their length and this grace, and returns how many; also sits of rooms whose server is gone.';
+
+revoke all on function public.abandon_overdue_sits from public, anon, authenticated, service_role, lastseen_service;
+grant execute on function public.abandon_overdue_sits to lastseen_service, service_role;

@@ -1,0 +1,128 @@
+//! Applying what a database lacks, in one transaction.
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection};
+
+use super::before;
+use super::error::SchemaError;
+use super::files::{File, Schema};
+use super::plan::{Applied, Plan};
+
+/// Whatever the defaults of the role are: after the lock each statement sees what another server has applied.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// One server at a time. The path is empty so that no name in a file can mean an object of another schema.
+const PREPARE: &str = "
+    SET LOCAL client_min_messages = warning;
+    SET LOCAL search_path = '';
+    SELECT pg_advisory_xact_lock(hashtextextended('lastseen.migrations', 0))";
+
+const NOTE: &str = "
+    INSERT INTO lastseen.migrations (file, sha256, objects, applied_by) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (file) DO UPDATE
+    SET sha256 = excluded.sha256, objects = excluded.objects, applied_by = excluded.applied_by, applied_at = now()";
+
+/// Brings the database up to date with these files, or leaves it as it was.
+pub(super) async fn apply(schema: &Schema, connection: &mut PgConnection) -> Result<(), SchemaError> {
+    let mut transaction = connection.begin_with(BEGIN).await?;
+    sqlx::raw_sql(PREPARE).execute(&mut *transaction).await?;
+    let exists = "SELECT to_regclass('lastseen.migrations') IS NOT NULL";
+    let exists: bool = sqlx::query_scalar(exists).fetch_one(&mut *transaction).await?;
+    let (applied, covered) = match exists {
+        true => (Applied::read(&mut transaction).await?.unwrap_or_default(), Vec::new()),
+        false => (Applied::default(), before::bring_over(schema, &mut transaction).await?),
+    };
+    let mut plan = schema.plan(&applied)?;
+    plan.tables.retain(|table| !covered.iter().any(|file| file.name == table.name));
+
+    for file in &plan.tables {
+        file.run(&mut transaction).await?;
+    }
+    let defined = define(schema, &plan, &applied, &mut transaction).await?;
+
+    for file in covered.iter().chain(&plan.tables) {
+        note(schema, file, Vec::new(), &mut transaction).await?;
+    }
+    for file in &defined {
+        note(schema, file, file.objects(), &mut transaction).await?;
+    }
+    sqlx::query("DELETE FROM lastseen.migrations WHERE file = ANY ($1)")
+        .bind(&plan.gone)
+        .execute(&mut *transaction)
+        .await?;
+    let (tables, definitions) = (plan.tables.len(), defined.len());
+    transaction.commit().await?;
+    tracing::info!(tables, definitions, "the schema was brought up to date");
+    Ok(())
+}
+
+/// Applies the definitions that have changed; returns the files that were applied.
+///
+/// Replacing them takes no lock on a table but for policies and triggers, and running servers do not notice.
+/// It is not possible where a signature, the type of a result or a column of a view has changed, or something
+/// is not defined any more: then everything is dropped, the last first, and made anew.
+async fn define<'a>(
+    schema: &'a Schema,
+    plan: &Plan<'a>,
+    applied: &Applied,
+    connection: &mut PgConnection,
+) -> Result<Vec<&'a File>, SchemaError> {
+    if plan.redefines_nothing() {
+        return Ok(Vec::new());
+    }
+    let defined: Vec<String> = schema.objects().collect();
+    if applied.objects().all(|object| defined.contains(object)) {
+        let mut attempt = connection.begin().await?;
+        match run_all(&mut attempt, &plan.definitions).await {
+            Ok(()) => {
+                attempt.commit().await?;
+                return Ok(plan.definitions.clone());
+            }
+            Err(fault) => {
+                attempt.rollback().await?;
+                tracing::debug!(%fault, "the definitions cannot be replaced and are made anew");
+            }
+        }
+    }
+    let mut drops: Vec<&String> = applied.objects().collect();
+    if drops.is_empty() {
+        // A database of before, which has no list of what was defined.
+        drops = defined.iter().rev().collect();
+    }
+    for object in drops {
+        drop_object(connection, object).await?;
+    }
+    let all: Vec<_> = schema.definitions.iter().collect();
+    run_all(connection, &all).await?;
+    Ok(all)
+}
+
+async fn run_all(connection: &mut PgConnection, files: &[&File]) -> Result<(), SchemaError> {
+    for file in files {
+        file.run(connection).await?;
+    }
+    Ok(())
+}
+
+/// Drops `function lastseen.admit`, but nothing that depends on it and is not ours.
+async fn drop_object(connection: &mut PgConnection, object: &str) -> Result<(), SchemaError> {
+    let (kind, name) = object.split_once(' ').unwrap_or((object, ""));
+    sqlx::raw_sql(AssertSqlSafe(format!("DROP {kind} IF EXISTS {name}"))).execute(connection).await?;
+    Ok(())
+}
+
+async fn note(
+    schema: &Schema,
+    file: &File,
+    objects: Vec<String>,
+    connection: &mut PgConnection,
+) -> Result<(), SchemaError> {
+    sqlx::query(NOTE)
+        .bind(&file.name)
+        .bind(&file.sha256()[..])
+        .bind(objects)
+        .bind(&schema.version)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! The files of `migrations/`.
+
+use std::borrow::Cow;
+
+use include_dir::{Dir, include_dir};
+use sha2::{Digest, Sha256};
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgConnection;
+
+use super::error::{SchemaError, one_line};
+
+static MIGRATIONS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/migrations");
+
+/// The folder of definitions.
+pub(super) const DEFINITIONS: &str = "functions/";
+
+/// The schema of one version of lastseen.
+#[derive(Debug, Clone)]
+pub struct Schema {
+    pub(super) version: String,
+    /// Applied once, in this order.
+    pub(super) tables: Vec<File>,
+    /// Applied after them, in this order, and again when they change.
+    pub(super) definitions: Vec<File>,
+}
+
+/// One file of SQL.
+#[derive(Debug, Clone)]
+pub(super) struct File {
+    /// Its path in `migrations/`.
+    pub(super) name: String,
+    pub(super) sql: Cow<'static, str>,
+}
+
+impl Schema {
+    /// The schema of this version.
+    #[must_use]
+    pub fn embedded() -> Self {
+        let functions = MIGRATIONS.get_dir("functions").expect("migrations/functions is embedded");
+        let files = MIGRATIONS.files().chain(functions.files()).filter_map(|file| {
+            Some((file.path().to_str()?.to_owned(), Cow::Borrowed(file.contents_utf8().expect("SQL is UTF-8"))))
+        });
+        Self::new(env!("CARGO_PKG_VERSION"), files)
+    }
+
+    /// A schema of these files, each with its path in `migrations/`.
+    #[must_use]
+    pub fn new(version: &str, files: impl IntoIterator<Item = (String, Cow<'static, str>)>) -> Self {
+        let mut files: Vec<File> = files.into_iter().map(|(name, sql)| File { name, sql }).collect();
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        let (definitions, tables) = files.into_iter().partition::<Vec<_>, _>(|file| file.name.starts_with(DEFINITIONS));
+        // What has no number is no step of the series, see `before`.
+        let tables = tables.into_iter().filter(|file| number(&file.name).is_some()).collect();
+        Self { version: version.to_owned(), tables, definitions }
+    }
+
+    /// Every file, with its path in `migrations/`.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.tables.iter().chain(&self.definitions).map(|file| (file.name.as_str(), &*file.sql))
+    }
+
+    /// What the definitions make, in order: `function lastseen.admit`, `policy service_does_all on public.sits`.
+    pub fn objects(&self) -> impl Iterator<Item = String> {
+        self.definitions.iter().flat_map(|file| objects(&file.sql))
+    }
+}
+
+impl File {
+    pub(super) fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(self.sql.as_bytes()).into()
+    }
+
+    /// What it makes, as in [`Schema::objects`].
+    pub(super) fn objects(&self) -> Vec<String> {
+        objects(&self.sql).collect()
+    }
+
+    /// Runs it.
+    pub(super) async fn run(&self, connection: &mut PgConnection) -> Result<(), SchemaError> {
+        let outcome = sqlx::raw_sql(AssertSqlSafe(self.sql.clone())).execute(connection).await;
+        outcome.map(drop).map_err(|error| SchemaError::Failed(format!("{}: {}", self.name, one_line(&error))))
+    }
+}
+
+/// The file that is embedded beside the series.
+pub(super) fn beside(name: &str) -> File {
+    let sql = MIGRATIONS.get_file(name).and_then(include_dir::File::contents_utf8);
+    File { name: name.to_owned(), sql: Cow::Borrowed(sql.expect("the file is embedded")) }
+}
+
+/// 3 of `0003_schemas.sql`.
+pub(super) fn number(name: &str) -> Option<i64> {
+    name.split_once('_')?.0.parse().ok()
+}
+
+/// The objects that a file of definitions makes, by the lines that begin with `create`.
+fn objects(sql: &str) -> impl Iterator<Item = String> {
+    let mut rest = Some(sql);
+    std::iter::from_fn(move || {
+        loop {
+            let text = rest?;
+            rest = text.split_once('\n').map(|(_, following)| following);
+            if let Some(object) = text.strip_prefix("create ").and_then(object) {
+                return Some(object);
+            }
+        }
+    })
+}
+
+/// `function lastseen.admit` of `or replace function lastseen.admit(session uuid, …`.
+fn object(text: &str) -> Option<String> {
+    let (kind, text) = text.strip_prefix("or replace ").unwrap_or(text).split_once(' ')?;
+    let name = |text: &str| text.split(|c: char| c.is_whitespace() || c == '(').next().unwrap_or_default().to_owned();
+    match kind {
+        "function" | "view" | "type" | "domain" => Some(format!("{kind} {}", name(text))),
+        "policy" | "trigger" => {
+            let (_, table) = text.split_once(" on ")?;
+            Some(format!("{kind} {} on {}", name(text), name(table)).trim_end_matches(';').to_owned())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_come_first_and_definitions_in_their_order() {
+        let files = ["functions/020_b.sql", "0002_b.sql", "from_1.sql", "functions/010_a.sql", "0001_a.sql"];
+        let schema = Schema::new("1.2.3", files.map(|name| (name.to_owned(), "".into())));
+        let names: Vec<_> = schema.files().map(|(name, _)| name).collect();
+        assert_eq!(names, ["0001_a.sql", "0002_b.sql", "functions/010_a.sql", "functions/020_b.sql"]);
+    }
+
+    #[test]
+    fn the_numbers_of_tables_are_a_series() {
+        let numbers: Vec<_> = Schema::embedded().tables.iter().filter_map(|file| number(&file.name)).collect();
+        assert_eq!(numbers, (1..=i64::try_from(numbers.len()).expect("few")).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn objects_are_found_by_their_lines() {
+        let sql = "-- create view no.view\n\
+                   create or replace function lastseen.f(a int) returns int\nas $$\n  create table no.table\n$$;\n\
+                   create domain lastseen.d as text;\ncreate type lastseen.t as (\n  a int\n);\n\
+                   create or replace view public.v with (security_invoker = true) as select 1;\n\
+                   drop policy if exists p on public.t;\ncreate policy p on public.t\n  for all using (true);\n\
+                   create or replace trigger g\n  after update of a on public.t\n  execute function lastseen.f();\n";
+        let found: Vec<_> = objects(sql).collect();
+        assert_eq!(
+            found,
+            [
+                "function lastseen.f",
+                "domain lastseen.d",
+                "type lastseen.t",
+                "view public.v",
+                "policy p on public.t",
+                "trigger g on public.t",
+            ]
+        );
+    }
+}
