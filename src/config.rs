@@ -16,7 +16,7 @@ use crate::domain::idle::{IdleCounts, IdleRule};
 
 impl ValueEnum for IdleCounts {
     fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Seen, Self::Activity]
+        Self::ALL
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {

@@ -8,10 +8,11 @@ use clap::Parser;
 use lastseen::app::rules;
 use lastseen::clock::Clock;
 use lastseen::config::Settings;
+use lastseen::domain::reading_session::ReadingSession;
 use lastseen::ids::{ParticipantId, SessionId};
 use lastseen::metrics::Metrics;
 use lastseen::protocol::v1::Frames;
-use lastseen::room::{Entrant, Event, Role, Schedule, Session, Shared, Subscriber, WriteBehind};
+use lastseen::room::{Entrant, Event, Role, Schedule, Shared, Subscriber, WriteBehind};
 use serde_json::value::RawValue;
 
 /// What `lastseen serve` does unless it is told otherwise.
@@ -37,9 +38,9 @@ pub fn shared(settings: &Settings) -> Shared {
 }
 
 /// A session that was just opened.
-pub fn session(id: SessionId) -> Session {
+pub fn session(id: SessionId) -> ReadingSession {
     let now = Utc::now();
-    Session {
+    ReadingSession {
         id,
         title: None,
         host_user_id: None,
@@ -47,6 +48,7 @@ pub fn session(id: SessionId) -> Session {
         created_at: now,
         last_seen_at: now,
         last_activity_at: now,
+        closed: None,
     }
 }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::clock::Moment;
+use crate::domain::reading_session::ReadingSession;
 use crate::identity::resume::ResumeClaims;
 use crate::ids::InviteId;
-use crate::room::{self, Entrant, JoinError, Joined, Reservation, Room, Subscriber};
+use crate::room::{Entrant, JoinError, Joined, Reservation, Room, Subscriber};
 use crate::store::Store;
 use crate::store::admission::Compensation;
 
@@ -22,7 +23,7 @@ pub struct Admission {
     /// When the credential expires and the connection has to end.
     pub until: Option<Moment>,
     /// The session.
-    pub session: room::Session,
+    pub session: ReadingSession,
     pub(super) store: Store,
 }
 

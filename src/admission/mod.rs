@@ -155,10 +155,9 @@ impl Admissions {
     async fn admit_observer(&self, id: SessionId) -> Result<Admission, Refusal> {
         let stored = self.store.session(Viewer::Service, id).await?;
         let (session, _) = stored.ok_or(Code::SessionNotFound)?;
-        if let Some(reason) = session.close_reason {
+        if let Some(reason) = session.close_reason() {
             return Err(Refusal::closed(reason));
         }
-        let session = session.live();
         let room = self.registry.open(session.clone());
         Ok(Admission {
             room,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 
 use crate::app::App;
+use crate::domain::reading_session::ReadingSession;
 use crate::identity::Caller;
 use crate::identity::resume::ResumeClaims;
 use crate::ids::{ParticipantId, SessionId, UserId};
 use crate::protocol::{Code, Refusal};
 use crate::room::{CloseReason, Registry, Role};
-use crate::store::reading_sessions::ReadingSession;
 use crate::store::{Store, Viewer};
 
 /// Reading sessions: what is stored of them, and their rooms in memory.
@@ -147,10 +147,10 @@ impl Sessions {
 
     /// The refusal for a session that is not open, or was closed since `known` was read.
     pub async fn closed(&self, known: &ReadingSession) -> Refusal {
-        let reason = match known.close_reason {
+        let reason = match known.close_reason() {
             Some(reason) => Some(reason),
             None => match self.store.session(Viewer::Service, known.id).await {
-                Ok(now) => now.and_then(|(session, _)| session.close_reason),
+                Ok(now) => now.and_then(|(session, _)| session.close_reason()),
                 Err(error) => return error.into(),
             },
         };

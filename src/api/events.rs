@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::identity::{Caller, jwt};
 use crate::ids::{ParticipantId, SessionId};
 use crate::protocol::Refusal;
+use crate::protocol::v1::Session;
 use crate::room::JoinError;
 use crate::socket::device::{attach, device};
 use crate::socket::sse::{self, Cut, QueuedWatch, SseSubscriber};
@@ -84,19 +85,19 @@ pub async fn follow(
         _ => None,
     };
     let subscriber = SseSubscriber { permit, cut, participant, expires_at, attachment: None };
-    let session = (!headers.contains_key(LAST_EVENT_ID)).then(|| access.session.shown(app.store.idle()));
+    let session = (!headers.contains_key(LAST_EVENT_ID)).then(|| Session::of(&access.session, app.store.idle()));
     let events = sse::stream(app.clone(), subscriber, attachment, watch, session.as_ref());
     Ok(([(BUFFERING, HeaderValue::from_static("no"))], Sse::new(events)).into_response())
 }
 
 /// Subscribes to the room, which is opened where it is not in memory.
 fn subscribe(app: &App, access: &Access, participant: Option<ParticipantId>) -> Result<QueuedWatch, Refusal> {
-    if let Some(reason) = access.session.close_reason {
+    if let Some(reason) = access.session.close_reason() {
         return Err(Refusal::closed(reason));
     }
     let subscribe = || {
         QueuedWatch::subscribe(Arc::clone(&app.metrics), participant, |subscriber| {
-            app.registry.open(access.session.live()).watch(subscriber)
+            app.registry.open(access.session.clone()).watch(subscriber)
         })
     };
     // A room that left memory in this moment is opened again.

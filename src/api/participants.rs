@@ -94,7 +94,7 @@ pub async fn remove(
     Ids((id, participant)): Ids<(SessionId, ParticipantId)>,
 ) -> Result<StatusCode, Refusal> {
     let access = sessions.host(&caller, id).await?;
-    if !access.session.is_active {
+    if !access.session.is_open() {
         return Err(sessions.closed(&access.session).await);
     }
     if !sessions.store.remove_participant(id, participant).await? {

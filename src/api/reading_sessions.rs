@@ -17,13 +17,13 @@ use super::invites::{FreshInvite, fresh};
 use super::openapi;
 use super::page::{self, Asked, Page};
 use crate::app::App;
+use crate::domain::reading_session::{NewSession, ReadingSession, SessionChange};
 use crate::identity::Caller;
 use crate::ids::SessionId;
 use crate::protocol::v1::{Session, Timestamp};
 use crate::protocol::{Code, Refusal, name};
 use crate::room::Role;
 use crate::store::Cursor;
-use crate::store::reading_sessions::{NewSession, ReadingSession, SessionChange};
 
 /// The longest title, in characters.
 const MAX_TITLE_CHARS: usize = 200;
@@ -109,7 +109,8 @@ pub async fn open(
     let mut invites =
         tokens.into_iter().zip(made).map(|(token, invite)| FreshInvite::new(&app.public_url, &token, invite));
     let invite = invites.next().ok_or(Code::Internal)?;
-    let opened = OpenedSession { session: session.shown(app.store.idle()), invite, host_invite: invites.next() };
+    let opened =
+        OpenedSession { session: Session::of(&session, app.store.idle()), invite, host_invite: invites.next() };
     Ok((StatusCode::CREATED, Json(opened)))
 }
 
@@ -167,7 +168,7 @@ pub async fn list(
     let asked = Asked::read(listing.limit.as_deref(), listing.cursor.as_deref())?;
     let stored = sessions.store.sessions(viewer, active, asked.after, asked.rows()).await?;
     // For sessions without a room here; most pages have no open one of them.
-    let elsewhere = |session: &&ReadingSession| session.is_active && sessions.registry.find(session.id).is_none();
+    let elsewhere = |session: &&ReadingSession| session.is_open() && sessions.registry.find(session.id).is_none();
     let elsewhere: Vec<_> = stored.iter().filter(elsewhere).map(|session| session.id).collect();
     let present = match elsewhere.is_empty() {
         true => HashMap::new(),
@@ -181,7 +182,7 @@ pub async fn list(
     let place = |session: &ReadingSession| Cursor { at: session.created_at, id: session.id.0 };
     let shown = |session: ReadingSession| SessionNow {
         occupancy: occupancy(session.id),
-        session: sessions.with_live_signs(session).shown(idle),
+        session: Session::of(&sessions.with_live_signs(session), idle),
     };
     Ok(Json(asked.page(stored, place, shown)))
 }
@@ -219,7 +220,7 @@ pub async fn read(
         Some(room) => room.occupancy(),
         None => sessions.store.present(access.viewer, id).await?.len(),
     };
-    Ok(Json(SessionNow { session: access.session.shown(sessions.store.idle()), occupancy }))
+    Ok(Json(SessionNow { session: Session::of(&access.session, sessions.store.idle()), occupancy }))
 }
 
 /// What is to change.
@@ -268,9 +269,9 @@ pub async fn change(
     };
     let session = sessions.with_live_signs(session);
     if let Some(room) = sessions.registry.find(id) {
-        room.revise(session.live());
+        room.revise(session.clone());
     }
-    Ok(Json(session.shown(sessions.store.idle())))
+    Ok(Json(Session::of(&session, sessions.store.idle())))
 }
 
 /// Closes a session: everybody in it is told, and its invites are dead. For its hosts and the service.
@@ -297,7 +298,7 @@ pub async fn close(
     session.last_seen_at = session.last_seen_at.max(access.session.last_seen_at);
     session.last_activity_at = session.last_activity_at.max(access.session.last_activity_at);
     sessions.registry.close(id, reason);
-    Ok(Json(session.shown(sessions.store.idle())))
+    Ok(Json(Session::of(&session, sessions.store.idle())))
 }
 
 /// When a reading session expires.
@@ -339,7 +340,7 @@ pub async fn expiry(
     };
     // A participant of the live room may have been seen since the last flush.
     let live = sessions.store.idle().expires_at(access.session.last_seen_at, access.session.last_activity_at);
-    if access.session.is_active && live > stored.expires_at {
+    if access.session.is_open() && live > stored.expires_at {
         let left = (live - Utc::now()).num_seconds().max(0);
         now.expired = left == 0;
         now.last_seen_at = access.session.last_seen_at.into();

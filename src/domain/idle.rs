@@ -4,22 +4,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// What keeps a session open.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum IdleCounts {
-    /// A person is connected, or was within the idle timeout.
-    Seen,
-    /// A person did something within the idle timeout; an unattended tab does not count.
-    Activity,
-}
+use super::words::words;
 
-impl IdleCounts {
-    /// The word of the setting and of the SQL functions.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Seen => "seen",
-            Self::Activity => "activity",
-        }
+words! {
+    /// What keeps a session open.
+    IdleCounts {
+        /// A person is connected, or was within the idle timeout.
+        Seen = "seen",
+        /// A person did something within the idle timeout; an unattended tab does not count.
+        Activity = "activity",
     }
 }
 

@@ -40,6 +40,7 @@ macro_rules! every_id {
 macro_rules! every_word {
     ($then:ident) => {
         $then! {
+            $crate::domain::idle::IdleCounts,
             $crate::domain::participant::Role,
             $crate::domain::participant::Status,
             $crate::domain::participant::Quality,

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::diff::Diff;
 use super::notice::Notice;
-use super::session::Session;
 use crate::clock::Moment;
 use crate::domain::reading_session::CloseReason;
+use crate::domain::reading_session::ReadingSession;
 use crate::ids::ParticipantId;
 
 /// What every subscriber of a room receives. Values are shared: one allocation a room and event.
@@ -19,7 +19,7 @@ pub enum Event {
     /// The session expires at that moment unless a person does something.
     Expiring(Moment),
     /// A host gave the session another title or size: the session as it is now.
-    Session(Arc<Session>),
+    Session(Arc<ReadingSession>),
     /// A notice runs from now on, or is over.
     Notice(Arc<Notice>),
     /// A participant was removed: its connections end.

@@ -9,9 +9,9 @@ use super::error::Gone;
 use super::event::Event;
 use super::notice::Notice;
 use super::participant::Participant;
-use super::session::Session;
 use super::snapshot::{CaughtUp, Snapshot};
 use crate::clock::Moment;
+use crate::domain::reading_session::ReadingSession;
 use crate::ids::ParticipantId;
 
 /// What a subscriber is sent.
@@ -27,7 +27,7 @@ pub enum Message<'a> {
     /// A change of the presence.
     Diff(&'a Diff),
     /// The session has another title or size.
-    Session(&'a Session),
+    Session(&'a ReadingSession),
     /// The session will be closed at that moment unless a participant does something.
     Expiring(Moment),
     /// A notice runs, or is over.

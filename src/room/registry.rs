@@ -8,10 +8,10 @@ use dashmap::{DashMap, Entry};
 
 use super::census::Census;
 use super::room::Room;
-use super::session::Session;
 use super::shared::Shared;
 use crate::clock::Moment;
 use crate::domain::reading_session::CloseReason;
+use crate::domain::reading_session::ReadingSession;
 use crate::ids::SessionId;
 
 /// How long a room waits for those it was opened for; they may never come.
@@ -42,7 +42,7 @@ impl Registry {
     }
 
     /// The room of a session, made where it is not in memory.
-    pub fn open(&self, session: Session) -> Arc<Room> {
+    pub fn open(&self, session: ReadingSession) -> Arc<Room> {
         let room = Arc::clone(&self.rooms.entry(session.id).or_insert_with(|| {
             self.shared.schedule.add(self.shared.clock.now() + WAIT, session.id);
             Arc::new(Room::new(session, Arc::clone(&self.shared)))

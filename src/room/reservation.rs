@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::error::JoinError;
 use super::room::{Inner, Room};
 use super::roster::{Entrant, Roster};
-use super::session::Session;
+use crate::domain::reading_session::ReadingSession;
 use crate::ids::{ParticipantId, UserId};
 
 /// The person whom an admission is asked for, as far as it is known before the store is asked.
@@ -53,11 +53,11 @@ impl Room {
     }
 
     /// What the store would say of an applicant who is here; `None` for one who is not.
-    pub fn recall(&self, applicant: Applicant) -> Option<(Session, Entrant)> {
+    pub fn recall(&self, applicant: Applicant) -> Option<(ReadingSession, Entrant)> {
         let inner = self.lock();
         inner.check_open().ok()?;
         let entrant = inner.roster.entrant(applicant.find(&inner.roster)?)?;
-        Some((Session::clone(&inner.session), entrant))
+        Some((ReadingSession::clone(&inner.session), entrant))
     }
 }
 

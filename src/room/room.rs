@@ -18,7 +18,6 @@ use super::notice::Notice;
 use super::participant::Participant;
 use super::publisher::{Publication, Publisher};
 use super::roster::{Change, Entrant, Roster};
-use super::session::Session;
 use super::shared::Shared;
 use super::snapshot::{CaughtUp, Snapshot};
 use super::subscribers::Subscribers;
@@ -26,6 +25,7 @@ use super::write_behind::WriteBehind;
 use crate::clock::Moment;
 use crate::domain::participant::LeaveReason;
 use crate::domain::reading_session::CloseReason;
+use crate::domain::reading_session::ReadingSession;
 use crate::ids::{ConnectionId, ParticipantId, SessionId};
 
 /// The live side of one reading session.
@@ -38,7 +38,7 @@ pub struct Room {
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub(super) session: Arc<Session>,
+    pub(super) session: Arc<ReadingSession>,
     /// Whether the session was changed since the room was opened.
     revised: bool,
     pub(super) life: Life,
@@ -68,7 +68,7 @@ pub(super) enum Life {
 }
 
 impl Room {
-    pub(super) fn new(session: Session, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(session: ReadingSession, shared: Arc<Shared>) -> Self {
         let inner = Inner {
             life: Life::Open,
             roster: Roster::new(shared.rules.timings),
@@ -171,7 +171,7 @@ impl Room {
     }
 
     /// The stored session was changed by its host: this is the session now.
-    pub fn revise(&self, session: Session) {
+    pub fn revise(&self, session: ReadingSession) {
         let session = Arc::new(session);
         let mut inner = self.lock();
         (inner.session, inner.revised) = (Arc::clone(&session), true);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::encoding::Encodings;
 use super::notice::Notice;
 use super::participant::Participant;
-use super::session::Session;
 use crate::clock::Moment;
+use crate::domain::reading_session::ReadingSession;
 
 /// The presence of a room at one moment.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ pub struct CaughtUp {
     /// The subscriber's own participant, where it has one.
     pub own: Option<Arc<Participant>>,
     /// The session, where it was changed since the room was opened.
-    pub session: Option<Arc<Session>>,
+    pub session: Option<Arc<ReadingSession>>,
     /// When the session expires, where that was announced.
     pub expires_at: Option<Moment>,
     /// Of each kind the notice that runs, else the one that was over last.

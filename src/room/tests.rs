@@ -15,6 +15,7 @@ use super::publisher::{LARGE, NEWER};
 use super::*;
 use crate::clock::{Clock, Moment};
 use crate::domain::idle::{IdleCounts, IdleRule};
+use crate::domain::reading_session::ReadingSession;
 use crate::ids::{ParticipantId, SessionId, UserId};
 
 const GRACE: Duration = Duration::from_secs(15);
@@ -39,7 +40,7 @@ fn rules() -> Rules {
 /// A server without anything but rooms, and one session in it. Time stands still until it is passed.
 struct World {
     registry: Registry,
-    session: Session,
+    session: ReadingSession,
     counted: Arc<Counted>,
 }
 
@@ -150,8 +151,8 @@ impl World {
     }
 }
 
-fn session() -> Session {
-    Session {
+fn session() -> ReadingSession {
+    ReadingSession {
         id: SessionId::new(),
         title: None,
         host_user_id: None,
@@ -159,6 +160,7 @@ fn session() -> Session {
         created_at: Utc::now(),
         last_seen_at: Utc::now(),
         last_activity_at: Utc::now(),
+        closed: None,
     }
 }
 
@@ -834,7 +836,7 @@ async fn a_place_of_somebody_who_came_by_another_connection_meanwhile_is_free_ag
 async fn a_place_in_another_room_is_none_here_and_is_given_back_there() {
     let world = World::new().holding(1);
     let (here, _ada) = (world.room(), world.join(&entrant("Ada")));
-    let there = world.registry.open(Session { max_participants: 1, ..session() });
+    let there = world.registry.open(ReadingSession { max_participants: 1, ..session() });
     let place = there.reserve(Applicant::Stranger).expect("it is empty");
     assert_eq!(join(&here, entrant("Lost"), place).err(), Some(JoinError::Full));
     assert!(matches!(there.reserve(Applicant::Stranger), Ok(Some(_))), "the place is free again");
@@ -871,8 +873,8 @@ fn concurrent_admissions_never_exceed_the_places() {
 }
 
 /// The world's session with another title and size.
-fn revised(world: &World, title: &str, max_participants: usize) -> Session {
-    Session { title: Some(title.to_owned()), max_participants, ..world.session.clone() }
+fn revised(world: &World, title: &str, max_participants: usize) -> ReadingSession {
+    ReadingSession { title: Some(title.to_owned()), max_participants, ..world.session.clone() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -893,7 +895,7 @@ async fn fewer_places_send_nobody_away_and_more_let_people_in() {
 async fn a_change_of_the_session_is_told_to_all_and_to_who_fell_behind() {
     let world = World::new();
     let (room, mut crowd) = (world.room(), crowd(&world, 2));
-    let title = |session: Arc<Session>| session.title.clone().expect("a title");
+    let title = |session: Arc<ReadingSession>| session.title.clone().expect("a title");
     let told = |event| if let Event::Session(session) = event { Some(title(session)) } else { None };
     assert_eq!(crowd[0].seat.catch_up().expect("is here").session, None);
     for title in ["Emma", "Persuasion"] {

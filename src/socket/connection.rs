@@ -22,7 +22,6 @@ use crate::clock::Moment;
 use crate::protocol::Refusal;
 use crate::protocol::v1::{self, Session, Welcome};
 use crate::room::{JoinError, Joined};
-use crate::store::reading_sessions::ReadingSession;
 use crate::user_session::{Device, Wire};
 
 /// What a connection holds from before its upgrade to its end.
@@ -52,7 +51,7 @@ impl Prepared {
         if claims.is_some() {
             (session.last_seen_at, session.last_activity_at) = (now, now);
         }
-        let session = ReadingSession::from(&session).shown(app.store.idle());
+        let session = Session::of(&session, app.store.idle());
         Self { resume, session, expires_at: admission.until }
     }
 }

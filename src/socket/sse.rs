@@ -315,8 +315,9 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::config::Settings;
+    use crate::domain::reading_session::ReadingSession;
     use crate::ids::SessionId;
-    use crate::room::{self, Registry, RoomMetrics, Rules, Schedule, Shared, Timings};
+    use crate::room::{Registry, RoomMetrics, Rules, Schedule, Shared, Timings};
 
     #[derive(Parser)]
     struct Serve {
@@ -324,9 +325,9 @@ mod tests {
         settings: Settings,
     }
 
-    fn session(title: &str) -> room::Session {
+    fn session(title: &str) -> ReadingSession {
         let now = Utc::now();
-        room::Session {
+        ReadingSession {
             id: SessionId::new(),
             title: Some(title.to_owned()),
             host_user_id: None,
@@ -334,6 +335,7 @@ mod tests {
             created_at: now,
             last_seen_at: now,
             last_activity_at: now,
+            closed: None,
         }
     }
 

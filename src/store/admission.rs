@@ -15,8 +15,9 @@ use self::compensation::{CompensationGuard, Made};
 use super::{Store, StoreError};
 use crate::domain::admission::{AdmissionVerdict, Rejection};
 use crate::domain::document::Document;
+use crate::domain::reading_session::ReadingSession;
 use crate::ids::{InviteId, ParticipantId, SessionId, UserId};
-use crate::room::{self, Entrant, Role};
+use crate::room::{Entrant, Role};
 
 /// A request for admission: what a person presents to join a session.
 #[derive(Clone, Debug)]
@@ -43,7 +44,7 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Admitted {
     /// The session.
-    pub session: room::Session,
+    pub session: ReadingSession,
     /// The person.
     pub entrant: Entrant,
     /// What to undo where no connection comes of it.
@@ -115,7 +116,7 @@ impl Granted {
         let id = self.participant_id?;
         let counted_invite = self.invite_id.filter(|_| self.invite_counted == Some(true));
         Some(Admitted {
-            session: room::Session {
+            session: ReadingSession {
                 id: self.session_id?,
                 title: self.title,
                 host_user_id: self.host_user_id,
@@ -123,6 +124,7 @@ impl Granted {
                 created_at: self.session_created_at?,
                 last_seen_at: self.session_last_seen_at?,
                 last_activity_at: self.session_last_activity_at?,
+                closed: None,
             },
             entrant: Entrant {
                 id,

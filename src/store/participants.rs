@@ -10,7 +10,8 @@ use super::{Store, StoreError, Viewer};
 use crate::domain::ids::{ParticipantId, SessionId, UserId};
 use crate::domain::participant::{Membership, Standing, StoredParticipant};
 use crate::domain::reading_session::CloseReason;
-use crate::room::{self, Entrant};
+use crate::domain::reading_session::ReadingSession;
+use crate::room::Entrant;
 
 from_row! { StoredParticipant { id, user_id, name, role, state, joined_at, last_seen_at } }
 from_row! { Membership { role, removed, resume_generation, close_reason } }
@@ -150,7 +151,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn left_present(&self) -> Result<Vec<(room::Session, Entrant, DateTime<Utc>)>, StoreError> {
+    pub async fn left_present(&self) -> Result<Vec<(ReadingSession, Entrant, DateTime<Utc>)>, StoreError> {
         #[derive(FromRow)]
         struct Row {
             #[sqlx(flatten)]
@@ -178,7 +179,7 @@ impl Store {
             )
             .await?;
         let restored = rows.into_iter().filter_map(|row| {
-            let session = room::Session {
+            let session = ReadingSession {
                 id: row.session_id,
                 title: row.title,
                 host_user_id: row.host_user_id,
@@ -186,6 +187,7 @@ impl Store {
                 created_at: row.created_at,
                 last_seen_at: row.session_last_seen_at,
                 last_activity_at: row.session_last_activity_at,
+                closed: None,
             };
             let person = row.person;
             let entrant = Entrant {

@@ -3,122 +3,43 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::FromRow;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row};
 
-use super::invites;
-use super::{Cursor, Store, StoreError, Viewer};
-use crate::domain::idle::IdleRule;
-use crate::domain::invite::{Invite, NewInvite};
-use crate::ids::{SessionId, UserId};
-use crate::protocol::v1;
-use crate::room::{self, CloseReason, Role};
+use super::{Cursor, Store, StoreError, Viewer, invites};
+use crate::domain::ids::{ParticipantId, SessionId};
+use crate::domain::invite::Invite;
+use crate::domain::participant::Role;
+use crate::domain::reading_session::{CloseReason, Closed, Expiry, NewSession, ReadingSession, SessionChange};
 
 /// The columns of [`ReadingSession`]; the row's stamps may lag behind its participants, who are the truth.
 macro_rules! columns {
     () => {
-        "s.id, s.title, s.host_user_id, s.is_active, s.max_participants, s.created_at, s.closed_at, s.close_reason,
+        "s.id, s.title, s.host_user_id, s.max_participants, s.created_at, s.closed_at, s.close_reason,
          greatest(s.last_seen_at, (SELECT max(p.last_seen_at) FROM session_participants p WHERE p.session_id = s.id)) AS last_seen_at,
          greatest(s.last_activity_at, (SELECT max(p.last_activity_at) FROM session_participants p WHERE p.session_id = s.id)) AS last_activity_at"
     };
 }
 
-/// A stored reading session.
-#[derive(Clone, Debug, FromRow)]
-#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
-pub struct ReadingSession {
-    pub id: SessionId,
-    pub title: Option<String>,
-    pub host_user_id: Option<UserId>,
-    pub is_active: bool,
-    pub max_participants: i32,
-    pub created_at: DateTime<Utc>,
-    pub last_seen_at: DateTime<Utc>,
-    pub last_activity_at: DateTime<Utc>,
-    pub closed_at: Option<DateTime<Utc>>,
-    pub close_reason: Option<CloseReason>,
-}
-
-impl ReadingSession {
-    /// The session as clients see it.
-    pub fn shown(&self, idle: IdleRule) -> v1::Session {
-        v1::Session {
-            id: self.id,
-            title: self.title.clone(),
-            host_user_id: self.host_user_id,
-            is_active: self.is_active,
-            max_participants: self.max_participants,
-            created_at: self.created_at.into(),
-            last_seen_at: self.last_seen_at.into(),
-            expires_at: idle.expires_at(self.last_seen_at, self.last_activity_at).into(),
-            closed_at: self.closed_at.map(Into::into),
-            close_reason: self.close_reason,
-        }
+impl FromRow<'_, PgRow> for ReadingSession {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let closed_at: Option<DateTime<Utc>> = row.try_get("closed_at")?;
+        let close_reason: Option<CloseReason> = row.try_get("close_reason")?;
+        let max_participants: i32 = row.try_get("max_participants")?;
+        Ok(Self {
+            id: row.try_get("id")?,
+            title: row.try_get("title")?,
+            host_user_id: row.try_get("host_user_id")?,
+            max_participants: usize::try_from(max_participants).unwrap_or_default(),
+            created_at: row.try_get("created_at")?,
+            last_seen_at: row.try_get("last_seen_at")?,
+            last_activity_at: row.try_get("last_activity_at")?,
+            closed: closed_at.zip(close_reason).map(|(at, reason)| Closed { at, reason }),
+        })
     }
 }
 
-impl ReadingSession {
-    /// The session as its room knows it.
-    pub fn live(&self) -> room::Session {
-        room::Session {
-            id: self.id,
-            title: self.title.clone(),
-            host_user_id: self.host_user_id,
-            max_participants: usize::try_from(self.max_participants).unwrap_or_default(),
-            created_at: self.created_at,
-            last_seen_at: self.last_seen_at,
-            last_activity_at: self.last_activity_at,
-        }
-    }
-}
-
-impl From<&room::Session> for ReadingSession {
-    fn from(session: &room::Session) -> Self {
-        Self {
-            id: session.id,
-            title: session.title.clone(),
-            host_user_id: session.host_user_id,
-            is_active: true,
-            max_participants: i32::try_from(session.max_participants).unwrap_or(i32::MAX),
-            created_at: session.created_at,
-            last_seen_at: session.last_seen_at,
-            last_activity_at: session.last_activity_at,
-            closed_at: None,
-            close_reason: None,
-        }
-    }
-}
-
-/// A session that is about to be opened.
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
-pub struct NewSession {
-    pub id: SessionId,
-    pub title: Option<String>,
-    pub max_participants: i32,
-    /// The user who opens it, with the name of its token.
-    pub host: Option<(UserId, Option<String>)>,
-    /// The ways in that it starts with.
-    pub invites: Vec<NewInvite>,
-}
-
-/// What a host changes.
-#[derive(Clone, Debug, Default)]
-pub struct SessionChange {
-    /// `Some(None)` takes the title away.
-    pub title: Option<Option<String>>,
-    /// How many people it takes.
-    pub max_participants: Option<i32>,
-}
-
-/// When a session expires.
-#[derive(Clone, Debug, FromRow)]
-#[expect(missing_docs, reason = "the fields are those of check_session_expiry()")]
-pub struct Expiry {
-    pub expired: bool,
-    pub last_seen_at: DateTime<Utc>,
-    pub expires_at: DateTime<Utc>,
-    pub minutes_until_expiry: i32,
-}
+from_row! { Expiry { expired, last_seen_at, expires_at, minutes_until_expiry } }
 
 impl Store {
     /// Opens a session with its first invites. A user who opens one is its first participant.
@@ -139,7 +60,7 @@ impl Store {
                 sqlx::query(
                     "INSERT INTO session_participants (id, session_id, user_id, name, role) VALUES ($1, $2, $3, $4, 'host')",
                 )
-                .bind(crate::ids::ParticipantId::new())
+                .bind(ParticipantId::new())
                 .bind(new.id)
                 .bind(user)
                 .bind(name)

@@ -65,7 +65,7 @@ async fn columns_hold_the_words_that_rust_knows_and_no_others() {
         ("room_sits.status", words(SitStatus::WORDS)),
         ("simulators.status", words(SimulatorStatus::WORDS)),
         ("simulators.launcher", words(LauncherKind::WORDS)),
-        ("lastseen.idle_counts", words(&[IdleCounts::Seen.as_str(), IdleCounts::Activity.as_str()])),
+        ("lastseen.idle_counts", words(IdleCounts::WORDS)),
     ];
     assert_eq!(found, known.map(|(column, words)| (column.to_owned(), words)).into());
 }

@@ -10,6 +10,7 @@ use super::values::{Participant, Session, Timestamp};
 use crate::clock::{Clock, Moment};
 use crate::config::Settings;
 use crate::domain::idle::IdleRule;
+use crate::domain::reading_session::ReadingSession;
 use crate::ids::{ConnectionId, ParticipantId};
 use crate::protocol::Refusal;
 use crate::protocol::codec::{Codec, EncodedFrame};
@@ -171,9 +172,8 @@ impl Frames {
     }
 
     /// `session`.
-    pub fn session(&self, session: &room::Session) -> Text {
-        let expires_at = self.idle.expires_at(session.last_seen_at, session.last_activity_at);
-        format!(r#"{{"type":"session","session":{}}}"#, json(&Session::open(session, expires_at))).into()
+    pub fn session(&self, session: &ReadingSession) -> Text {
+        format!(r#"{{"type":"session","session":{}}}"#, json(&Session::of(session, self.idle))).into()
     }
 
     /// `expiring`.

@@ -5,6 +5,8 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::clock::Clock;
+use crate::domain::idle::IdleRule;
+use crate::domain::reading_session::ReadingSession;
 use crate::ids::{ParticipantId, SessionId, UserId};
 use crate::room::{self, CloseReason, Quality, Role, Status};
 
@@ -95,19 +97,19 @@ pub struct Session {
 }
 
 impl Session {
-    /// An open session as its room knows it.
-    pub(super) fn open(session: &room::Session, expires_at: DateTime<Utc>) -> Self {
+    /// The session as clients see it.
+    pub fn of(session: &ReadingSession, idle: IdleRule) -> Self {
         Self {
             id: session.id,
             title: session.title.clone(),
             host_user_id: session.host_user_id,
-            is_active: true,
+            is_active: session.is_open(),
             max_participants: i32::try_from(session.max_participants).unwrap_or(i32::MAX),
             created_at: session.created_at.into(),
             last_seen_at: session.last_seen_at.into(),
-            expires_at: expires_at.into(),
-            closed_at: None,
-            close_reason: None,
+            expires_at: idle.expires_at(session.last_seen_at, session.last_activity_at).into(),
+            closed_at: session.closed.map(|closed| closed.at.into()),
+            close_reason: session.close_reason(),
         }
     }
 }

@@ -128,8 +128,8 @@ impl Model {
         })
     }
 
-    fn session(&self) -> Arc<Session> {
-        Arc::new(Session {
+    fn session(&self) -> Arc<ReadingSession> {
+        Arc::new(ReadingSession {
             id: SessionId::new(),
             title: Some(self.title.to_string()),
             host_user_id: None,
@@ -137,6 +137,7 @@ impl Model {
             created_at: DateTime::UNIX_EPOCH,
             last_seen_at: DateTime::UNIX_EPOCH,
             last_activity_at: DateTime::UNIX_EPOCH,
+            closed: None,
         })
     }
 

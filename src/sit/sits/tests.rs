@@ -10,8 +10,9 @@ use crate::clock::Clock;
 use crate::domain::idle::{IdleCounts, IdleRule};
 use crate::domain::participant::{LeaveReason, Role};
 use crate::domain::reading_session::CloseReason;
+use crate::domain::reading_session::ReadingSession;
 use crate::ids::{ParticipantId, UserId};
-use crate::room::{Applicant, Entrant, Event, Joined, RoomMetrics, Rules, Schedule, Seat, Session, Shared, Timings};
+use crate::room::{Applicant, Entrant, Event, Joined, RoomMetrics, Rules, Schedule, Seat, Shared, Timings};
 
 const GRACE: Duration = Duration::from_secs(15);
 const SIT: Duration = Duration::from_mins(10);
@@ -30,7 +31,7 @@ impl RoomMetrics for Uncounted {
 struct World {
     sits: Arc<Sits>,
     registry: Registry,
-    session: Session,
+    session: ReadingSession,
 }
 
 /// A connection, and what its room sends it.
@@ -72,7 +73,7 @@ impl World {
             metrics: Arc::new(Uncounted),
         };
         let now = Utc::now();
-        let session = Session {
+        let session = ReadingSession {
             id: SessionId::new(),
             title: None,
             host_user_id: None,
@@ -80,6 +81,7 @@ impl World {
             created_at: now,
             last_seen_at: now,
             last_activity_at: now,
+            closed: None,
         };
         Self { sits, registry: Registry::new(Arc::new(shared)), session }
     }
