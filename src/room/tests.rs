@@ -555,12 +555,12 @@ async fn those_who_come_between_two_steps_share_one_list() {
     assert!(!Arc::ptr_eq(&longer, &changed), "a list that is not true any more");
     world.tick().await;
     let (told, _) = listed(&world);
-    assert!(!Arc::ptr_eq(&changed, &told), "a list is given up with the step");
+    assert!(!Arc::ptr_eq(&changed, &told), "a list is given up with the diff");
     watcher.hear_diff();
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_new_and_changes_or_leaves_before_the_step_is_shown_as_it_is() {
+async fn who_is_new_and_changes_or_leaves_before_the_diff_is_shown_as_it_is() {
     let (world, mut watcher) = watched(World::new()).await;
     let (ada, bob) = (world.join(&entrant("Ada")), world.join(&entrant("Bob")));
     let (ada_id, bob_id) = (ada.id(), bob.id());
@@ -989,7 +989,7 @@ async fn who_came_while_the_room_was_briefly_over_the_detail_limit_gets_the_list
     world.tick().await;
     let mut newcomer = world.join(&entrant("One too many"));
     assert_eq!(newcomer.view.people, None);
-    // Before the step that would have told the count, the room is small enough again.
+    // Before the diff that would have held the count, the room is small enough again.
     crowd.pop().expect("some came").seat.leave();
     world.tick().await;
     newcomer.hear();
@@ -1101,7 +1101,7 @@ async fn a_draining_room_asks_everybody_to_come_back_and_nobody_leaves() {
     drop((watcher.seat, observer.seat));
     world.pass(GRACE * 2).await;
     assert_eq!(room.occupancy(), 2);
-    assert!(matches!(watcher.events.try_recv(), Err(TryRecvError::Closed)), "no step was told");
+    assert!(matches!(watcher.events.try_recv(), Err(TryRecvError::Closed)), "no diff was published");
     for id in ids {
         assert_eq!(room.participant(id).map(|person| person.status), Some(Status::Active));
         assert_eq!(world.written_leave(id), None);
@@ -1607,7 +1607,7 @@ impl Run {
         assert!(!publisher.has_list() || publisher.is_planned(), "a list that nothing takes away");
     }
 
-    /// What a client was just given is how things stand, whatever the steps have told so far.
+    /// What a client was just given is how things stand, whatever the diffs held so far.
     fn knows_the_room(&self, client: usize) {
         let Client { view, ended, .. } = &self.clients[client];
         let (seq, present) = self.clients[client].seat.room().presence();
