@@ -39,8 +39,8 @@ pub struct Tracked {
     client_session: Option<String>,
 }
 
-/// What happens in the session, as Server-Sent Events: the frames of the WebSocket as an observer hears
-/// them, under the name of their type, with `seq` as their id. Nobody is present by it.
+/// The events of a session, as Server-Sent Events: the frames that an observer receives on a WebSocket, under
+/// the name of their type, with `seq` as their id. The subscriber is not shown as present.
 #[utoipa::path(
     get, path = "/v1/reading-sessions/{id}/events", tag = "reading sessions",
     params(

@@ -206,7 +206,7 @@ pub async fn revoke(
     }
 }
 
-/// What whoever holds an invite is told of its session.
+/// What the holder of an invite sees of its session.
 #[derive(Serialize, ToSchema)]
 pub struct InvitedSession {
     id: SessionId,

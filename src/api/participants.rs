@@ -26,7 +26,7 @@ use crate::room::Status;
     }],
 }))]
 pub struct Presence<'a> {
-    /// The step of the room that this shows; 0 where nobody is connected to this server.
+    /// The `seq` of the last diff in this list; 0 where no connection to this server is in the session.
     seq: u64,
     occupancy: usize,
     items: Vec<Participant<'a>>,

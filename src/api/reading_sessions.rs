@@ -274,7 +274,7 @@ pub async fn change(
     Ok(Json(Session::of(&session, sessions.store.idle())))
 }
 
-/// Closes a session: everybody in it is told, and its invites are dead. For its hosts and the service.
+/// Closes a session: its connections end, and its invites are dead. For its hosts and the service.
 #[utoipa::path(
     post, path = "/v1/reading-sessions/{id}/close", tag = "reading sessions",
     params(("id" = SessionId, Path, description = "The session")),

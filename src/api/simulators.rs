@@ -26,7 +26,7 @@ const MOST_SYMBOLS: usize = 50;
 /// The longest symbol.
 const LONGEST_SYMBOL: usize = 16;
 
-/// What a simulator starts with that nobody said anything of.
+/// The cash of a simulator that is requested without any.
 const INITIAL_CASH: f64 = 100_000.0;
 
 fn no_such_simulator() -> Refusal {
