@@ -215,7 +215,9 @@ async fn a_server_that_stops_asks_watchers_to_come_back() {
     let server = TestServer::start(&[]).await;
     let mut watcher = Watcher::new(&server, &service()).await;
     watcher.stats().await;
-    let (_, (error, code)) = tokio::join!(server.stop(), watcher.ended());
+    // Its socket goes with it: the server waits for that.
+    let ended = async move { watcher.ended().await };
+    let (_, (error, code)) = tokio::join!(server.stop(), ended);
     assert_eq!((&error["code"], code), (&json!("draining"), 1012));
     assert!(error["retry_after_ms"].is_u64());
 }
