@@ -395,5 +395,8 @@ async fn a_member_and_a_resume_token_revive_a_stale_session_and_with_it_its_invi
         assert_eq!(guest.welcome["occupancy"], 2);
         assert_eq!(inspect(&server, &session.invite).await.expect(200)["session"]["occupancy"], 2);
         assert_eq!(server.sweep().await["closed"], 0);
+        // Nobody is left to be waited for.
+        member.leave().await;
+        guest.leave().await;
     }
 }
