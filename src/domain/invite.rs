@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::ids::{InviteId, SessionId, UserId};
-use super::participant::Role;
+use super::role::Role;
 use super::words::words;
 
 words! {

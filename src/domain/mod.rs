@@ -12,6 +12,7 @@ pub mod invite;
 pub mod participant;
 pub mod partnership;
 pub mod reading_session;
+pub mod role;
 pub mod simulator;
 pub mod sit;
 pub mod user_session;
@@ -41,7 +42,7 @@ macro_rules! every_word {
     ($then:ident) => {
         $then! {
             $crate::domain::idle::IdleCounts,
-            $crate::domain::participant::Role,
+            $crate::domain::role::Role,
             $crate::domain::participant::Status,
             $crate::domain::participant::Quality,
             $crate::domain::participant::LeaveReason,

@@ -5,19 +5,8 @@ use chrono::{DateTime, Utc};
 use super::document::Document;
 use super::ids::{ParticipantId, UserId};
 use super::reading_session::CloseReason;
+pub use super::role::Role;
 use super::words::words;
-
-words! {
-    /// What a participant may do in a session.
-    Role {
-        /// Opened the session, or came by an invite with this role: may rename, invite, remove, close.
-        Host = "host",
-        /// A regular member.
-        Participant = "participant",
-        /// A person without an account, or invited as one.
-        Guest = "guest",
-    }
-}
 
 words! {
     /// Whether a participant is connected and active.
