@@ -81,9 +81,9 @@ test('a share sheet is offered where the browser has one', async (t) => {
 });
 
 test('where only users open sessions, the page asks for a token, and its owner is the host', async (t) => {
-  const page = await newPerson(t, browser, { expects: [REFUSED] });
   const strict = await startServer({ 'guest-hosts': 'false' });
   later(t, () => strict.end());
+  const page = await newPerson(t, browser, { expects: [REFUSED] });
   await page.goto(strict.origin);
   assert.equal(await page.getByLabel('Access token').isVisible(), false);
   await page.getByRole('button', { name: 'Open a session' }).click();
