@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::sse::Sse;
 use axum::response::{IntoResponse, Response};
@@ -58,7 +58,6 @@ pub struct Tracked {
 )]
 pub async fn follow(
     State(app): State<App>,
-    State(sessions): State<Sessions>,
     caller: Caller,
     Address(address): Address,
     Extension(cut): Extension<Cut>,
@@ -68,7 +67,7 @@ pub async fn follow(
 ) -> Result<Response, Refusal> {
     let device = device(query.platform.as_deref(), query.client_session.as_deref(), &headers, address)?;
     let permit = app.limits.take(address)?;
-    let access = sessions.access(&caller, id).await?;
+    let access = Sessions::from_ref(&app).access(&caller, id).await?;
     let participant = participant(&app, &caller, id).await?;
     let watch = subscribe(&app, &access, participant)?;
     // Checked after subscribing: a removal from now on is an event.
