@@ -46,6 +46,7 @@ pub async fn attach(app: &App, user: UserId, device: Device, wire: Wire) -> Resu
     let attachment = app.user_sessions.attach(user, device, wire);
     // While the flush fails this would fail as well, and keep the connection waiting.
     if app.write_behind.is_failing() {
+        attachment.unanswered();
         return Ok(attachment);
     }
     match app.store.open_user_session(user, attachment.device(), app.user_sessions.rules()).await {
@@ -63,6 +64,7 @@ pub async fn attach(app: &App, user: UserId, device: Device, wire: Wire) -> Resu
             if let StoreError::Refused(_) = error {
                 tracing::error!(?error, "a user session was not opened");
             }
+            attachment.unanswered();
             Ok(attachment)
         }
     }

@@ -22,7 +22,8 @@ pub struct Attachment {
 }
 
 impl UserSessions {
-    /// Attaches a connection to its user session.
+    /// Attaches a connection to its user session. Nothing of it is written until [`Attachment::opened`] or
+    /// [`Attachment::unanswered`] says what the database made of it.
     pub fn attach(self: &Arc<Self>, user: UserId, device: Device, wire: Wire) -> Attachment {
         let tracked = self.connect(user, device, wire);
         Attachment { sessions: Arc::clone(self), tracked, wire, left: false }
@@ -66,6 +67,12 @@ impl Attachment {
     /// The database has the row.
     pub fn opened(&self) {
         self.tracked.opened.store(true, Ordering::Release);
+        self.sessions.enqueue(&self.tracked);
+    }
+
+    /// The database did not answer: the flush opens the row.
+    pub fn unanswered(&self) {
+        self.sessions.enqueue(&self.tracked);
     }
 
     /// The database found that this cannot be the user's session any more.

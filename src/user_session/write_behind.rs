@@ -41,18 +41,15 @@ impl UserSessions {
         self.clock.now()
     }
 
-    /// A connection of a session comes.
+    /// A connection of a session comes. It is not queued yet: a flush that overtakes the statement that opens
+    /// the row would have its values overwritten by that statement's.
     pub(super) fn connect(&self, user: UserId, device: Device, wire: Wire) -> Arc<Tracked> {
         let now = self.now();
-        let tracked = {
-            let key = (device.session.clone(), user);
-            let entry = self.tracked.entry(key.clone()).or_insert_with(|| Arc::new(Tracked::new(key, device, now)));
-            // While the entry is held: a session with a connection does not leave memory.
-            entry.connect(wire, now);
-            Arc::clone(&entry)
-        };
-        self.enqueue(&tracked);
-        tracked
+        let key = (device.session.clone(), user);
+        let entry = self.tracked.entry(key.clone()).or_insert_with(|| Arc::new(Tracked::new(key, device, now)));
+        // While the entry is held: a session with a connection does not leave memory.
+        entry.connect(wire, now);
+        Arc::clone(&entry)
     }
 
     /// A connection goes. The entry is held meanwhile: a session that leaves memory has nothing to write.
@@ -223,7 +220,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::user_session::Platform;
+    use crate::user_session::{Attachment, Platform};
 
     const RULES: Rules = Rules { timeout: Duration::from_hours(1), idle_after: Duration::from_mins(5) };
 
@@ -242,6 +239,13 @@ mod tests {
 
     fn user() -> UserId {
         UserId(Uuid::now_v7())
+    }
+
+    /// Attaches a connection whose row a flush opens.
+    fn attach(sessions: &Arc<UserSessions>, user: UserId, session: &str, wire: Wire) -> Attachment {
+        let attachment = sessions.attach(user, device(session), wire);
+        attachment.unanswered();
+        attachment
     }
 
     /// Takes the one row there is, and gives it to the database.
@@ -268,9 +272,9 @@ mod tests {
     fn many_beats_of_many_connections_are_one_row() {
         let sessions = sessions();
         let me = user();
-        let tab = sessions.attach(me, device("a"), Wire::Socket);
-        let other_tab = sessions.attach(me, device("a"), Wire::Socket);
-        let _stream = sessions.attach(me, device("a"), Wire::Stream);
+        let tab = attach(&sessions, me, "a", Wire::Socket);
+        let other_tab = attach(&sessions, me, "a", Wire::Socket);
+        let _stream = attach(&sessions, me, "a", Wire::Stream);
         for _ in 0..100 {
             tab.active(sessions.now());
             other_tab.seen(sessions.now());
@@ -285,10 +289,24 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_is_written_only_after_the_database_was_asked() {
+        let sessions = sessions();
+        let me = user();
+        let attachment = sessions.attach(me, device("a"), Wire::Socket);
+        assert_eq!((sessions.backlog(), sessions.count()), (0, 1));
+        attachment.opened();
+        assert!(only_row(&sessions, |row| row.unopened().is_none()));
+
+        // A handshake that is given up meanwhile: the row may be there.
+        drop(sessions.attach(me, device("b"), Wire::Socket));
+        assert_eq!(only_row(&sessions, |row| (row.sockets, row.lost)), (0, true));
+    }
+
+    #[test]
     fn the_last_connection_decides_whether_the_session_waits_for_it() {
         let sessions = sessions();
         let me = user();
-        let connect = || sessions.attach(me, device("a"), Wire::Socket);
+        let connect = || attach(&sessions, me, "a", Wire::Socket);
         let (tab, other_tab) = (connect(), connect());
         drop(tab);
         assert_eq!(only_row(&sessions, |row| (row.sockets, row.lost)), (1, false));
@@ -309,7 +327,7 @@ mod tests {
     #[test]
     fn what_was_not_written_comes_back_with_what_is_newest_then() {
         let sessions = sessions();
-        let attachment = sessions.attach(user(), device("a"), Wire::Socket);
+        let attachment = attach(&sessions, user(), "a", Wire::Socket);
         attachment.active(sessions.now());
         let chunk = sessions.take(10).pop().expect("a row");
         assert!(chunk.rows()[0].unopened().is_some());
@@ -327,12 +345,12 @@ mod tests {
     fn what_has_ended_is_not_written_and_a_new_one_is_not_the_old_one() {
         let sessions = sessions();
         let me = user();
-        let attachment = sessions.attach(me, device("a"), Wire::Socket);
+        let attachment = attach(&sessions, me, "a", Wire::Socket);
         sessions.forget(me, attachment.session());
         assert_eq!((sessions.count(), sessions.take(10).len()), (0, 0));
         attachment.active(sessions.now());
         assert_eq!(sessions.backlog(), 0);
-        let _other = sessions.attach(me, device("a"), Wire::Socket);
+        let _other = attach(&sessions, me, "a", Wire::Socket);
         drop(attachment);
         assert_eq!(only_row(&sessions, |row| row.sockets), 1);
     }
@@ -340,7 +358,7 @@ mod tests {
     #[test]
     fn two_users_who_claim_one_id_are_two() {
         let sessions = sessions();
-        let attachments = [user(), user()].map(|user| sessions.attach(user, device("a"), Wire::Socket));
+        let attachments = [user(), user()].map(|user| attach(&sessions, user, "a", Wire::Socket));
         assert_eq!(sessions.count(), 2);
         attachments[0].forget();
         assert_eq!(sessions.count(), 1);
@@ -349,7 +367,7 @@ mod tests {
     #[test]
     fn chunks_are_sorted_and_bounded() {
         let sessions = sessions();
-        let attachment = |n: u32| sessions.attach(user(), device(&format!("{n:03}")), Wire::Socket);
+        let attachment = |n: u32| attach(&sessions, user(), &format!("{n:03}"), Wire::Socket);
         let attachments: Vec<_> = (0..25).rev().map(attachment).collect();
         let chunks = sessions.take(10);
         assert_eq!(chunks.iter().map(|chunk| chunk.rows().len()).collect::<Vec<_>>(), [10, 10, 5]);
@@ -362,7 +380,7 @@ mod tests {
     fn concurrent_beats_and_failing_flushes_count_every_activity_once() {
         const BEATS: u32 = 20_000;
         let sessions = sessions();
-        let attachment = sessions.attach(user(), device("a"), Wire::Socket);
+        let attachment = attach(&sessions, user(), "a", Wire::Socket);
         let (mut counted, mut flushes) = (0, 0);
         let mut flush = || {
             for chunk in sessions.take(10) {

@@ -427,7 +427,9 @@ async fn beats_of_many_sessions_are_written_once_a_flush() {
         .map(|index| {
             let session = ClientSession::new(&format!("session {index}")).expect("an id");
             let device = Device { session, platform: Platform::Web, user_agent: Some("agent".into()), network };
-            sessions.attach(UserId(Uuid::now_v7()), device, Wire::Socket)
+            let attachment = sessions.attach(UserId(Uuid::now_v7()), device, Wire::Socket);
+            attachment.unanswered();
+            attachment
         })
         .collect();
     let flush = async || {
