@@ -21,8 +21,8 @@ impl ValueEnum for IdleCounts {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let help = match self {
-            Self::Seen => "Somebody is connected, or was within the idle timeout",
-            Self::Activity => "Somebody did something within the idle timeout; an unattended tab does not count",
+            Self::Seen => "A person is connected, or was within the idle timeout",
+            Self::Activity => "A person did something within the idle timeout; an unattended tab does not count",
         };
         Some(PossibleValue::new(self.as_str()).help(help))
     }
@@ -52,7 +52,7 @@ pub struct DatabaseSettings {
     /// Where the embedded database and the secret made at first start are kept
     #[arg(long, env = "LASTSEEN_DATA_DIR", default_value = "./.lastseen", value_name = "DIR")]
     pub data_dir: PathBuf,
-    /// Directory of the programs initdb and postgres (15 or newer) for the embedded database; found by themselves without it
+    /// Directory of the programs initdb and postgres (15 or newer) for the embedded database; without it they are searched for
     #[arg(long, env = "LASTSEEN_POSTGRES_BIN", value_name = "DIR")]
     pub postgres_bin: Option<PathBuf>,
     /// Connections to the database for requests; the flush has two more of its own
@@ -63,7 +63,7 @@ pub struct DatabaseSettings {
     pub durable: bool,
 }
 
-/// Who is believed.
+/// Which tokens are accepted.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Identity")]
 pub struct IdentitySettings {
@@ -82,13 +82,13 @@ pub struct IdentitySettings {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Sessions")]
 pub struct SessionSettings {
-    /// A session is closed, and its invites are dead, after this long without a sign of anybody
+    /// A session is closed, and its invites are dead, after this long without a sign of a person
     #[arg(long, env = "LASTSEEN_IDLE_TIMEOUT", default_value = "1h", value_parser = duration, value_name = "TIME")]
     pub idle_timeout: Duration,
     /// What counts as a sign: being connected, or doing something
     #[arg(long, env = "LASTSEEN_IDLE_COUNTS", value_enum, default_value_t = IdleCounts::Seen, value_name = "WHAT")]
     pub idle_counts: IdleCounts,
-    /// A session is closed this long after it was opened, whoever is in it [default: never]
+    /// A session is closed this long after it was opened, also with people in it [default: never]
     #[arg(long, env = "LASTSEEN_MAX_SESSION_AGE", value_parser = duration, value_name = "TIME")]
     pub max_session_age: Option<Duration>,
     /// A session is closed that has had fewer than two people for this long [default: never]
@@ -168,22 +168,22 @@ impl FromStr for Retention {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Presence")]
 pub struct PresenceSettings {
-    /// How often clients are asked to beat
+    /// How often clients are asked to send a beat
     #[arg(long, env = "LASTSEEN_BEAT_INTERVAL", default_value = "30s", value_parser = duration, value_name = "TIME")]
     pub beat_interval: Duration,
     /// How often the server pings each connection (more often where the idle timeout is short)
     #[arg(long, env = "LASTSEEN_PING_INTERVAL", default_value = "25s", value_parser = duration, value_name = "TIME")]
     pub ping_interval: Duration,
-    /// A connection that was not heard for this long is dead
+    /// A connection on which nothing was received for this long is closed
     #[arg(long, env = "LASTSEEN_DEAD_AFTER", default_value = "75s", value_parser = duration, value_name = "TIME")]
     pub dead_after: Duration,
-    /// How long somebody who lost the connection is kept as reconnecting
+    /// How long a person whose connection was lost is kept as reconnecting
     #[arg(long, env = "LASTSEEN_GRACE", default_value = "15s", value_parser = duration, value_name = "TIME")]
     pub grace: Duration,
-    /// Somebody who did nothing for this long is shown as idle
+    /// A person who did nothing for this long is shown as idle
     #[arg(long, env = "LASTSEEN_IDLE_AFTER", default_value = "5m", value_parser = duration, value_name = "TIME")]
     pub idle_after: Duration,
-    /// How long before a session expires for want of activity its people are told
+    /// How long before a session expires for lack of activity its people are told
     #[arg(long, env = "LASTSEEN_EXPIRING_NOTICE", default_value = "5m", value_parser = duration, value_name = "TIME")]
     pub expiring_notice: Duration,
     /// How long changes of a room are gathered into one message
@@ -192,13 +192,13 @@ pub struct PresenceSettings {
     /// The same for rooms of more than 100 people
     #[arg(long, env = "LASTSEEN_DIFF_INTERVAL_LARGE", default_value = "1s", value_parser = duration, value_name = "TIME")]
     pub diff_interval_large: Duration,
-    /// Rooms with more people than this are told counts instead of names
+    /// In rooms with more people than this, connections are sent counts instead of names
     #[arg(long, env = "LASTSEEN_DETAIL_LIMIT", default_value_t = 500, value_name = "N")]
     pub detail_limit: usize,
     /// How often what was seen is written to the database
     #[arg(long, env = "LASTSEEN_FLUSH_INTERVAL", default_value = "5s", value_parser = duration, value_name = "TIME")]
     pub flush_interval: Duration,
-    /// How often idle sessions are looked for and closed
+    /// How often idle sessions are searched for and closed
     #[arg(long, env = "LASTSEEN_SWEEP_INTERVAL", default_value = "15m", value_parser = duration, value_name = "TIME")]
     pub sweep_interval: Duration,
 }
@@ -207,7 +207,7 @@ pub struct PresenceSettings {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitSettings {
-    /// People in a session that does not say otherwise
+    /// People in a session that is opened without a number of its own
     #[arg(long, env = "LASTSEEN_MAX_PARTICIPANTS", default_value_t = 100, value_name = "N",
           value_parser = clap::value_parser!(i32).range(1..=100_000))]
     pub max_participants: i32,
@@ -245,10 +245,10 @@ pub struct NetworkSettings {
     /// Origins of pages that may use this server from a browser, besides its own; * for all
     #[arg(long, env = "LASTSEEN_ALLOWED_ORIGINS", value_delimiter = ',', value_name = "ORIGIN,…", value_parser = origin)]
     pub allowed_origins: Vec<String>,
-    /// Networks of proxies whose X-Forwarded-For and Forwarded headers are believed
+    /// Networks of proxies whose X-Forwarded-For and Forwarded headers are trusted
     #[arg(long, env = "LASTSEEN_TRUSTED_PROXIES", value_delimiter = ',', value_name = "CIDR,…", value_parser = network)]
     pub trusted_proxies: Vec<IpNet>,
-    /// Let anybody open a session; on where the server listens on loopback and neither --public-url nor --trusted-proxies is set
+    /// Let people without an account open a session; on where the server listens on loopback and neither --public-url nor --trusted-proxies is set
     #[arg(long, env = "LASTSEEN_GUEST_HOSTS", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub guest_hosts: Option<bool>,
     /// Name of this server in the database; two servers on one database need two names [default: the host name]
@@ -351,7 +351,7 @@ impl Settings {
         for timeout in [("idle-timeout", idle_timeout), ("user-session-timeout", self.sessions.user_session_timeout)] {
             longer(timeout, ("twice flush-interval", presence.flush_interval * 2))?;
         }
-        // Who is there is known to the database as of the last flush.
+        // The database has presence as of the last flush.
         for (name, time) in [
             ("max-session-age", self.sessions.max_session_age),
             ("min-participants-after", self.sessions.min_participants_after),
@@ -378,7 +378,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Whether anybody may open a session.
+    /// Whether people without an account may open a session.
     pub fn guest_hosts(&self) -> bool {
         let network = &self.network;
         network.guest_hosts.unwrap_or_else(|| {
@@ -386,8 +386,8 @@ impl Settings {
         })
     }
 
-    /// How often connections are pinged. A connected person has to be heard well within the timeouts
-    /// of its sessions, whatever `ping-interval` says: being connected is being seen.
+    /// How often connections are pinged. Being connected counts as being seen, so a ping must be answered well
+    /// within the timeouts of the person's sessions, even where `ping-interval` is longer.
     pub fn ping_interval(&self) -> Duration {
         let shortest = self.sessions.idle_timeout.min(self.sessions.user_session_timeout);
         self.presence.ping_interval.min(shortest / 4)

@@ -1,4 +1,4 @@
-//! `lastseen load`: loads a server with people who check what they are told.
+//! `lastseen load`: loads a server with clients that check every frame that they receive.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -47,10 +47,10 @@ pub struct Arguments {
     /// How many come in a second
     #[arg(long, default_value = "100/s", value_name = "RATE")]
     ramp: PerSecond,
-    /// How long everybody is held once the last one was due
+    /// How long all people are held once the last one was due
     #[arg(long, default_value = "1m", value_parser = humantime::parse_duration, value_name = "TIME")]
     duration: Duration,
-    /// How often each beats, from 1s [default: what the server says]
+    /// How often each beats, from 1s [default: the interval that the server asks for]
     #[arg(long, value_parser = beat_interval, value_name = "TIME")]
     beat_interval: Option<Duration>,
     /// How many drop their line, or leave and are replaced

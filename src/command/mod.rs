@@ -33,7 +33,7 @@ pub struct Cli {
 pub enum Command {
     /// Run the server
     Serve(Box<Settings>),
-    /// Load a server with people who check what they are told
+    /// Load a server with clients that check every frame that they receive
     Load(Box<load::Arguments>),
     /// Bring the schema of the database up to date and end
     Migrate(Box<migrate::Arguments>),
@@ -72,7 +72,7 @@ fn settle_data_dir(database: &mut DatabaseSettings) -> anyhow::Result<()> {
     let chosen = DataDir::choose(&database.data_dir)?;
     if let Some(closed) = &chosen.instead_of {
         tracing::info!(
-            "the data is in {}: PostgreSQL runs as the user {}, who cannot enter {}",
+            "the data is in {}: PostgreSQL runs as the user {}, which cannot enter {}",
             chosen.path.display(),
             closed.user,
             closed.directory.display()

@@ -10,7 +10,7 @@ use super::duration;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Simulators")]
 pub struct SimulatorSettings {
-    /// Command that runs a simulator, as a shell would split it; it is told by SIMULATOR_ID, SIMULATOR_USER_ID, SIMULATOR_SYMBOLS, SIMULATOR_CASH and PORT
+    /// Command that runs a simulator, as a shell would split it; it gets the variables SIMULATOR_ID, SIMULATOR_USER_ID, SIMULATOR_SYMBOLS, SIMULATOR_CASH and PORT
     #[arg(long, env = "LASTSEEN_SIMULATOR_COMMAND", value_name = "COMMAND", value_parser = command_line)]
     pub simulator_command: Option<CommandLine>,
     /// A simulator is ready when a GET of this path answers 200; without it when its port accepts
@@ -35,7 +35,7 @@ pub struct SimulatorSettings {
 }
 
 impl SimulatorSettings {
-    /// Whether they make sense together.
+    /// Whether the settings of simulators agree with each other.
     ///
     /// # Errors
     /// One line that names the settings which contradict each other.
