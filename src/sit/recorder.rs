@@ -26,7 +26,7 @@ pub struct SitRecorder {
     sits: Arc<Sits>,
     registry: Arc<Registry>,
     store: Store,
-    /// One at a time, so that whoever waited knows that all is recorded that was over by then.
+    /// One `record_all` at a time: a caller that waited for the turn finds everything recorded that was over before.
     turn: Mutex<()>,
 }
 
@@ -36,8 +36,8 @@ impl SitRecorder {
         Self { sits, registry, store, turn: Mutex::default() }
     }
 
-    /// Takes up the sits that the server that ran here before left running. Those whose time has come
-    /// meanwhile are over for whoever it left in the room.
+    /// Resumes the sits that the last run of this server left running. A sit whose end has passed meanwhile is over
+    /// for the participants that the last run left in the room.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -52,14 +52,14 @@ impl SitRecorder {
     /// Starts a sit of a room.
     ///
     /// # Errors
-    /// `conflict` where there is one, `unavailable` where the store cannot be asked.
+    /// `conflict` where there is one, `unavailable` where the store cannot be reached.
     pub async fn start(&self, room: &Arc<Room>, starter: ParticipantId, length_seconds: i32) -> Result<(), Refusal> {
         let starting = self
             .sits
             .promise(room)
             .ok_or_else(|| Refusal::new(Code::Conflict, "A sit runs in this session: wait for its end."))?;
         let start = async {
-            // The store knows of one open sit a room: the last one is recorded first.
+            // The store holds one open sit a room: the last one is recorded first.
             self.record_all().await?;
             self.store.start_room_sit(room.id(), starter, length_seconds).await
         };
@@ -76,7 +76,7 @@ impl SitRecorder {
         tasks.spawn("sits", self, Self::run);
     }
 
-    /// Records what is over, for ever.
+    /// Records sits as they end, for ever.
     async fn run(self: Arc<Self>) {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -105,7 +105,7 @@ impl SitRecorder {
             match self.store.finish_room_sit(&ended).await {
                 Ok(()) => {}
                 Err(error @ StoreError::Unavailable(_)) => return Err(error),
-                // It would be refused each time, and hold up all that follow.
+                // A retry would be refused again, and hold up all that follow.
                 Err(error) => tracing::error!(%error, sit = %ended.id, "a sit cannot be recorded and is lost"),
             }
             self.sits.recorded(ended.id);

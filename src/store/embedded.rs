@@ -1,11 +1,11 @@
 //! A PostgreSQL of the server's own, for when no `DATABASE_URL` is given.
 //!
 //! It is the real thing: a private cluster of the installed programs, below the data directory, reached by a unix
-//! socket that nobody else can enter. So there is one SQL dialect, and the tests run what production runs.
+//! socket that is closed to other users. So there is one SQL dialect, and the tests run what production runs.
 //!
 //! The modules: `data_dir` chooses the data directory, `home` is what is in it and its lock, `account` is the user that
 //! PostgreSQL runs as, `programs` (with `download`) finds `initdb` and `postgres`, `cluster` makes the cluster and what
-//! is in it, `guard` is the thread that starts the postmaster and starts it again when it dies.
+//! is in it, `guard` is the thread that starts the postmaster and restarts it when it dies.
 
 mod account;
 mod closed;
@@ -51,17 +51,17 @@ const PORT: u16 = 5432;
 
 /// Replaying the log after a crash can take this long, and must not be cut short: the next start would begin again.
 const START_PATIENCE: Duration = Duration::from_secs(300);
-/// How long the backends and the shared memory of a killed postmaster may stand in the way of the next one.
+/// How long the backends and the shared memory of a killed postmaster may keep the next one from starting.
 const LEFTOVERS_PATIENCE: Duration = Duration::from_secs(10);
 /// How long one attempt to connect may take while the postmaster comes up.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
-/// How often a postmaster that comes up is asked whether it is ready.
+/// The interval at which a starting postmaster is tried for a connection.
 const READY_POLL: Duration = Duration::from_millis(10);
 
 /// How to run the embedded database.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The server's data directory. The cluster lives in `postgres` below it, its log is `postgres.log`.
+    /// The server's data directory. The cluster is in `postgres` below it, its log in `postgres.log`.
     pub data_dir: PathBuf,
     /// The directory of PostgreSQL's programs, where the operator names one (`LASTSEEN_POSTGRES_BIN`).
     pub bin: Option<PathBuf>,
@@ -73,8 +73,8 @@ pub struct Options {
 
 /// A PostgreSQL cluster of our own, running.
 ///
-/// A postmaster that dies without being asked is started again, so connections may break but the database comes back.
-/// It ends with [`Embedded::stop`]. Dropping it asks PostgreSQL to stop and does not wait, and on Linux PostgreSQL
+/// A postmaster that ends unexpectedly is restarted, so connections may break but the database comes back.
+/// It ends with [`Embedded::stop`]. Dropping it sends PostgreSQL a signal to stop and does not wait, and on Linux PostgreSQL
 /// also ends when the server is killed.
 #[derive(Debug)]
 pub struct Embedded {
@@ -87,7 +87,7 @@ impl Embedded {
     ///
     /// # Errors
     ///
-    /// Each says what is wrong and what to do about it: see [`EmbeddedError`].
+    /// The text has what is wrong and what to do about it: see [`EmbeddedError`].
     pub async fn start(options: &Options) -> Result<Self, EmbeddedError> {
         Self::start_with(options, &Search::of_this_machine()).await
     }
@@ -131,7 +131,7 @@ impl Embedded {
         self.guard.pid()
     }
 
-    /// Stops the database and waits until it is gone: first politely, cutting off those still connected, then by force.
+    /// Stops the database and waits until it is gone: first in order, with open connections cut, then by force.
     pub async fn stop(self) {
         self.guard.stop().await;
     }
@@ -168,7 +168,7 @@ impl Embedded {
     }
 }
 
-/// Whether this refusal is part of coming up: no socket yet, or `cannot_connect_now` from a server that is not ready.
+/// Whether this error is part of starting: no socket yet, or `cannot_connect_now` from a server that is not ready.
 fn may_pass(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(refusal) => refusal.code().as_deref() == Some("57P03"),

@@ -1,4 +1,4 @@
-//! Whom PostgreSQL runs as. It refuses to run as root, so a server started by root lends it another user.
+//! The user that PostgreSQL runs as. It refuses to run as root, so a server started by root runs it as another user.
 
 use std::{
     ffi::OsStr,
@@ -16,11 +16,11 @@ use nix::unistd::{Gid, Uid, User, geteuid};
 
 use super::{closed::Closed, error::EmbeddedError};
 
-/// What of our environment PostgreSQL's programs get. The rest holds our secrets, and `PG…` variables that would lead
-/// them elsewhere.
+/// The part of our environment that PostgreSQL's programs get. The rest holds our secrets, and `PG…` variables that
+/// would change what they do.
 const ENVIRONMENT: [&str; 4] = ["PATH", "LD_LIBRARY_PATH", "TMPDIR", "TZ"];
 
-/// Whom PostgreSQL's programs run as.
+/// The user that PostgreSQL's programs run as.
 #[derive(Clone, Debug)]
 pub(super) enum Account {
     /// The user that the server runs as.
@@ -30,7 +30,7 @@ pub(super) enum Account {
 }
 
 impl Account {
-    /// Chooses for this cluster: who owns it already, since only they can run it, else `postgres`, else `nobody`.
+    /// Chooses for this cluster: its owner, since no other user can run it, else `postgres`, else `nobody`.
     pub(super) fn choose(cluster: &Path) -> Result<Self, EmbeddedError> {
         if !geteuid().is_root() {
             return Ok(Self::Own);
@@ -49,7 +49,7 @@ impl Account {
     }
 
     /// A command that runs as this account: away from our directory, which it may not be able to enter, and without our
-    /// environment. Its messages are in English, and macOS wants a locale to be named at all.
+    /// environment. Its messages are in English, and macOS needs some locale to be set.
     pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command
@@ -65,7 +65,7 @@ impl Account {
         command
     }
 
-    /// Makes this directory the account's own, closed to everybody else. Root still comes in.
+    /// Makes this directory the account's own, closed to all other users but root.
     pub(super) fn own(&self, directory: &Path) -> io::Result<()> {
         if let Self::Lent { uid, gid, .. } = self {
             lchown(directory, Some(uid.as_raw()), Some(gid.as_raw()))?;
@@ -78,7 +78,7 @@ impl Account {
         owned.uid() == geteuid().as_raw() || matches!(self, Self::Lent { uid, .. } if owned.uid() == uid.as_raw())
     }
 
-    /// Fails where a lent account cannot get to this directory, naming the outermost one that is closed to it.
+    /// Fails where a lent account cannot enter this directory, and names the outermost one that is closed to it.
     pub(super) fn check_way_to(&self, directory: &Path) -> Result<(), EmbeddedError> {
         self.closed_way_to(directory).map_or(Ok(()), |closed| Err(EmbeddedError::Closed(closed)))
     }

@@ -21,9 +21,9 @@ use super::{
     programs::{Need, Programs},
 };
 
-/// Not every macOS has `C.UTF-8`, which differs from `C` only in knowing letters beyond ASCII.
+/// Not every macOS has `C.UTF-8`, which differs from `C` only in its letters beyond ASCII.
 const LOCALE: &str = if cfg!(target_os = "macos") { "C" } else { "C.UTF-8" };
-/// How much of the log is told when PostgreSQL does not start.
+/// How much of the log an error quotes when PostgreSQL does not start.
 const TAIL_LINES: usize = 12;
 
 /// Whether the last postmaster ended as it should.
@@ -48,7 +48,7 @@ impl Cluster {
         Self { directory: home.cluster(), log: home.log(), account }
     }
 
-    /// Whom it belongs to, and whom its programs run as.
+    /// The user that owns it and runs its programs.
     pub(super) fn account(&self) -> &Account {
         &self.account
     }
@@ -57,7 +57,7 @@ impl Cluster {
         self.directory.exists()
     }
 
-    /// Which version of the programs it takes.
+    /// The version of the programs that it needs.
     pub(super) fn need(&self) -> Result<Need, EmbeddedError> {
         if !self.exists() {
             return Ok(Need::Supported);
@@ -68,7 +68,7 @@ impl Cluster {
         Ok(Need::Exactly(major))
     }
 
-    /// Makes the cluster: beside its place first, so that one found there was not cut short.
+    /// Makes the cluster under another name and moves it into place, so that one found there is complete.
     pub(super) async fn create(&self, programs: &Programs, durable: bool) -> Result<(), EmbeddedError> {
         let unfinished = self.directory.with_extension("unfinished");
         if unfinished.exists() {
@@ -82,8 +82,8 @@ impl Cluster {
             .arg("--pgdata")
             .arg(&unfinished)
             .args(["--username", SUPERUSER, "--encoding=UTF8", "--locale", LOCALE, "--no-instructions"])
-            // Who gets into the socket's directory is root or the owner of these very files: there is nothing that a
-            // password would keep from them.
+            // Only root and the owner of these very files can enter the socket's directory: a password would protect
+            // nothing.
             .args(["--auth-local=trust", "--auth-host=reject"]);
         if !durable {
             command.arg("--no-sync");
@@ -97,12 +97,12 @@ impl Cluster {
     /// The command that runs it.
     pub(super) fn postmaster(&self, programs: &Programs, socket_dir: &Path, options: &Options) -> Command {
         let mut settings = vec![
-            // No TCP: the socket's directory decides who gets in.
+            // No TCP: the permissions of the socket's directory are the access control.
             "listen_addresses=".to_owned(),
             format!("port={PORT}"),
             format!("unix_socket_directories={}", socket_dir.display()),
             format!("max_connections={}", options.max_connections),
-            // A small guest in the server's house: short statements on little data, and nobody to replicate to.
+            // It shares the machine with the server: short statements on little data, and no replica.
             "shared_buffers=32MB".to_owned(),
             "max_wal_size=256MB".to_owned(),
             "jit=off".to_owned(),
@@ -110,14 +110,14 @@ impl Cluster {
             "max_logical_replication_workers=0".to_owned(),
             "max_wal_senders=0".to_owned(),
             "wal_level=minimal".to_owned(),
-            // The log stays small, and holds no values out of people's rows.
+            // The log stays small, and holds no values of rows.
             "logging_collector=off".to_owned(),
             "log_checkpoints=off".to_owned(),
             "log_error_verbosity=terse".to_owned(),
         ];
         if !options.durable {
-            // `synchronous_commit` stays on: without fsync it costs nothing, and what was committed outlives a killed
-            // postmaster, which the tests do kill.
+            // `synchronous_commit` stays on: without fsync it costs nothing, and what was committed survives a kill of
+            // the postmaster, as in the tests.
             settings.extend(["fsync=off", "full_page_writes=off"].map(str::to_owned));
         }
         let mut command = self.account.command(programs.postgres());
@@ -129,7 +129,7 @@ impl Cluster {
     }
 
     /// Ends a postmaster that a crashed server left running, and removes a `postmaster.pid` that only seems to be in
-    /// use. The lock on the data directory is ours, so no living server is behind either.
+    /// use. The lock on the data directory is ours, so no running server needs either.
     pub(super) async fn clear_leftovers(&self) -> Leftovers {
         let file = self.directory.join("postmaster.pid");
         let Some(pid) = read_pid(&file) else {
@@ -137,11 +137,11 @@ impl Cluster {
         };
         match self.holder(pid) {
             // PostgreSQL clears this one itself.
-            Holder::Nobody => {}
+            Holder::None => {}
             Holder::Postmaster => self.end(pid).await,
-            // A number that was given again, as happens in containers, where numbers are small. PostgreSQL would take
-            // any process of its user for its postmaster, and refuse to start for ever.
-            Holder::Stranger => {
+            // The process id was reused, as happens in containers, where ids are small. PostgreSQL would take any
+            // process of its user for its postmaster, and refuse to start for ever.
+            Holder::Other => {
                 tracing::warn!("removing a stale {}: process {pid} is another program", file.display());
                 let _ = fs::remove_file(&file);
             }
@@ -150,7 +150,7 @@ impl Cluster {
     }
 
     async fn end(&self, pid: Pid) {
-        tracing::warn!("PostgreSQL still runs from before, as process {pid}: ending it first");
+        tracing::warn!("PostgreSQL of the last run is still running as process {pid}; ending it first");
         for (way, patience) in WAYS_TO_END {
             let _ = signal::kill(pid, way);
             let began = Instant::now();
@@ -163,37 +163,37 @@ impl Cluster {
         }
     }
 
-    /// What the process with this number has to do with the cluster.
+    /// What the process with this id is to the cluster.
     #[cfg(target_os = "linux")]
     fn holder(&self, pid: Pid) -> Holder {
         if signal::kill(pid, None) == Err(Errno::ESRCH) {
-            return Holder::Nobody;
+            return Holder::None;
         }
-        // A postmaster works in its cluster, however it was started.
+        // The working directory of a postmaster is its cluster, however it was started.
         match fs::read_link(format!("/proc/{pid}/cwd")) {
             Ok(directory) if directory == self.directory => Holder::Postmaster,
-            Ok(_) => Holder::Stranger,
-            // Another user's, or ending just now: PostgreSQL judges those well.
-            Err(_) => Holder::Nobody,
+            Ok(_) => Holder::Other,
+            // Another user's, or ending just now: PostgreSQL handles these itself.
+            Err(_) => Holder::None,
         }
     }
 
-    /// What the process with this number has to do with the cluster. Without `/proc` a postmaster that was started in
-    /// another way than ours cannot be told from a stranger, so nobody is called one.
+    /// What the process with this id is to the cluster. Without `/proc` a postmaster that was started in another way
+    /// than ours looks like any other program, so `Holder::Other` is never returned.
     #[cfg(not(target_os = "linux"))]
     fn holder(&self, pid: Pid) -> Holder {
         if signal::kill(pid, None) == Err(Errno::ESRCH) {
-            return Holder::Nobody;
+            return Holder::None;
         }
         let listed = Command::new("ps").args(["-ww", "-o", "command=", "-p", &pid.to_string()]).output();
         let ours = format!("-D {} ", self.directory.display());
         match listed {
             Ok(output) if String::from_utf8_lossy(&output.stdout).contains(&ours) => Holder::Postmaster,
-            _ => Holder::Nobody,
+            _ => Holder::None,
         }
     }
 
-    /// The error for a postmaster that ended or did not get ready, with what it said last.
+    /// The error for a postmaster that ended or did not get ready, with the last lines of its log.
     pub(super) fn did_not_start(&self) -> EmbeddedError {
         let text = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -203,13 +203,13 @@ impl Cluster {
     }
 }
 
-/// Who has the number that is in `postmaster.pid`.
+/// The process whose id is in `postmaster.pid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Holder {
-    Nobody,
+    None,
     Postmaster,
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "cannot be told there"))]
-    Stranger,
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "cannot be recognised there"))]
+    Other,
 }
 
 /// The process id is the first line.
@@ -222,7 +222,7 @@ fn read_pid(file: &Path) -> Option<Pid> {
 /// Makes what the server needs, where it is missing: the database and the two roles.
 pub(super) async fn provide(mut connection: PgConnection) -> Result<(), EmbeddedError> {
     make_missing(&mut connection).await.map_err(EmbeddedError::Prepare)?;
-    // Nothing is lost with a goodbye that fails.
+    // Nothing is lost where closing the connection fails.
     let _ = connection.close().await;
     Ok(())
 }

