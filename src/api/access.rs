@@ -27,8 +27,8 @@ pub struct Sessions {
 pub struct Access {
     /// The session.
     pub session: ReadingSession,
-    /// As whom the store is read. Guests have no row that row-level security could know them by: their rights
-    /// are checked here, and the store is read as the service.
+    /// The viewer as which the store is read. A guest has no row that row-level security could match: the rights
+    /// of guests are checked here, and the store is read as the service.
     pub viewer: Viewer,
     role: Option<Role>,
 }
@@ -42,7 +42,7 @@ impl Access {
         }
     }
 
-    /// The calling user, if it is one.
+    /// The calling user; `None` for guests and the service.
     pub fn user(&self) -> Option<UserId> {
         self.viewer.user()
     }
@@ -63,7 +63,7 @@ impl Caller {
         }
     }
 
-    /// As whom lists are read: the service sees all, a user its own; guests have no lists.
+    /// The viewer of lists: the service sees all, a user their own; guests have no lists.
     ///
     /// # Errors
     /// `unauthenticated`, or `forbidden` for guests.
@@ -157,7 +157,7 @@ impl Sessions {
         reason.map_or_else(|| Code::SessionNotFound.into(), Refusal::closed)
     }
 
-    /// The room may know of beats and activity that are not in the store yet.
+    /// Beats and activity of the room may not be in the store yet.
     pub fn with_live_signs(&self, mut session: ReadingSession) -> ReadingSession {
         if let Some((seen, active)) = self.registry.find(session.id).and_then(|room| room.last_signs()) {
             let clock = self.registry.shared().clock;

@@ -16,7 +16,7 @@ use crate::store::analytics::Count;
 use crate::task::sweep::Sweeper;
 use crate::task::sweep::Swept;
 
-/// Sweeps now: what is idle or overdue is ended, and what is over is deleted in time.
+/// Sweeps now: ends what is idle or overdue, and deletes what is past its retention.
 #[utoipa::path(
     post, path = "/v1/admin/sweep", tag = "operators",
     responses((status = OK, description = "What was done, by policy", body = Swept)),
@@ -52,10 +52,10 @@ pub struct Stats {
 /// Rows by status.
 type Counts = BTreeMap<String, i64>;
 
-/// What the database holds, of all servers. A status that nothing has is not named.
+/// What the database holds, of all servers. A status without rows is not listed.
 #[derive(Default, Serialize, ToSchema)]
 struct Stored {
-    /// The open ones, and the closed ones by why.
+    /// The open ones, and the closed ones by reason.
     reading_sessions: Counts,
     /// In open sessions.
     participants_present: i64,

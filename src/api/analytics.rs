@@ -69,8 +69,8 @@ struct Returning {
     within_seven_days: i64,
 }
 
-/// The last days: how long sessions are and with how many people, at which hours they begin, and who
-/// comes again.
+/// The last days: how long sessions last and with how many people, at which hours they begin, and how many
+/// people return.
 #[utoipa::path(
     get, path = "/v1/admin/analytics", tag = "operators",
     params(Asked),

@@ -33,7 +33,7 @@ pub struct CheckIn {
     expires_at: Timestamp,
     /// Never after `expires_at`.
     checked_out_at: Option<Timestamp>,
-    /// Active until checked out; it runs while it is active and `expires_at` has not come.
+    /// Active until checked out; it runs while it is active and `expires_at` is in the future.
     status: CheckInStatus,
 }
 
@@ -98,7 +98,7 @@ pub async fn check_out(
     }
 }
 
-/// Somebody is here now.
+/// A check-in that runs now.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "id": "0190f3c2-7b1a-7c3e-9d2f-1a2b3c4d5e6f", "user_id": "6f1c2d3e-0000-4000-8000-000000000001", "name": "Ada",
@@ -133,7 +133,7 @@ impl From<check_in::ActiveCheckIn> for ActiveCheckIn {
     }
 }
 
-/// Who is here now, the newest first: one's own check-in; for the service everybody's.
+/// The check-ins that run now, the newest first: for a user their own; for the service all.
 #[utoipa::path(
     get, path = "/v1/check-ins/active", tag = "check-ins",
     params(Listing),
@@ -159,18 +159,18 @@ pub async fn active(
 pub struct CheckInStats {
     #[schema(minimum = 0)]
     active: i64,
-    /// Expired, and nobody checked out.
+    /// Expired without a check-out.
     #[schema(minimum = 0)]
     expired_but_marked_active: i64,
     #[schema(minimum = 0)]
     checked_out: i64,
     #[schema(minimum = 0)]
     total: i64,
-    /// Of those that were checked out; null where there are none.
+    /// Of check-ins that were checked out; null where there are none.
     avg_duration_minutes: Option<f64>,
 }
 
-/// How many there are of which kind; for the service.
+/// Counts of check-ins by kind. For the service.
 #[utoipa::path(
     get, path = "/v1/check-ins/stats", tag = "check-ins",
     responses((status = OK, body = CheckInStats)),

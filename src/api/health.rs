@@ -14,7 +14,7 @@ use crate::room::Status;
 /// The media type of the metrics.
 const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// How the server is.
+/// The state of the server.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({"status": "ready"}))]
 pub struct Health {
@@ -23,21 +23,21 @@ pub struct Health {
     status: &'static str,
 }
 
-/// Whether the process lives.
+/// Whether the process is alive.
 #[utoipa::path(
     get, path = "/healthz", tag = "operators", security(()),
-    responses((status = OK, description = "It does", body = Health, example = json!({"status": "alive"}))),
+    responses((status = OK, description = "It is", body = Health, example = json!({"status": "alive"}))),
 )]
 pub async fn alive() -> Json<Health> {
     Json(Health { status: "alive" })
 }
 
-/// Whether people can be sent here. Ready is: not draining, the database answers, and what is seen is being written.
+/// Whether the server can take clients: it is not draining, the database answers, and what was seen is being written.
 #[utoipa::path(
     get, path = "/readyz", tag = "operators", security(()),
     responses(
-        (status = OK, description = "Send people here", body = Health),
-        (status = SERVICE_UNAVAILABLE, description = "`draining` or `unavailable`: send them elsewhere"),
+        (status = OK, description = "Ready: send clients here", body = Health),
+        (status = SERVICE_UNAVAILABLE, description = "`draining` or `unavailable`: send clients elsewhere"),
     ),
 )]
 pub async fn ready(State(app): State<App>) -> Result<Json<Health>, Refusal> {

@@ -29,12 +29,12 @@ const LONGEST_LIFE_SECONDS: i64 = 10 * 366 * 24 * 3600;
 pub struct ShownInvite {
     id: InviteId,
     role: Role,
-    /// Null: as many as come.
+    /// Null: without a limit.
     #[schema(required, minimum = 1)]
     max_uses: Option<i32>,
     #[schema(minimum = 0)]
     uses: i32,
-    /// Null: with its session.
+    /// Null: as long as its session.
     #[schema(required)]
     expires_at: Option<Timestamp>,
     created_at: Timestamp,
@@ -100,20 +100,20 @@ pub fn fresh(role: Role, created_by: Option<UserId>) -> (InviteToken, NewInvite)
     (token, NewInvite { token_sha256, role, max_uses: None, expires_in: None, created_by })
 }
 
-/// What the invite is to be good for.
+/// The limits of an invite.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"max_uses": 5, "expires_in_seconds": 86400, "role": "guest"}))]
 pub struct MakeInvite {
-    /// How many people may come in by it; without it all who have it.
+    /// How many people may join by it; without it there is no limit.
     #[schema(minimum = 1)]
     #[serde(default, deserialize_with = "whole_or_null")]
     max_uses: Option<i32>,
-    /// Its life; without it as long as the session's.
+    /// Its lifetime; without it as long as the session's.
     #[schema(minimum = 1, maximum = 316_224_000)]
     #[serde(default, deserialize_with = "whole_or_null")]
     expires_in_seconds: Option<i64>,
-    /// As what people come in by it: `guest` unless said otherwise.
+    /// The role of people who join by it; `guest` by default.
     role: Option<Role>,
 }
 
@@ -168,7 +168,7 @@ pub struct Invites {
     get, path = "/v1/reading-sessions/{id}/invites", tag = "invites",
     params(("id" = SessionId, Path, description = "The session")),
     responses(
-        (status = OK, description = "All of them, the revoked ones as well", body = Invites),
+        (status = OK, description = "All invites, also revoked ones", body = Invites),
         (status = NOT_FOUND, description = "`session_not_found`"),
     ),
 )]
@@ -182,7 +182,7 @@ pub async fn list(
     Ok(Json(Invites { items: invites.into_iter().map(Into::into).collect() }))
 }
 
-/// Revokes an invite: nobody comes in by it any more; who came in stays. For hosts and the service.
+/// Revokes an invite: it admits no more people; participants who joined by it stay. For hosts and the service.
 #[utoipa::path(
     delete, path = "/v1/reading-sessions/{id}/invites/{invite_id}", tag = "invites",
     params(
@@ -215,7 +215,7 @@ pub struct InvitedSession {
     occupancy: usize,
 }
 
-/// What a link is good for.
+/// What a link opens.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "session": {"id": "0193a1b2-0000-7000-8000-000000000001", "title": "Emma, chapter one", "occupancy": 3},
@@ -223,11 +223,11 @@ pub struct InvitedSession {
 }))]
 pub struct Inspected {
     session: InvitedSession,
-    /// When the link dies by itself: the invite's own end, or the session's where that is sooner.
+    /// When the link expires: the invite's own end, or the session's where that is sooner.
     expires_at: Timestamp,
 }
 
-/// What an invite opens, or why it is dead: for whoever holds it, before they come in.
+/// What an invite opens, or why it is dead; for a person who holds the link and has not joined yet.
 #[utoipa::path(
     get, path = "/v1/invites/{token}", tag = "invites",
     security(()),

@@ -43,15 +43,15 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
     ),
     // The page lists the groups in this order: what apps call first, what operators call last.
     tags(
-        (name = "reading sessions", description = "Rooms: open one, join it by WebSocket or read along, rename it, close it."),
+        (name = "reading sessions", description = "Rooms: open one, join it by WebSocket or follow it as events, rename it, close it."),
         (name = "invites", description = "Links that let people into a reading session: make, list, look up, revoke."),
-        (name = "participants", description = "Who is in a reading session now, and how a host removes a participant."),
+        (name = "participants", description = "The people in a reading session now, and how a host removes one."),
         (name = "user sessions", description = "The devices of your users: start one, keep it alive by heartbeats, end it."),
-        (name = "check-ins", description = "Users who say that they are around for the next hour."),
+        (name = "check-ins", description = "Users who announce that they are around for the next hour."),
         (name = "sits", description = "Timed sits of a user, alone or with partners."),
         (name = "partnerships", description = "Groups of users who see each other's sits."),
         (name = "simulators", description = "A companion instance of a user session, on a server that is set up to run them."),
-        (name = "operators", description = "For whoever runs the server: health, metrics, figures and the sweep."),
+        (name = "operators", description = "For operators of the server: health, metrics, figures and the sweep."),
     ),
     components(schemas(Problem)),
     modifiers(&Security),
@@ -178,7 +178,8 @@ fn with_refusals(operation: &mut Operation) {
             response.content.entry(MEDIA_TYPE.to_owned()).or_insert_with(|| problem().into());
         }
     }
-    let refusal = Described::builder().description("Refused: `code` says why").content(MEDIA_TYPE, problem()).build();
+    let refusal =
+        Described::builder().description("Refused: the reason is in `code`").content(MEDIA_TYPE, problem()).build();
     operation.responses.responses.entry("default".to_owned()).or_insert_with(|| refusal.into());
 }
 

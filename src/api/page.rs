@@ -29,7 +29,7 @@ pub struct Page<T> {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Listing {
-    /// How many on a page: 50 unless it says otherwise.
+    /// Items per page; 50 by default.
     #[param(value_type = Option<i64>, minimum = 1, maximum = 200)]
     limit: Option<String>,
     /// The `next_cursor` of an earlier page.

@@ -15,7 +15,7 @@ use crate::protocol::v1::{Participant, Timestamp};
 use crate::protocol::{Code, Refusal};
 use crate::room::Status;
 
-/// Who is in a session.
+/// The people in a session.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "seq": 41, "occupancy": 1,
@@ -32,12 +32,12 @@ pub struct Presence<'a> {
     items: Vec<Participant<'a>>,
 }
 
-/// Who is in a session: everybody, also in a room over its detail limit: who asks here asks for the list.
+/// The people in a session: all of them, also in a room over its detail limit.
 #[utoipa::path(
     get, path = "/v1/reading-sessions/{id}/participants", tag = "participants",
     params(("id" = SessionId, Path, description = "The session")),
     responses(
-        (status = OK, description = "Who is here", body = Presence<'static>),
+        (status = OK, description = "The people in the session", body = Presence<'static>),
         (status = NOT_FOUND, description = "`session_not_found`"),
     ),
 )]
@@ -74,13 +74,13 @@ pub async fn list(
     Ok(Json(Presence { seq: 0, occupancy: items.len(), items }).into_response())
 }
 
-/// Puts somebody out, for good: the connections end with 4512 and no token brings them back. For
-/// hosts and the service.
+/// Removes a person for good: their connections end with 4512, and no token admits them again. For hosts and the
+/// service.
 #[utoipa::path(
     delete, path = "/v1/reading-sessions/{id}/participants/{pid}", tag = "participants",
     params(
         ("id" = SessionId, Path, description = "The session"),
-        ("pid" = ParticipantId, Path, description = "Who is to go"),
+        ("pid" = ParticipantId, Path, description = "The participant to remove"),
     ),
     responses(
         (status = NO_CONTENT, description = "Removed"),

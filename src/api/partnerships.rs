@@ -71,7 +71,7 @@ pub async fn make(
     Ok((StatusCode::CREATED, Json(made.into())))
 }
 
-/// One's own partnerships, the newest first; for the service all.
+/// A user's partnerships, the newest first; for the service all.
 #[utoipa::path(
     get, path = "/v1/partnerships", tag = "partnerships",
     params(Listing),

@@ -38,32 +38,32 @@ const MOST_PARTICIPANTS: i32 = 100_000;
 pub struct OpenSession {
     #[schema(schema_with = title_schema)]
     title: Option<String>,
-    /// How many people it takes; without it as many as `max-participants` says.
+    /// How many people it takes; by default the setting `max-participants`.
     #[schema(minimum = 1, maximum = 100_000)]
     #[serde(default, deserialize_with = "whole_or_null")]
     max_participants: Option<i32>,
 }
 
-/// A session that was just opened, with the ways in.
+/// A session that was just opened, with its invites.
 #[derive(Serialize, ToSchema)]
 pub struct OpenedSession {
     #[serde(flatten)]
     session: Session,
     invite: FreshInvite,
-    /// For whoever opens a session without an account: the way in as its host.
+    /// For a person who opens a session without an account: the invite to join as its host.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     host_invite: Option<FreshInvite>,
 }
 
-/// Opens a reading session. A user who opens one is its host; without a JWT, where the server lets
-/// anybody host, `host_invite` is the way in as its host.
+/// Opens a reading session. A user who opens one is its host; without a JWT, where the server
+/// allows that (`guest-hosts`), `host_invite` is the invite to join as its host.
 #[utoipa::path(
     post, path = "/v1/reading-sessions", tag = "reading sessions",
     security((), ("bearer" = [])),
     request_body = OpenSession,
     responses(
-        (status = CREATED, description = "The session and the ways in", body = OpenedSession, example = json!({
+        (status = CREATED, description = "The session and its invites", body = OpenedSession, example = json!({
             "id": "0193a1b2-0000-7000-8000-000000000001", "title": "Emma, chapter one", "host_user_id": null,
             "is_active": true, "max_participants": 20, "created_at": "2026-11-21T09:30:00.123Z",
             "last_seen_at": "2026-11-21T09:30:00.123Z", "expires_at": "2026-11-21T10:30:00.123Z",
@@ -144,7 +144,7 @@ pub struct Listing {
     cursor: Option<String>,
 }
 
-/// Reading sessions, newest first: a user's own and joined ones; the service's are all.
+/// Reading sessions, newest first: a user's own and joined ones; for the service all.
 #[utoipa::path(
     get, path = "/v1/reading-sessions", tag = "reading sessions",
     params(Listing, page::Listing),
@@ -228,7 +228,7 @@ pub async fn read(
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"title": "Emma, chapter two"}))]
 pub struct ChangeSession {
-    /// `null` takes the title away, which is something else than not naming it.
+    /// `null` removes the title; without the key it stays.
     #[schema(schema_with = title_schema)]
     #[serde(default, deserialize_with = "named")]
     title: Option<Option<String>>,
@@ -316,12 +316,12 @@ pub struct ExpiryNow {
     minutes_until_expiry: i32,
 }
 
-/// When a reading session expires, by the database's clock and by what the live room knows.
+/// When a reading session expires, by the database's clock and the state of the live room.
 #[utoipa::path(
     get, path = "/v1/reading-sessions/{id}/expiry", tag = "reading sessions",
     params(("id" = SessionId, Path, description = "The session")),
     responses(
-        (status = OK, description = "When it expires, or did", body = ExpiryNow),
+        (status = OK, description = "When it expires, or expired", body = ExpiryNow),
         (status = NOT_FOUND, description = "`session_not_found`"),
     ),
 )]

@@ -38,10 +38,10 @@ fn no_such_simulator() -> Refusal {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"initial_symbols": ["AAPL", "BRK.B"], "initial_cash": 25000.0}))]
 pub struct MakeSimulator {
-    /// What it trades; nothing unless said.
+    /// What it trades; nothing by default.
     #[schema(max_items = 50)]
     initial_symbols: Option<Vec<Symbol>>,
-    /// What it has to spend; 100000 unless said.
+    /// What it has to spend; 100000 by default.
     #[schema(minimum = 0)]
     initial_cash: Option<f64>,
 }
@@ -90,7 +90,7 @@ pub struct ShownSimulator {
     initial_symbols: Vec<String>,
     initial_cash: f64,
     created_at: Timestamp,
-    /// When somebody last used it by `…/activity`.
+    /// When it was last reported as used by `…/activity`.
     last_active: Timestamp,
     stopped_at: Option<Timestamp>,
     /// Why it failed, with the status `ERROR`.
@@ -115,7 +115,7 @@ impl From<Simulator> for ShownSimulator {
     }
 }
 
-/// Launches a simulator for a user session. It answers at once: the simulator is on its way then.
+/// Launches a simulator for a user session. The answer does not wait for the launch.
 #[utoipa::path(
     post, path = "/v1/user-sessions/{session_id}/simulator", tag = "simulators",
     params(("session_id" = String, Path, description = "The name that the client gave its user session")),
@@ -205,7 +205,7 @@ pub async fn read(
     shown(&store, caller.viewer()?, id).await
 }
 
-/// Says that a simulator is being used, so that it is not stopped as idle.
+/// Reports that a simulator is being used, so that it is not stopped as idle.
 #[utoipa::path(
     post, path = "/v1/simulators/{id}/activity", tag = "simulators",
     params(("id" = SimulatorId, Path)),
@@ -228,7 +228,7 @@ pub async fn activity(
     shown(&store, viewer, id).await
 }
 
-/// Stops a simulator. It answers at once; the simulator is `STOPPED` when nothing of it runs any more.
+/// Stops a simulator. The answer does not wait for the end; the status is `STOPPED` when nothing of it runs any more.
 #[utoipa::path(
     delete, path = "/v1/simulators/{id}", tag = "simulators",
     params(("id" = SimulatorId, Path)),

@@ -37,7 +37,7 @@ pub struct Sit {
     completed_at: Option<Timestamp>,
     is_completed: bool,
     status: SitStatus,
-    /// What was really sat; null where it was not completed.
+    /// The time that was really sat; null where it was not completed.
     #[schema(minimum = 0)]
     duration_seconds: Option<i64>,
 }
@@ -71,7 +71,7 @@ pub struct StartSit {
     partnership_id: Option<PartnershipId>,
 }
 
-/// Starts a sit. Several may be open at once: they are told apart by their ids.
+/// Starts a sit. Several may be open at once, each with its own id.
 #[utoipa::path(
     post, path = "/v1/sits", tag = "sits",
     request_body = StartSit,
@@ -102,7 +102,7 @@ pub struct CompleteSit {
     early: Option<bool>,
 }
 
-/// Completes a sit: on time, or early where that is said.
+/// Completes a sit: on time, or before its end with `early`.
 #[utoipa::path(
     post, path = "/v1/sits/{id}/complete", tag = "sits",
     params(("id" = SitId, Path)),
@@ -133,21 +133,21 @@ pub async fn complete(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct History {
-    /// Those of all members of this partnership.
+    /// Sits of all members of this partnership.
     #[param(value_type = Option<PartnershipId>)]
     partnership_id: Option<String>,
-    /// Completed ones, or those that are not.
+    /// Only completed sits, or only others.
     #[param(value_type = Option<bool>)]
     completed: Option<String>,
-    /// How many on a page: 50 unless it says otherwise.
+    /// Items per page; 50 by default.
     #[param(value_type = Option<i64>, minimum = 1, maximum = 200)]
     limit: Option<String>,
     /// The `next_cursor` of an earlier page.
     cursor: Option<String>,
 }
 
-/// What was sat, the newest first: one's own, or what all members of a partnership sat in it; for the
-/// service everybody's.
+/// Sits, the newest first: a user's own, or those of all members of a partnership in it; for the service
+/// all.
 #[utoipa::path(
     get, path = "/v1/sits", tag = "sits",
     params(History),
@@ -169,7 +169,7 @@ pub async fn list(
     Ok(Json(asked.page(sits, place, Into::into)))
 }
 
-/// What one access of a partnership sat in it in one week.
+/// The sits of one member of a partnership in one week.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "user_id": "6f1c2d3e-0000-4000-8000-000000000001", "iso_week": "2026-W47", "week_starts_on": "2026-11-16",
@@ -183,7 +183,7 @@ pub struct SitWeek {
     week_starts_on: NaiveDate,
     #[schema(minimum = 1)]
     sits_completed: i64,
-    /// What was really sat.
+    /// The time that was really sat.
     #[schema(minimum = 0)]
     seconds: i64,
 }
@@ -205,14 +205,14 @@ impl From<sit::SitWeek> for SitWeek {
 pub struct Weeks {
     #[param(value_type = PartnershipId)]
     partnership_id: Option<String>,
-    /// How many on a page: 50 unless it says otherwise.
+    /// Items per page; 50 by default.
     #[param(value_type = Option<i64>, minimum = 1, maximum = 200)]
     limit: Option<String>,
     /// The `next_cursor` of an earlier page.
     cursor: Option<String>,
 }
 
-/// What the members of a partnership sat in it, week by week, the newest first.
+/// The sits of the members of a partnership, summed by week, the newest first.
 #[utoipa::path(
     get, path = "/v1/sits/weeks", tag = "sits",
     params(Weeks),

@@ -51,7 +51,7 @@ pub struct StartSession {
     metadata: Option<Map<String, Value>>,
 }
 
-/// A session that was started, or was there.
+/// A session that was started, or continued.
 #[derive(Serialize, ToSchema)]
 pub struct StartedSession {
     #[serde(flatten)]
@@ -60,13 +60,13 @@ pub struct StartedSession {
     other_active: Vec<OtherSession>,
 }
 
-/// Starts a session of the calling user. The same again continues it while it is alive, which counts
-/// as a heartbeat; what is given of the three objects replaces what is kept.
+/// Starts a session of the calling user. The same call again continues the session while it is alive, and counts
+/// as a heartbeat; of the three objects those that are given replace the stored ones.
 #[utoipa::path(
     post, path = "/v1/user-sessions", tag = "user sessions", request_body = StartSession,
     responses(
         (status = CREATED, body = StartedSession, description = "Started"),
-        (status = OK, body = StartedSession, description = "The user's own, alive, continued"),
+        (status = OK, body = StartedSession, description = "A live session of the user, continued"),
         (status = CONFLICT, body = Problem, content_type = "application/problem+json",
          description = "`session_id_taken`: another user's, or on another platform; `session_ended`"),
     ),
@@ -161,21 +161,21 @@ pub async fn read(
     session.map(|session| Json(session.into())).ok_or_else(|| Code::UserSessionNotFound.into())
 }
 
-/// A sign of life.
+/// A heartbeat.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"activity_count": 3}))]
 pub struct Beat {
-    /// How often the person did something since the last heartbeat; 1 where it is active and does not
-    /// say.
+    /// How often the person did something since the last heartbeat; by default 1 where `active` is true,
+    /// else 0.
     #[schema(minimum = 0, maximum = 1_000_000)]
     #[serde(default, deserialize_with = "whole_or_null")]
     activity_count: Option<i64>,
-    /// Whether the person did something; `true` where it does not say.
+    /// Whether the person did something since the last heartbeat; `true` by default.
     active: Option<bool>,
 }
 
-/// Says that the session is alive. Not needed where a WebSocket names it: that says so all the time.
+/// Keeps the session alive. Not needed while a WebSocket names the session: its beats and Pongs are heartbeats.
 #[utoipa::path(
     post, path = "/v1/user-sessions/{session_id}/heartbeat", tag = "user sessions",
     params(("session_id" = String, Path)), request_body = Beat,
@@ -183,7 +183,7 @@ pub struct Beat {
         (status = OK, body = UserSession),
         (status = NOT_FOUND, body = Problem, content_type = "application/problem+json", description = "`session_not_found`"),
         (status = CONFLICT, body = Problem, content_type = "application/problem+json",
-         description = "`session_ended`: it has ended, or nothing was heard of it for too long"),
+         description = "`session_ended`: it has ended, or had no heartbeat for too long"),
     ),
 )]
 pub async fn heartbeat(
@@ -238,7 +238,7 @@ pub struct EndSession {
     end_reason: EndReason,
 }
 
-/// Ends the session. Its connections stay, and count for it no more.
+/// Ends the session. Its connections stay open, and no longer count for it.
 #[utoipa::path(
     post, path = "/v1/user-sessions/{session_id}/end", tag = "user sessions",
     params(("session_id" = String, Path)), request_body = EndSession,
@@ -268,7 +268,7 @@ pub struct Summary {
     items: Vec<PlatformSummary>,
 }
 
-/// How many sessions are alive on which platform. For the service.
+/// Counts of live sessions by platform. For the service.
 #[utoipa::path(
     get, path = "/v1/user-sessions/summary", tag = "user sessions",
     responses((status = OK, body = Summary)),

@@ -51,7 +51,7 @@ pub struct CheckInStats {
     pub avg_duration_minutes: Option<f64>,
 }
 
-/// What came of a check-out.
+/// The result of a check-out.
 #[derive(Clone, Debug)]
 pub enum CheckOut {
     /// It is over now.

@@ -1,4 +1,4 @@
-//! JSON that is carried and never looked into.
+//! JSON that is stored and never parsed.
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -54,7 +54,7 @@ id! {
     InviteId;
     /// A user of the embedding application: the `sub` of its JWT.
     UserId;
-    /// The row of a user session; clients know it by the `session_id` that they made.
+    /// The row of a user session; clients use the `session_id` that they made.
     UserSessionId;
     /// A user's hour of being here.
     CheckInId;
@@ -62,7 +62,7 @@ id! {
     PartnershipId;
     /// A timed sitting.
     SitId;
-    /// A sit of everybody in a room.
+    /// A sit of a room, for all people in it.
     RoomSitId;
     /// A companion instance of a user session.
     SimulatorId;

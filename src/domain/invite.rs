@@ -9,7 +9,7 @@ use super::role::Role;
 use super::words::words;
 
 words! {
-    /// Why an invite opens its session no more: `lastseen.invite_fault()`.
+    /// Why an invite does not open its session any more: `lastseen.invite_fault()`.
     InviteFault {
         /// The session is closed.
         Closed = "closed",
@@ -19,7 +19,7 @@ words! {
         Revoked = "revoked",
         /// The invite is past its own end.
         Expired = "expired",
-        /// As many people came by it as may.
+        /// It was used as often as it may be.
         UsedUp = "used_up",
     }
 }
@@ -36,7 +36,7 @@ words! {
     }
 }
 
-/// What an invite link is good for.
+/// What an invite link opens.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Inspection {
     /// It opens a session.
@@ -45,10 +45,10 @@ pub enum Inspection {
         session: SessionId,
         /// The session's title.
         title: Option<String>,
-        /// When the link dies by itself: the invite's own end or the session's, whichever is sooner.
+        /// When the link expires: the invite's own end or the session's, whichever is sooner.
         expires_at: DateTime<Utc>,
     },
-    /// It opens its session no more.
+    /// It does not open its session any more.
     Dead(InviteFault),
     /// There is no such invite.
     Unknown,

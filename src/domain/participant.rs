@@ -68,7 +68,7 @@ impl Quality {
         }
     }
 
-    /// The class of a connection that owes this many Pongs; `None` where it owes none.
+    /// The class of a connection with this many Pings unanswered; `None` where there are none.
     pub const fn of_missed_pongs(missed: u8) -> Option<Self> {
         match missed {
             0 => None,
@@ -104,7 +104,7 @@ pub struct StoredParticipant {
     pub last_seen_at: DateTime<Utc>,
 }
 
-/// What stands behind a resume token.
+/// The participant that a resume token names.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the fields are the tables', see migrations")]
 pub struct Membership {

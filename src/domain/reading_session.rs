@@ -25,7 +25,7 @@ words! {
 pub struct ReadingSession {
     /// Its id, and its room's.
     pub id: SessionId,
-    /// What people see on top.
+    /// What people see as its heading.
     pub title: Option<String>,
     /// The user who opened it; `None` where a guest or the service did.
     pub host_user_id: Option<UserId>,
@@ -71,14 +71,14 @@ pub struct NewSession {
     pub max_participants: i32,
     /// The user who opens it, with the name of its token.
     pub host: Option<(UserId, Option<String>)>,
-    /// The ways in that it starts with.
+    /// The invites that it starts with.
     pub invites: Vec<NewInvite>,
 }
 
 /// What a host changes.
 #[derive(Clone, Debug, Default)]
 pub struct SessionChange {
-    /// `Some(None)` takes the title away.
+    /// `Some(None)` removes the title.
     pub title: Option<Option<String>>,
     /// How many people it takes.
     pub max_participants: Option<i32>,

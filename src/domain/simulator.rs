@@ -7,9 +7,9 @@ use super::ids::{SimulatorId, UserId, UserSessionId};
 use super::words::words;
 
 words! {
-    /// How far a simulator is.
+    /// The status of a simulator.
     SimulatorStatus {
-        /// Asked for; its server has not launched it yet.
+        /// Requested; its server has not launched it yet.
         Creating = "CREATING",
         /// Launched and not ready.
         Starting = "STARTING",
@@ -37,7 +37,7 @@ words! {
 words! {
     /// What `lastseen.make_simulator()` answers.
     MakeVerdict {
-        /// It is there, for its server to launch.
+        /// It was made, for its server to launch.
         Made = "made",
         /// The user session has ended or expired.
         SessionEnded = "session_ended",
@@ -98,7 +98,7 @@ pub struct NewSimulator {
     pub capacity: i32,
 }
 
-/// How the making ended.
+/// The result of making one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Made {
     /// It is there, for its server to launch.
@@ -116,7 +116,7 @@ pub enum Made {
 pub enum Move {
     /// CREATING to STARTING: it was launched, and `handle` finds it again.
     Launched {
-        /// What the launcher notes of it.
+        /// What the launcher needs to find it again.
         handle: Document,
     },
     /// STARTING to RUNNING: it is ready.

@@ -6,7 +6,7 @@ use super::ids::{PartnershipId, RoomSitId, SitId, UserId};
 use super::words::words;
 
 words! {
-    /// What became of a sit.
+    /// The status of a sit.
     SitStatus {
         /// Not completed yet.
         Open = "open",
@@ -29,11 +29,11 @@ pub struct Sit {
     pub started_at: DateTime<Utc>,
     pub completed_at: Option<DateTime<Utc>>,
     pub status: SitStatus,
-    /// What was really sat; `None` where it was not completed.
+    /// The time that was really sat; `None` where it was not completed.
     pub duration_seconds: Option<i64>,
 }
 
-/// What one person sat in one week.
+/// The sits of one person in one week.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the fields are those of sit_weeks, see migrations")]
 pub struct SitWeek {
@@ -44,16 +44,16 @@ pub struct SitWeek {
     pub seconds: i64,
 }
 
-/// Which sits are asked for.
+/// The filter of a list of sits.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SitFilter {
-    /// Those of this partnership; of a user without it, its own.
+    /// Sits of this partnership; without it, of a user, the user's own.
     pub partnership: Option<PartnershipId>,
-    /// Completed ones, or those that are not.
+    /// Only completed sits, or only others.
     pub completed: Option<bool>,
 }
 
-/// What came of completing a sit.
+/// The result of completing a sit.
 #[derive(Clone, Debug)]
 pub enum Completion {
     /// It is completed now.
@@ -62,7 +62,7 @@ pub enum Completion {
     Over(SitStatus),
     /// Its length is not over.
     TooEarly,
-    /// There is no such sit that is the viewer's.
+    /// The viewer has no such sit.
     Unknown,
 }
 

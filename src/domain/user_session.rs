@@ -18,17 +18,17 @@ words! {
         Web = "web",
         /// An app on iOS, as it is sold.
         IosExternal = "ios-external",
-        /// An app on iOS, for those who make it.
+        /// An app on iOS, for its developers.
         IosInternal = "ios-internal",
         /// A widget on iOS.
         IosWidget = "ios-widget",
-        /// An app on macOS, for those who make it.
+        /// An app on macOS, for its developers.
         MacosInternal = "macos-internal",
     }
 }
 
 words! {
-    /// How a user session is.
+    /// The status of a user session.
     UserSessionStatus {
         /// Alive, with activity lately.
         Active = "active",
@@ -60,11 +60,11 @@ words! {
 }
 
 words! {
-    /// What came of opening a session.
+    /// The result of opening a session.
     OpenVerdict {
         /// It was made.
         Opened = "opened",
-        /// It was there, alive.
+        /// It was there, alive, and goes on.
         Continued = "continued",
         /// It is another user's, or on another platform.
         Taken = "session_id_taken",
@@ -93,7 +93,7 @@ pub struct Rules {
 pub struct ClientSession(Arc<str>);
 
 impl ClientSession {
-    /// Takes an id that can be one.
+    /// Checks that the text can be an id.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -104,7 +104,7 @@ impl ClientSession {
         if text.chars().any(char::is_control) {
             return Err("must not hold control characters".to_owned());
         }
-        // At its address stands the summary of all.
+        // `/v1/user-sessions/summary` is another call.
         if text == "summary" {
             return Err("must not be 'summary'".to_owned());
         }
@@ -117,7 +117,7 @@ impl ClientSession {
     }
 }
 
-/// What is known of the device at the other end of a connection.
+/// The device at the other end of a connection.
 #[derive(Clone, Debug)]
 pub struct Device {
     /// The session it belongs to.
@@ -126,7 +126,7 @@ pub struct Device {
     pub platform: Platform,
     /// Its User-Agent, cut.
     pub user_agent: Option<String>,
-    /// The network that it is in, and no closer.
+    /// Its network, instead of its full address.
     pub network: IpNet,
 }
 
@@ -135,7 +135,7 @@ pub struct Device {
 pub struct UserSession {
     /// The server's own id; calls name `session_id`.
     pub id: UserSessionId,
-    /// Whose it is.
+    /// Its user.
     pub user_id: UserId,
     /// The client's id.
     pub session_id: String,
@@ -147,9 +147,9 @@ pub struct UserSession {
     pub started_at: DateTime<Utc>,
     /// When the person last did something.
     pub last_activity_at: DateTime<Utc>,
-    /// When the last heartbeat came.
+    /// When the last heartbeat was received.
     pub last_heartbeat_at: DateTime<Utc>,
-    /// When it ends unless a heartbeat comes.
+    /// When it ends without another heartbeat.
     pub expires_at: DateTime<Utc>,
     /// When it ended; for a timeout the last heartbeat.
     pub ended_at: Option<DateTime<Utc>>,
@@ -173,11 +173,11 @@ pub struct UserSession {
     pub device_info: Document,
     /// The location, as the client describes it.
     pub location_info: Document,
-    /// What the client keeps here.
+    /// What the client stores with it.
     pub metadata: Document,
     /// The first 512 characters of its User-Agent.
     pub user_agent: Option<String>,
-    /// The network it came from: /24 of IPv4, /48 of IPv6.
+    /// The network of the client: /24 of IPv4, /48 of IPv6.
     pub ip_address: Option<String>,
     /// When the row was made.
     pub created_at: DateTime<Utc>,
@@ -204,7 +204,7 @@ pub struct PlatformSummary {
     pub platform: Platform,
     /// Its live sessions.
     pub active_count: i64,
-    /// How long they have been open by now, on average.
+    /// Their average age.
     pub avg_session_minutes: f64,
     /// When the oldest of them began.
     pub oldest_session: DateTime<Utc>,
@@ -212,7 +212,7 @@ pub struct PlatformSummary {
     pub latest_activity: DateTime<Utc>,
 }
 
-/// Which sessions a list is asked for.
+/// The filter of a list of sessions.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(missing_docs, reason = "the fields are the table's, see migrations")]
 pub struct Wanted {
@@ -239,7 +239,7 @@ pub struct Heartbeat {
     pub activity: i64,
 }
 
-/// A session that was started, or was there.
+/// A session that was started, or continued.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the types say it")]
 pub struct Started {

@@ -25,7 +25,7 @@ use crate::protocol::v1::Timestamp;
 pub struct UserSession {
     /// The server's own id; calls name `session_id`.
     id: UserSessionId,
-    /// Whose it is.
+    /// Its user.
     user_id: UserId,
     /// The client's id.
     #[schema(min_length = 1, max_length = 128)]
@@ -38,9 +38,9 @@ pub struct UserSession {
     started_at: Timestamp,
     /// When the person last did something.
     last_activity_at: Timestamp,
-    /// When the last heartbeat came.
+    /// When the last heartbeat was received.
     last_heartbeat_at: Timestamp,
-    /// When it ends unless a heartbeat comes.
+    /// When it ends without another heartbeat.
     expires_at: Timestamp,
     /// When it ended; for a timeout the last heartbeat.
     ended_at: Option<Timestamp>,
@@ -66,12 +66,12 @@ pub struct UserSession {
     /// The location, as the client describes it.
     #[schema(value_type = Object)]
     location_info: Document,
-    /// What the client keeps here.
+    /// What the client stores with it.
     #[schema(value_type = Object)]
     metadata: Document,
     /// The first 512 characters of its User-Agent.
     user_agent: Option<String>,
-    /// The network it came from: /24 of IPv4, /48 of IPv6.
+    /// The network of the client: /24 of IPv4, /48 of IPv6.
     ip_address: Option<String>,
     /// When the row was made.
     created_at: Timestamp,
@@ -151,7 +151,7 @@ pub struct PlatformSummary {
     platform: Platform,
     /// Its live sessions.
     active_count: i64,
-    /// How long they have been open by now, on average.
+    /// Their average age.
     avg_session_minutes: f64,
     /// When the oldest of them began.
     oldest_session: Timestamp,
