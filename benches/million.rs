@@ -38,7 +38,7 @@ struct Arguments {
     /// How many people `million` and `sweep` have, in rooms of five
     #[arg(long, default_value_t = 1_000_000)]
     people: usize,
-    /// Cargo says this to every benchmark
+    /// Cargo passes this to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -95,7 +95,7 @@ fn median(mut figures: Vec<f64>) -> (f64, Vec<f64>) {
     (figures[figures.len() / 2], figures)
 }
 
-/// All that a server has but its sockets, with everybody in their rooms.
+/// All that a server has but its sockets, with all people in their rooms.
 struct House {
     database: Embedded,
     admin: PgPool,
@@ -145,7 +145,7 @@ impl House {
 
         let before = resident_bytes()?;
         let seats = take_seats(&registry, &sessions, &ids)?;
-        // Whoever joins is told of and written down, which needs memory only for that moment.
+        // A join is published and written, which needs memory only for that moment.
         registry.shared().schedule.due(clock.now() + Duration::from_secs(1)).into_iter().for_each(|room| {
             registry.tick(room, clock.now() + Duration::from_secs(1));
         });
@@ -160,7 +160,7 @@ impl House {
         self.seats.iter().for_each(|joined| joined.seat.active(now));
     }
 
-    /// Writes what was beaten, and says how long that took, in seconds.
+    /// Flushes the beats, and gives how long that took, in seconds.
     async fn flush(&self) -> anyhow::Result<f64> {
         let started = Instant::now();
         let written = self.flusher.flush().await?;
@@ -181,7 +181,7 @@ impl House {
     }
 }
 
-/// Puts the rows there, everybody present since now.
+/// Inserts the rows, all people present since now.
 async fn fill(admin: &PgPool, sessions: &[SessionId], people: &[ParticipantId]) -> anyhow::Result<()> {
     let per_room = people.len() / sessions.len();
     for sessions in sessions.chunks(FILL_ROWS) {
@@ -328,7 +328,7 @@ async fn sweep(report: &Report, house: &House) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Nobody was seen in these sessions for two hours, and no page was written since the last checkpoint.
+/// Makes these sessions look as if no person was seen in them for two hours, after a checkpoint: no page is dirty.
 async fn make_idle(admin: &PgPool, sessions: &[SessionId]) -> anyhow::Result<()> {
     for (table, key) in [("reading_sessions", "id"), ("session_participants", "session_id")] {
         let statement = format!(
@@ -352,7 +352,7 @@ fn resident_bytes() -> anyhow::Result<f64> {
 fn cpu_of_children(parent: u32) -> anyhow::Result<f64> {
     let mut ticks = 0.0;
     for entry in std::fs::read_dir("/proc")? {
-        // Whatever is no process, or has ended meanwhile, has nothing to say.
+        // What is no process, or has ended meanwhile, is skipped.
         let Ok(stat) = std::fs::read_to_string(entry?.path().join("stat")) else { continue };
         let fields: Vec<_> = stat.rsplit_once(')').context("stat")?.1.split_whitespace().collect();
         if fields[1].parse() == Ok(parent) {

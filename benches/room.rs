@@ -30,7 +30,7 @@ fn roster(people: usize) -> (Roster, Vec<(ParticipantId, ConnectionId)>, Moment)
     (roster, connections, now)
 }
 
-/// Somebody comes and goes, among so many.
+/// A person joins and leaves, among so many.
 #[divan::bench(args = [10, 1_000, 10_000])]
 fn roster_join_and_leave(bencher: Bencher, people: usize) {
     let (mut roster, _, now) = roster(people);
@@ -41,7 +41,7 @@ fn roster_join_and_leave(bencher: Bencher, people: usize) {
     });
 }
 
-/// Somebody loses the connection and is back by another one.
+/// A person loses the connection and is back by another one.
 #[divan::bench(args = [10, 1_000, 10_000])]
 fn roster_lose_and_return(bencher: Bencher, people: usize) {
     let (mut roster, connections, now) = roster(people);
@@ -53,7 +53,7 @@ fn roster_lose_and_return(bencher: Bencher, people: usize) {
     });
 }
 
-/// Somebody's quality goes up and down.
+/// The quality of a person's connection goes up and down.
 #[divan::bench(args = [10, 1_000, 10_000])]
 fn roster_set_quality(bencher: Bencher, people: usize) {
     let (mut roster, connections, _) = roster(people);
@@ -63,7 +63,7 @@ fn roster_set_quality(bencher: Bencher, people: usize) {
     });
 }
 
-/// The idle time of everybody ends at once.
+/// All people become idle at once.
 #[divan::bench(args = [10, 1_000, 10_000])]
 fn roster_everybody_becomes_idle(bencher: Bencher, people: usize) {
     bencher
@@ -121,7 +121,7 @@ fn beat(bencher: Bencher) {
     });
 }
 
-/// So many people are noted, taken in chunks, and go back since nobody wrote them.
+/// So many people are noted, taken in chunks, and put back since they were not written.
 #[divan::bench(args = [10_000, 1_000_000], sample_count = 10, sample_size = 1)]
 fn write_behind_take_and_restore(bencher: Bencher, people: usize) {
     let (write_behind, now) = (Arc::new(WriteBehind::default()), Clock::new().now());

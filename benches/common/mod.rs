@@ -15,7 +15,7 @@ use lastseen::protocol::v1::Frames;
 use lastseen::room::{Entrant, Event, Role, Schedule, Shared, Subscriber, WriteBehind};
 use serde_json::value::RawValue;
 
-/// What `lastseen serve` does unless it is told otherwise.
+/// The defaults of `lastseen serve`.
 pub fn settings() -> Settings {
     #[derive(Parser)]
     struct Serve {
@@ -52,7 +52,7 @@ pub fn session(id: SessionId) -> ReadingSession {
     }
 }
 
-/// A guest who is let in.
+/// A guest who is admitted.
 pub fn entrant(id: ParticipantId) -> Entrant {
     Entrant {
         id,

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::Context;
 
 use crate::process::Process;
-use crate::subject::{Said, Subject, quoted};
+use crate::subject::{Kind, Subject, quoted};
 
 /// What the rows call it.
 pub const NAME: &str = "bare";
 
-/// The rows that mean something without presence.
+/// The rows that can be measured without presence.
 pub const ROWS: [&str; 5] = ["memory-10k", "beats", "fanout-1", "fanout-16", "connects"];
 
 /// This program again, as a server.
@@ -51,23 +51,23 @@ impl Subject for Bare {
         room.to_owned()
     }
 
-    fn hear(&self, text: &[u8], _: &str, _: usize) -> (Said, Option<String>) {
-        let said = match quoted(text, "{\"type\":\"").next() {
-            Some(b"welcome") => Said::Welcome,
-            Some(b"beat") => Said::Answer,
-            _ => Said::News,
+    fn read(&self, text: &[u8], _: &str, _: usize) -> (Kind, Option<String>) {
+        let kind = match quoted(text, "{\"type\":\"").next() {
+            Some(b"welcome") => Kind::Welcome,
+            Some(b"beat") => Kind::Answer,
+            _ => Kind::Change,
         };
-        (said, None)
+        (kind, None)
     }
 
     fn leave(&self) -> Option<String> {
         None
     }
 
-    fn way_back(&self, room: &str, person: usize, _: &[u8]) -> String {
+    fn resume_path(&self, room: &str, person: usize, _: &[u8]) -> String {
         self.path(room, person)
     }
 
-    /// It knows nobody.
+    /// Its messages name no people.
     fn people<'a>(&self, _: &'a [u8], _: &mut dyn FnMut(&'a [u8], bool)) {}
 }

@@ -1,4 +1,4 @@
-//! WebSocket in bytes, as little of it as is needed here: nobody sends fragments, and what is sent from here is short.
+//! WebSocket in bytes, as little of it as is needed here: without fragments, and without long payloads.
 
 pub const TEXT: u8 = 1;
 pub const CLOSE: u8 = 8;
@@ -31,11 +31,11 @@ fn head(bytes: &mut Vec<u8>, opcode: u8, length: usize, masked: u8) {
     }
 }
 
-/// A frame that has come whole.
+/// A frame that was received whole.
 #[derive(Debug)]
 pub struct Frame<'a> {
     pub opcode: u8,
-    /// As it came.
+    /// As received.
     pub payload: &'a [u8],
     mask: [u8; 4],
     /// With its head.

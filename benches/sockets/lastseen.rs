@@ -12,14 +12,14 @@ use lastseen::identity::jwt::{self, JwtRole};
 use serde_json::{Value, json};
 
 use crate::process::Process;
-use crate::subject::{Said, Subject, quoted};
+use crate::subject::{Kind, Subject, quoted};
 
 const SECRET: &str = "a secret of the benchmarks, long enough";
 
 /// Calls that are made at once while rooms are opened.
 const CALLS: usize = 16;
 
-/// The server, and the means to ask it.
+/// The server, and a client of its HTTP interface.
 pub struct Lastseen {
     process: Process,
     address: SocketAddr,
@@ -30,12 +30,12 @@ pub struct Lastseen {
     _data: tempfile::TempDir,
 }
 
-/// A client that gives up its idle connections well before the server does, after 5 s.
+/// A client that closes idle connections well before the server, which does so after 5 s.
 fn client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder().no_proxy().pool_idle_timeout(Duration::from_secs(1)).build()
 }
 
-/// How somebody fared who only asked over HTTP.
+/// The HTTP calls that were made while sockets reconnected.
 #[derive(Default)]
 pub struct Bystander {
     pub calls: usize,
@@ -44,7 +44,7 @@ pub struct Bystander {
 }
 
 impl Lastseen {
-    /// Starts it with more settings than those that the client needs: all sockets come from one machine.
+    /// Starts it with these settings, beside those that clients of one machine need.
     pub fn start(program: &Path, settings: &[&str]) -> anyhow::Result<Self> {
         let data = tempfile::tempdir()?;
         let mut command = Command::new(program);
@@ -70,7 +70,7 @@ impl Lastseen {
         })
     }
 
-    /// Asks as the service.
+    /// A GET as the service.
     async fn get(&self, path: &str) -> anyhow::Result<Value> {
         let request = self.http.get(format!("http://{}{path}", self.address)).bearer_auth(&self.service);
         Ok(request.send().await?.error_for_status()?.json().await?)
@@ -91,7 +91,7 @@ impl Lastseen {
         })
     }
 
-    /// Asks for something that is in the database, again and again until it is over.
+    /// Calls a route that reads the database, again and again until `over`.
     pub fn bystander(&self, pause: Duration, over: &AtomicBool) -> anyhow::Result<Bystander> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let http = client()?;
@@ -142,31 +142,31 @@ impl Subject for Lastseen {
         format!("{room}&name=Reader%20{person}")
     }
 
-    fn hear(&self, text: &[u8], _: &str, _: usize) -> (Said, Option<String>) {
-        let said = match quoted(text, "{\"type\":\"").next() {
-            Some(b"welcome") => Said::Welcome,
-            Some(b"beat") => Said::Answer,
-            Some(b"diff" | b"state" | b"occupancy") => Said::News,
-            _ => Said::Other,
+    fn read(&self, text: &[u8], _: &str, _: usize) -> (Kind, Option<String>) {
+        let kind = match quoted(text, "{\"type\":\"").next() {
+            Some(b"welcome") => Kind::Welcome,
+            Some(b"beat") => Kind::Answer,
+            Some(b"diff" | b"state" | b"occupancy") => Kind::Change,
+            _ => Kind::Other,
         };
-        (said, None)
+        (kind, None)
     }
 
     fn leave(&self) -> Option<String> {
         Some(r#"{"type":"leave"}"#.to_owned())
     }
 
-    fn way_back(&self, room: &str, _: usize, welcome: &[u8]) -> String {
+    fn resume_path(&self, room: &str, _: usize, welcome: &[u8]) -> String {
         let path = room.split_once('?').expect("a query").0;
         let resume = quoted(welcome, "\"resume\":\"").next().expect("a resume token");
         format!("{path}?resume={}", String::from_utf8_lossy(resume))
     }
 
-    fn people<'a>(&self, text: &'a [u8], tell: &mut dyn FnMut(&'a [u8], bool)) {
+    fn people<'a>(&self, text: &'a [u8], each: &mut dyn FnMut(&'a [u8], bool)) {
         let find = |mark| memchr::memmem::find(text, mark);
         let gone = find(b"\"leaves\":[").unwrap_or(text.len());
         let here = [b"\"participants\":[".as_slice(), b"\"joins\":["].into_iter().find_map(find).unwrap_or(gone);
-        quoted(&text[here..gone], "{\"id\":\"").for_each(|id| tell(id, true));
-        quoted(&text[gone..], "{\"id\":\"").for_each(|id| tell(id, false));
+        quoted(&text[here..gone], "{\"id\":\"").for_each(|id| each(id, true));
+        quoted(&text[gone..], "{\"id\":\"").for_each(|id| each(id, false));
     }
 }

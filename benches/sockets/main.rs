@@ -1,4 +1,4 @@
-//! What lastseen costs with real sockets, and what others cost; `script/bench` runs it.
+//! The cost of lastseen and its peers with real sockets; `script/bench` runs it.
 //!
 //! Each figure is of the release server on an embedded database, in a process of its own, whose memory
 //! and CPU are read from `/proc`, while this process holds the other ends of the sockets. Linux only.
@@ -43,13 +43,13 @@ struct Options {
     /// Where the servers of peers are, to measure them in turn
     #[arg(long, value_name = "FOLDER")]
     peers: Option<PathBuf>,
-    /// Measures nothing, and writes the page of what was measured before
+    /// Writes the page of earlier figures instead of measuring
     #[arg(long, value_name = "FILE")]
     page: Option<PathBuf>,
-    /// Measures nothing, and is the bare server
+    /// Runs the bare server instead of measuring
     #[arg(long, hide = true)]
     bare_server: bool,
-    /// What to measure; everything unless said
+    /// What to measure [default: all of it]
     #[arg(value_parser = rows::NAMES)]
     rows: Vec<String>,
 }
@@ -71,21 +71,21 @@ fn main() -> anyhow::Result<()> {
     let mut failures = 0;
     for row in &wanted {
         for _ in 0..options.runs {
-            let mut tell = |subject, measured: anyhow::Result<Measured>| {
+            let mut record = |subject, measured: anyhow::Result<Measured>| {
                 // One that fails does not cost the figures of the others.
                 if let Err(error) = measured.and_then(|measured| print(row, subject, measured, options.json)) {
                     eprintln!("{subject} {row} failed: {error:#}");
                     failures += 1;
                 }
             };
-            tell("lastseen", measure_lastseen(row, &server));
+            record("lastseen", measure_lastseen(row, &server));
             if bare::ROWS.contains(&row.as_str()) {
-                tell(bare::NAME, measure_bare(row));
+                record(bare::NAME, measure_bare(row));
             }
             let Some(servers) = &options.peers else { continue };
             for library in [Library::Ws, Library::SocketIo] {
                 if let Some(measured) = measure_peer(row, library, servers) {
-                    tell(library.name(), measured);
+                    record(library.name(), measured);
                 }
             }
         }
@@ -112,7 +112,7 @@ fn measure_bare(row: &str) -> anyhow::Result<Measured> {
     measure(row, &Bare::start()?).context("a row of the table")?
 }
 
-/// The same work as lastseen's, but for what would only take long.
+/// The same rows as lastseen's, without those that only take long.
 fn measure_peer(row: &str, library: Library, servers: &Path) -> Option<anyhow::Result<Measured>> {
     if matches!(row, "memory-18k" | "idle") {
         return None;
@@ -123,7 +123,7 @@ fn measure_peer(row: &str, library: Library, servers: &Path) -> Option<anyhow::R
     }
 }
 
-/// What can be asked of any server; `None` for what only lastseen has.
+/// Measures a row that all servers have; `None` for one that only lastseen has.
 fn measure(row: &str, subject: &dyn Subject) -> Option<anyhow::Result<Measured>> {
     Some(match row {
         "memory-10k" => rows::memory::measure(subject, 10_000),

@@ -14,7 +14,7 @@ use crate::targets::{Bound, TARGETS, Target};
 /// Peers, as rows call them and as the page does.
 const PEERS: [(&str, &str); 2] = [("ws", "ws 8"), ("socket.io", "Socket.IO 4")];
 
-/// What people have to say about targets that are not met, with what was tried; part of the page.
+/// The notes on targets that are not met, with what was tried; part of the page.
 const LIMITS: &str = "benches/limits.md";
 
 const LASTSEEN: &str = "lastseen";
@@ -163,12 +163,12 @@ fn peers(page: &mut String, figures: &[Figure]) -> anyhow::Result<()> {
 fn all(page: &mut String, figures: &[Figure]) -> anyhow::Result<()> {
     writeln!(page, "\n## Every run\n\n| row | server | value of each run | median of the details | command |")?;
     writeln!(page, "| --- | --- | --- | --- | --- |")?;
-    let mut told = Vec::new();
+    let mut listed = Vec::new();
     for Figure { row, subject, unit, detail, .. } in figures {
-        if told.contains(&(row, subject)) {
+        if listed.contains(&(row, subject)) {
             continue;
         }
-        told.push((row, subject));
+        listed.push((row, subject));
         let runs: Vec<_> = of(figures, row, subject).map(|figure| number(figure.value)).collect();
         let details = detail.as_object().into_iter().flatten();
         let details: Vec<_> = details
@@ -190,7 +190,7 @@ fn command(row: &str, subject: &str) -> String {
     format!("`script/bench {peers}{row}`{settings}")
 }
 
-/// A number with as many digits as say something.
+/// A number with its significant digits.
 fn number(value: f64) -> String {
     let digits = match value.abs() {
         _ if value.fract() == 0.0 => 0,
@@ -201,7 +201,7 @@ fn number(value: f64) -> String {
     };
     let text = format!("{value:.digits$}");
     let whole = text.split('.').next().map_or(0, str::len);
-    // Thousands are told apart by commas.
+    // Thousands are separated by commas.
     let mut grouped = String::new();
     for (place, digit) in text.chars().enumerate() {
         if place > 0 && place < whole && (whole - place).is_multiple_of(3) && !grouped.ends_with('-') {
@@ -215,22 +215,22 @@ fn number(value: f64) -> String {
 fn machine(page: &mut String) -> anyhow::Result<()> {
     let processors = std::fs::read_to_string("/proc/cpuinfo")?;
     let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let commit = said("git", &["rev-parse", "--short=12", "HEAD"]);
-    let changed = if said("git", &["status", "--porcelain"]).is_empty() { "" } else { ", with changes on top" };
+    let commit = output_of("git", &["rev-parse", "--short=12", "HEAD"]);
+    let changed = if output_of("git", &["status", "--porcelain"]).is_empty() { "" } else { ", with changes on top" };
     writeln!(page, "\n## The machine\n\n| | |\n| --- | --- |")?;
     writeln!(page, "| date | {} UTC |", chrono::Utc::now().format("%Y-%m-%d %H:%M"))?;
     writeln!(page, "| commit | {commit}{changed} |")?;
     writeln!(page, "| processor | {} |", model.map_or("unknown", |(_, model)| model))?;
     writeln!(page, "| cores | {} |", std::thread::available_parallelism()?)?;
-    writeln!(page, "| kernel | {} |", said("uname", &["-sr"]))?;
-    writeln!(page, "| compiler | {} |", said("rustc", &["--version"]))?;
-    writeln!(page, "| database | {} |", said("postgres", &["--version"]))?;
-    writeln!(page, "| Node.js, for peers | {} |", said("node", &["--version"]))?;
+    writeln!(page, "| kernel | {} |", output_of("uname", &["-sr"]))?;
+    writeln!(page, "| compiler | {} |", output_of("rustc", &["--version"]))?;
+    writeln!(page, "| database | {} |", output_of("postgres", &["--version"]))?;
+    writeln!(page, "| Node.js, for peers | {} |", output_of("node", &["--version"]))?;
     Ok(())
 }
 
 /// What a program prints, or that it is not there.
-fn said(program: &str, arguments: &[&str]) -> String {
+fn output_of(program: &str, arguments: &[&str]) -> String {
     match Command::new(program).args(arguments).output() {
         Ok(output) => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
         Err(_) => "not in the path".to_owned(),

@@ -1,4 +1,4 @@
-//! What else can be had: the presence servers of `benches/peers`, on Node.
+//! The alternatives: the presence servers of `benches/peers`, on Node.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::Context;
 
 use crate::process::Process;
-use crate::subject::{Said, Subject, quoted};
+use crate::subject::{Kind, Subject, quoted};
 
 /// Which library the server is written with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,7 +17,7 @@ pub enum Library {
     SocketIo,
 }
 
-/// A server of a peer.
+/// A server that is written with one of them.
 pub struct Peer {
     library: Library,
     process: Process,
@@ -67,27 +67,27 @@ impl Subject for Peer {
         }
     }
 
-    fn hear(&self, text: &[u8], room: &str, person: usize) -> (Said, Option<String>) {
-        let said = match self.library {
+    fn read(&self, text: &[u8], room: &str, person: usize) -> (Kind, Option<String>) {
+        let kind = match self.library {
             Library::Ws => match quoted(text, "{\"type\":\"").next() {
-                Some(b"welcome") => Said::Welcome,
-                Some(b"beat") => Said::Answer,
-                _ => Said::News,
+                Some(b"welcome") => Kind::Welcome,
+                Some(b"beat") => Kind::Answer,
+                _ => Kind::Change,
             },
             Library::SocketIo => match text {
                 // The handshake of the transport, then that of Socket.IO, then the transport's own beat.
                 [b'0', ..] => {
                     let join = format!(r#"40{{"room":"{room}","name":"Reader {person}"}}"#);
-                    return (Said::Other, Some(join));
+                    return (Kind::Other, Some(join));
                 }
-                [b'2'] => return (Said::Other, Some("3".to_owned())),
-                [b'4', b'3', ..] => Said::Answer,
-                [b'4', b'2', event @ ..] if event.starts_with(b"[\"welcome\"") => Said::Welcome,
-                [b'4', b'2', ..] => Said::News,
-                _ => Said::Other,
+                [b'2'] => return (Kind::Other, Some("3".to_owned())),
+                [b'4', b'3', ..] => Kind::Answer,
+                [b'4', b'2', event @ ..] if event.starts_with(b"[\"welcome\"") => Kind::Welcome,
+                [b'4', b'2', ..] => Kind::Change,
+                _ => Kind::Other,
             },
         };
-        (said, None)
+        (kind, None)
     }
 
     fn beat(&self, reference: usize) -> String {
@@ -109,16 +109,16 @@ impl Subject for Peer {
         None
     }
 
-    fn way_back(&self, room: &str, person: usize, _: &[u8]) -> String {
+    fn resume_path(&self, room: &str, person: usize, _: &[u8]) -> String {
         self.path(room, person)
     }
 
-    fn people<'a>(&self, text: &'a [u8], tell: &mut dyn FnMut(&'a [u8], bool)) {
+    fn people<'a>(&self, text: &'a [u8], each: &mut dyn FnMut(&'a [u8], bool)) {
         let leave: &[u8] = match self.library {
             Library::Ws => b"{\"type\":\"leave\"",
             Library::SocketIo => b"42[\"leave\"",
         };
         let here = !text.starts_with(leave);
-        quoted(text, "\"id\":\"").for_each(|id| tell(id, here));
+        quoted(text, "\"id\":\"").for_each(|id| each(id, here));
     }
 }

@@ -1,23 +1,23 @@
-//! What is measured: a server with rooms, and how its clients speak.
+//! What is measured: a server with rooms, and the protocol of its clients.
 
 use std::net::SocketAddr;
 
 use crate::process::Process;
 
-/// What a message of a server says.
+/// The kind of a message of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Said {
-    /// Somebody is in, and told who else is.
+pub enum Kind {
+    /// The receiver has joined; the message has the people of the room.
     Welcome,
     /// A beat was answered.
     Answer,
-    /// Something of others in the room.
-    News,
+    /// Changes of others in the room.
+    Change,
     /// Nothing that is counted.
     Other,
 }
 
-/// A server that runs, and its dialect.
+/// A server that runs, and its protocol.
 pub trait Subject {
     /// Where it is.
     fn address(&self) -> SocketAddr;
@@ -25,36 +25,36 @@ pub trait Subject {
     /// Its process.
     fn process(&self) -> &Process;
 
-    /// Makes rooms for so many people each, and gives for each what its people need to come in.
+    /// Makes rooms for so many people each, and gives for each what its people need to join.
     fn rooms(&self, count: usize, people: usize) -> anyhow::Result<Vec<String>>;
 
-    /// The path at which somebody opens a socket into a room.
+    /// The path at which a person opens a socket into a room.
     fn path(&self, room: &str, person: usize) -> String;
 
-    /// What a message says, and what a client answers to it at once, as its handshake wants it.
-    fn hear(&self, text: &[u8], room: &str, person: usize) -> (Said, Option<String>);
+    /// The kind of a message, and the answer that the handshake of the protocol requires.
+    fn read(&self, text: &[u8], room: &str, person: usize) -> (Kind, Option<String>);
 
-    /// A beat that asks for an answer, in lastseen's words where a subject has none of its own.
+    /// A beat that asks for an answer; by default in lastseen's protocol.
     fn beat(&self, reference: usize) -> String {
         format!(r#"{{"type":"beat","ref":{reference},"active":{}}}"#, reference.is_multiple_of(2))
     }
 
-    /// Somebody's new public state, which holds `"n":number`, in the same words.
+    /// A new public state of a person, which holds `"n":number`; by default in lastseen's protocol.
     fn update(&self, number: usize) -> String {
         format!(r#"{{"type":"update","state":{{"n":{number}}}}}"#)
     }
 
-    /// The goodbye; `None` where people just hang up.
+    /// The message that leaves; `None` where a client only closes its socket.
     fn leave(&self) -> Option<String>;
 
-    /// The path by which somebody comes back who was told `welcome`.
-    fn way_back(&self, room: &str, person: usize, welcome: &[u8]) -> String;
+    /// The path at which a person joins again after this `welcome`.
+    fn resume_path(&self, room: &str, person: usize, welcome: &[u8]) -> String;
 
-    /// Who a message says has come or is here (true), or has gone (false), by id.
-    fn people<'a>(&self, text: &'a [u8], tell: &mut dyn FnMut(&'a [u8], bool));
+    /// The people in a message, by id: joined or present (true), or gone (false).
+    fn people<'a>(&self, text: &'a [u8], each: &mut dyn FnMut(&'a [u8], bool));
 }
 
-/// What stands between `mark` and the next quote, wherever it does.
+/// The texts between each `mark` and the next quote.
 pub fn quoted<'a>(text: &'a [u8], mark: &'static str) -> impl Iterator<Item = &'a [u8]> {
     memchr::memmem::find_iter(text, mark).filter_map(move |at| {
         let value = &text[at + mark.len()..];

@@ -1,4 +1,4 @@
-//! What is asked of each figure.
+//! The target of each figure.
 
 /// A bound that a figure has to keep.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// What is asked as a multiple of what bare sockets need, where that is known.
+    /// The target as a multiple of what bare sockets need, where that is known.
     pub fn of_bare(&self) -> Option<f64> {
         let (_, bare) = BARE.into_iter().find(|(row, _)| *row == self.row)?;
         match self.bound {
@@ -45,7 +45,7 @@ const fn also(what: &'static str, row: &'static str, key: &'static str, unit: &'
 
 use Bound::{AtLeast, AtMost, OfWs};
 
-/// All that is asked, in the order of the page.
+/// All targets, in the order of the page.
 pub const TARGETS: [Target; 28] = [
     target("resident memory per idle participant, rooms of 10, 10,000 sockets", "memory-10k", "KiB", AtMost(3.0)),
     target("the same at 18,000 sockets", "memory-18k", "KiB", AtMost(3.0)),
@@ -61,7 +61,7 @@ pub const TARGETS: [Target; 28] = [
     target("joins a second with full admission", "connects", "a second", AtLeast(3_000.0)),
     also("server CPU per join", "connects", "cpu_us_per_join", "µs", AtMost(100.0)),
     target("reconnect storm: 15,000 sockets cut at once, all back with resume", "storm", "s", AtMost(20.0)),
-    also("leaves told in it", "storm", "leaves_told", "leaves", AtMost(0.0)),
+    also("leaves sent in it", "storm", "leaves_told", "leaves", AtMost(0.0)),
     also("rooms in which REST finds a ghost or misses somebody", "storm", "rooms_that_disagree", "rooms", AtMost(0.0)),
     also("calls of a bystander that failed meanwhile", "storm", "bystander_failures", "calls", AtMost(0.0)),
     target("flush of 100,000 participants", "flush", "rows/s", AtLeast(250_000.0)),

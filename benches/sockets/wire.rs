@@ -1,4 +1,4 @@
-//! One raw WebSocket of a client, as cheap as it can be: what the crowd costs, the server does not get.
+//! One raw WebSocket of a client, as cheap as possible: the CPU time of the clients is missing to the server.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,26 +9,26 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::frame::{self, CLOSE, Frame, PING, PONG, TEXT};
 
-/// What comes over a wire.
+/// What a client receives.
 #[derive(Debug)]
-pub enum Heard<'a> {
+pub enum Incoming<'a> {
     /// A message of text.
     Text(&'a [u8]),
     /// The other side is gone, with its close code or without one.
     Ended(u16),
 }
 
-/// The code of an end that nobody announced.
+/// The code of an end without a Close frame.
 const ABNORMAL: u16 = 1006;
 
-/// A TCP stream that speaks WebSocket, before and after its handshake.
+/// A TCP stream with a WebSocket on it, before and after its handshake.
 #[derive(Debug)]
 pub struct Wire {
     pub stream: TcpStream,
     upgraded: bool,
-    /// What came and is no whole frame yet.
+    /// Received bytes that are no whole frame yet.
     partial: Vec<u8>,
-    /// What the other side would not take yet.
+    /// Bytes that the socket has not taken yet.
     unsent: Vec<u8>,
 }
 
@@ -39,7 +39,7 @@ impl Wire {
         let from = Ipv4Addr::new(127, 0, 0, 2 + (place % 8) as u8);
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
         socket.bind(&SocketAddr::from((from, 0)).into())?;
-        // On loopback this waits for nobody but the kernel.
+        // On loopback this waits for the kernel alone.
         socket.connect(&to.into()).with_context(|| format!("connecting from {from}"))?;
         socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
@@ -73,7 +73,7 @@ impl Wire {
         self.flush();
     }
 
-    /// Sends what waits; an error shows up where the stream is read.
+    /// Sends what is buffered; an error is reported where the stream is read.
     pub fn flush(&mut self) {
         while !self.unsent.is_empty() {
             match self.stream.write(&self.unsent) {
@@ -84,29 +84,29 @@ impl Wire {
         self.unsent = Vec::new();
     }
 
-    /// Reads all that is there, and tells each message.
-    pub fn read(&mut self, buffer: &mut [u8], mut tell: impl FnMut(&mut Self, Heard)) {
+    /// Reads all that is there, and hands each message to the closure.
+    pub fn read(&mut self, buffer: &mut [u8], mut receive: impl FnMut(&mut Self, Incoming)) {
         loop {
             match self.stream.read(buffer) {
-                Ok(0) => return tell(self, Heard::Ended(ABNORMAL)),
+                Ok(0) => return receive(self, Incoming::Ended(ABNORMAL)),
                 Ok(length) => {
-                    if self.took(&buffer[..length], &mut tell) {
+                    if self.took(&buffer[..length], &mut receive) {
                         return;
                     }
-                    // The kernel says again when more comes.
+                    // The next event reports what arrives later.
                     if length < buffer.len() {
                         return;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return tell(self, Heard::Ended(ABNORMAL)),
+                Err(_) => return receive(self, Incoming::Ended(ABNORMAL)),
             }
         }
     }
 
-    /// Tells whole frames and keeps the rest; whether that was the end.
-    fn took(&mut self, bytes: &[u8], tell: &mut impl FnMut(&mut Self, Heard)) -> bool {
+    /// Hands on whole frames and keeps the rest; whether that was the end.
+    fn took(&mut self, bytes: &[u8], receive: &mut impl FnMut(&mut Self, Incoming)) -> bool {
         let joined;
         let mut rest = if self.partial.is_empty() {
             bytes
@@ -122,7 +122,7 @@ impl Wire {
             };
             if !rest.starts_with(b"HTTP/1.1 101") {
                 eprintln!("refused: {}", String::from_utf8_lossy(rest));
-                tell(self, Heard::Ended(ABNORMAL));
+                receive(self, Incoming::Ended(ABNORMAL));
                 return true;
             }
             self.upgraded = true;
@@ -130,11 +130,11 @@ impl Wire {
         }
         while let Some(Frame { opcode, payload, length, .. }) = Frame::first(rest) {
             match opcode {
-                TEXT => tell(self, Heard::Text(payload)),
+                TEXT => receive(self, Incoming::Text(payload)),
                 PING => self.frame(PONG, payload),
                 CLOSE => {
                     let code = payload.first_chunk().map_or(ABNORMAL, |code| u16::from_be_bytes(*code));
-                    tell(self, Heard::Ended(code));
+                    receive(self, Incoming::Ended(code));
                     return true;
                 }
                 _ => {}

@@ -1,7 +1,7 @@
 //! The bare server: one thread, one epoll, no presence, no JSON, no database.
 //!
-//! A beat goes back as it came. All else goes to everybody in the room as it came; what was read in one
-//! wake-up is written together, in one write to each. Who does not take what is written is dropped.
+//! A beat is sent back as it is. All other messages are sent as they are to all sockets of the room; what was read in
+//! one wake-up is written together, in one write to each. A socket that does not take a write is closed.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -47,7 +47,7 @@ pub fn serve() -> anyhow::Result<()> {
                 }
             }
         }
-        house.tell();
+        house.deliver();
     }
 }
 
@@ -55,7 +55,7 @@ struct Socket {
     stream: TcpStream,
     /// None before its handshake.
     room: Option<usize>,
-    /// What came and is no whole frame yet.
+    /// Received bytes that are no whole frame yet.
     partial: Vec<u8>,
 }
 
@@ -71,8 +71,8 @@ struct House {
     /// By their descriptors, of which the kernel gives the lowest that is free.
     sockets: Vec<Option<Socket>>,
     rooms: HashMap<usize, Vec<usize>>,
-    /// Frames of this wake-up for everybody in a room.
-    said: HashMap<usize, Vec<u8>>,
+    /// Frames of this wake-up for all sockets of a room.
+    outgoing: HashMap<usize, Vec<u8>>,
 }
 
 impl House {
@@ -120,8 +120,8 @@ impl House {
         while let Some(frame) = Frame::first(rest) {
             match (frame.opcode, frame.unmasked()) {
                 (TEXT, beat) if beat.starts_with(BEAT) => frame::put(&mut answer, TEXT, &beat),
-                (TEXT, text) => frame::put(self.said.entry(room).or_default(), TEXT, &text),
-                (CLOSE, _) => bail!("it says goodbye"),
+                (TEXT, text) => frame::put(self.outgoing.entry(room).or_default(), TEXT, &text),
+                (CLOSE, _) => bail!("the client closes"),
                 _ => {}
             }
             rest = &rest[frame.length..];
@@ -130,12 +130,12 @@ impl House {
         if answer.is_empty() { Ok(()) } else { socket.write(&answer) }
     }
 
-    /// Tells each room what was said in it.
-    fn tell(&mut self) {
+    /// Sends each room the messages of its sockets.
+    fn deliver(&mut self) {
         let mut deaf = Vec::new();
-        for (room, frames) in self.said.drain() {
+        for (room, frames) in self.outgoing.drain() {
             for &number in self.rooms.get(&room).into_iter().flatten() {
-                let socket = self.sockets[number].as_mut().expect("who is in a room has a socket");
+                let socket = self.sockets[number].as_mut().expect("every place in a room has a socket");
                 if socket.write(&frames).is_err() {
                     deaf.push(number);
                 }
@@ -147,7 +147,7 @@ impl House {
     fn lose(&mut self, number: usize) {
         let socket = self.sockets[number].take();
         let Some(room) = socket.and_then(|socket| socket.room) else { return };
-        let seats = self.rooms.get_mut(&room).expect("the room of somebody");
+        let seats = self.rooms.get_mut(&room).expect("the room of a socket");
         seats.retain(|seat| *seat != number);
         if seats.is_empty() {
             self.rooms.remove(&room);

@@ -7,13 +7,13 @@ use serde_json::json;
 
 use super::Measured;
 use crate::crowd::Crowd;
-use crate::subject::{Said, Subject};
+use crate::subject::{Kind, Subject};
 
 const PEOPLE: usize = 5_000;
 const ROOM: usize = 10;
 /// As many as a client may send in one go.
 const ROUNDS: usize = 20;
-/// Some at a time, as they come in life: neither one by one nor all in one instant.
+/// Some at a time, as in production: neither one by one nor all in one instant.
 const AT_ONCE: usize = 100;
 
 /// CPU seconds of the server for 100,000 beats, every other one active.
@@ -27,8 +27,8 @@ pub fn measure(subject: &dyn Subject) -> anyhow::Result<Measured> {
                 crowd.send(person, &beat)?;
             }
             let answers = Cell::new(0);
-            let count = |_, said, text: &[u8]| {
-                let answered = said == Said::Answer && memchr::memmem::find(text, reference.as_bytes()).is_some();
+            let count = |_, kind, text: &[u8]| {
+                let answered = kind == Kind::Answer && memchr::memmem::find(text, reference.as_bytes()).is_some();
                 answers.set(answers.get() + usize::from(answered));
             };
             crowd.until("answers to beats", count, || answers.get() == AT_ONCE)?;

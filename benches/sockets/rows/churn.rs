@@ -1,4 +1,4 @@
-//! Ten rooms of a hundred: everybody leaves and comes back, once.
+//! Ten rooms of a hundred: each person leaves and comes back, once.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -8,8 +8,8 @@ use anyhow::ensure;
 use serde_json::json;
 
 use super::{Measured, QUIET, Views};
-use crate::crowd::{Crowd, DOORS, News, PATIENCE};
-use crate::subject::{Said, Subject};
+use crate::crowd::{Crowd, JOINS_AT_ONCE, PATIENCE, SocketEvent};
+use crate::subject::{Kind, Subject};
 
 const PEOPLE: usize = 1_000;
 const ROOM: usize = 100;
@@ -37,17 +37,17 @@ struct Churn {
     seconds: f64,
 }
 
-/// So many at a time leave, and come back as soon as they have left.
+/// People leave, `JOINS_AT_ONCE` at a time, and come back as soon as they have left.
 fn leave_and_come_back(subject: &dyn Subject, per_room: usize) -> anyhow::Result<Churn> {
     let mut crowd = Crowd::new(subject, PEOPLE, per_room)?;
     let views = RefCell::new(Views::new(PEOPLE));
-    let ways_back = RefCell::new(vec![String::new(); PEOPLE]);
+    let resume_paths = RefCell::new(vec![String::new(); PEOPLE]);
     let rooms = crowd.rooms.clone();
-    crowd.join_all(DOORS, |person, news| {
-        let News::Said(said, text) = news else { return };
+    crowd.join_all(JOINS_AT_ONCE, |person, event| {
+        let SocketEvent::Message(kind, text) = event else { return };
         views.borrow_mut().fold(subject, person, text);
-        if said == Said::Welcome {
-            ways_back.borrow_mut()[person] = subject.way_back(&rooms[person / per_room], person, text);
+        if kind == Kind::Welcome {
+            resume_paths.borrow_mut()[person] = subject.resume_path(&rooms[person / per_room], person, text);
         }
     })?;
     let fold = |person, _, text: &[u8]| views.borrow_mut().fold(subject, person, text);
@@ -60,7 +60,7 @@ fn leave_and_come_back(subject: &dyn Subject, per_room: usize) -> anyhow::Result
     let (mut staying, mut gone) = (VecDeque::from_iter(in_turn), Vec::new());
     let (mut away, mut back) = (0, 0);
     while back < PEOPLE {
-        while away < DOORS
+        while away < JOINS_AT_ONCE
             && let Some(person) = staying.pop_front()
         {
             away += 1;
@@ -74,17 +74,17 @@ fn leave_and_come_back(subject: &dyn Subject, per_room: usize) -> anyhow::Result
         }
         for person in gone.drain(..) {
             views.borrow_mut().forget(person);
-            crowd.open_at(person, &ways_back.borrow()[person])?;
+            crowd.open_at(person, &resume_paths.borrow()[person])?;
         }
-        crowd.turn(Duration::from_secs(1), |person, news| match news {
-            News::Said(said, text) => {
+        crowd.turn(Duration::from_secs(1), |person, event| match event {
+            SocketEvent::Message(kind, text) => {
                 views.borrow_mut().fold(subject, person, text);
-                if said == Said::Welcome {
+                if kind == Kind::Welcome {
                     away -= 1;
                     back += 1;
                 }
             }
-            News::Ended(_) => gone.push(person),
+            SocketEvent::Ended(_) => gone.push(person),
         })?;
         ensure!(started.elapsed() < PATIENCE, "{back} of {PEOPLE} were back within {PATIENCE:?}");
     }

@@ -1,4 +1,4 @@
-//! CPU of telling everybody in a room of a thousand.
+//! CPU of a broadcast in a room of a thousand.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -7,14 +7,14 @@ use serde_json::json;
 
 use super::Measured;
 use crate::crowd::Crowd;
-use crate::subject::{Said, Subject, numbers};
+use crate::subject::{Kind, Subject, numbers};
 
 const SEATS: usize = 1_000;
 
 /// CPU seconds of the server per million deliveries: one person's new state that reached one seat.
 ///
-/// The next message is sent when one of those in flight has reached all. Everybody sends in turn, since
-/// nobody may send many in a row.
+/// The next message is sent when one of those in flight has reached all. People send in turn, since the
+/// rate of each is limited.
 pub fn measure(subject: &dyn Subject, in_flight: usize, messages: usize) -> anyhow::Result<Measured> {
     let mut crowd = Crowd::settled(subject, SEATS, SEATS, Duration::from_secs(3))?;
     let (cpu, started, frames) = (subject.process().cpu_seconds()?, Instant::now(), crowd.frames);
@@ -25,12 +25,12 @@ pub fn measure(subject: &dyn Subject, in_flight: usize, messages: usize) -> anyh
             crowd.send(sent % SEATS, &subject.update(sent))?;
             sent += 1;
         }
-        let hear = |_, said, text: &[u8]| {
-            if said == Said::News {
+        let count = |_, kind, text: &[u8]| {
+            if kind == Kind::Change {
                 numbers(text).for_each(|number| reached.borrow_mut()[number] += 1);
             }
         };
-        crowd.until("a message to reach everybody", hear, || reached.borrow()[done] == SEATS)?;
+        crowd.until("a message to reach everybody", count, || reached.borrow()[done] == SEATS)?;
         while done < sent && reached.borrow()[done] == SEATS {
             done += 1;
         }

@@ -1,4 +1,4 @@
-//! What a full house costs that only beats.
+//! What many people cost who only send beats.
 
 use std::time::{Duration, Instant};
 
@@ -6,13 +6,13 @@ use serde_json::json;
 
 use super::Measured;
 use crate::crowd::Crowd;
-use crate::subject::{Said, Subject};
+use crate::subject::{Kind, Subject};
 
 const PEOPLE: usize = 18_000;
 const ROOM: usize = 10;
 const BEAT: Duration = Duration::from_secs(30);
 
-/// Share of one core of the server, in percent, over two beats of everybody, spread evenly.
+/// Share of one core of the server, in percent, over two beats of each person, spread evenly.
 pub fn measure(subject: &dyn Subject) -> anyhow::Result<Measured> {
     let mut crowd = Crowd::settled(subject, PEOPLE, ROOM, Duration::from_secs(5))?;
     let (cpu, started) = (subject.process().cpu_seconds()?, Instant::now());
@@ -23,7 +23,7 @@ pub fn measure(subject: &dyn Subject) -> anyhow::Result<Measured> {
             crowd.send(sent % PEOPLE, &subject.beat(sent / PEOPLE))?;
             sent += 1;
         }
-        let count = |_, said, _: &[u8]| answers += usize::from(said == Said::Answer);
+        let count = |_, kind, _: &[u8]| answers += usize::from(kind == Kind::Answer);
         let end = Instant::now() + Duration::from_millis(5);
         crowd.until("beats", count, || Instant::now() >= end)?;
     }

@@ -6,8 +6,8 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::{Measured, Views};
-use crate::crowd::{Crowd, DOORS, News};
-use crate::subject::{Said, Subject};
+use crate::crowd::{Crowd, JOINS_AT_ONCE, SocketEvent};
+use crate::subject::{Kind, Subject};
 
 const PEOPLE: usize = 1_000;
 
@@ -16,7 +16,7 @@ pub fn measure(subject: &dyn Subject) -> anyhow::Result<Measured> {
     let alone = {
         let mut crowd = Crowd::new(subject, PEOPLE, 1)?;
         let cpu = subject.process().cpu_seconds()?;
-        crowd.join_all(DOORS, |_, _| {})?;
+        crowd.join_all(JOINS_AT_ONCE, |_, _| {})?;
         subject.process().cpu_seconds()? - cpu
     };
     std::thread::sleep(super::QUIET);
@@ -25,10 +25,10 @@ pub fn measure(subject: &dyn Subject) -> anyhow::Result<Measured> {
     let views = RefCell::new(Views::new(PEOPLE));
     let cpu = subject.process().cpu_seconds()?;
     let admitted = Cell::new(Instant::now());
-    let joining = crowd.join_all(DOORS, |person, news| {
-        let News::Said(said, text) = news else { return };
+    let joining = crowd.join_all(JOINS_AT_ONCE, |person, event| {
+        let SocketEvent::Message(kind, text) = event else { return };
         views.borrow_mut().fold(subject, person, text);
-        if said == Said::Welcome {
+        if kind == Kind::Welcome {
             admitted.set(Instant::now());
         }
     })?;

@@ -11,7 +11,7 @@ use crate::subject::Subject;
 /// People in a room.
 const ROOM: usize = 10;
 
-/// Resident memory, less what the server held after a first hundred came and went.
+/// Resident memory, less what the server held after a first hundred had joined and left.
 pub fn measure(subject: &dyn Subject, people: usize) -> anyhow::Result<Measured> {
     drop(Crowd::settled(subject, 100, ROOM, Duration::from_millis(100))?);
     std::thread::sleep(Duration::from_secs(2));

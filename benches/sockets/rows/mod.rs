@@ -30,10 +30,10 @@ pub const NAMES: [&str; 10] = [
     "idle",
 ];
 
-/// What lastseen is told for a row, beside what the client needs to come from one machine.
+/// The settings of lastseen for a row, beside those that clients of one machine need.
 pub fn settings(row: &str) -> &'static [&'static str] {
     match row {
-        // One room as large as it is wanted, told as soon as anything happens, without Pings meanwhile.
+        // One room of any size, with diffs as soon as anything happens, and without Pings meanwhile.
         "fanout-1" | "fanout-16" => &[
             "--detail-limit=2000",
             "--diff-interval=1ms",
@@ -57,19 +57,19 @@ pub struct Measured {
 /// How long nothing is done, so that one thing does not pay for another.
 pub const QUIET: Duration = Duration::from_secs(2);
 
-/// Whom everybody sees.
+/// The people that each person sees.
 pub struct Views {
     numbers: HashMap<Vec<u8>, usize>,
     seen: Vec<HashSet<usize>>,
 }
 
 impl Views {
-    /// Nobody sees anybody yet.
+    /// All views are empty.
     pub fn new(people: usize) -> Self {
         Self { numbers: HashMap::new(), seen: vec![HashSet::new(); people] }
     }
 
-    /// Somebody is told something.
+    /// Applies a message to the view of its receiver.
     pub fn fold(&mut self, subject: &dyn Subject, person: usize, text: &[u8]) {
         let Self { numbers, seen } = self;
         subject.people(text, &mut |id, here| {
@@ -86,12 +86,12 @@ impl Views {
         });
     }
 
-    /// Somebody is away, and sees nothing.
+    /// Empties the view of a person who is away.
     pub fn forget(&mut self, person: usize) {
         self.seen[person].clear();
     }
 
-    /// Whether everybody sees exactly so many.
+    /// Whether each person sees exactly so many.
     pub fn all_see(&self, people: usize) -> bool {
         self.seen.iter().all(|seen| seen.len() == people)
     }

@@ -1,4 +1,4 @@
-//! Everybody is cut off at once, and comes back.
+//! All connections are cut at once, and all people come back.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
@@ -10,32 +10,32 @@ use anyhow::ensure;
 use serde_json::json;
 
 use super::Measured;
-use crate::crowd::{Crowd, DOORS, News, PATIENCE};
+use crate::crowd::{Crowd, JOINS_AT_ONCE, PATIENCE, SocketEvent};
 use crate::lastseen::Lastseen;
-use crate::subject::{Said, Subject};
+use crate::subject::{Kind, Subject};
 
 const ROOM: usize = 11;
 /// Of each room all but one are cut off: 15,000.
 const PEOPLE: usize = 1_500 * ROOM;
 
-/// The client's own patience: a random time up to this, and up to `LONGEST` after it failed more often.
+/// The client waits a random time up to this before it reconnects, and up to `LONGEST` after more failures.
 const FIRST: f64 = 5.0;
 const LONGEST: f64 = 30.0;
 
 /// Longer than the grace of 30 s.
 const AFTERMATH: Duration = Duration::from_secs(35);
 
-/// How often a bystander asks something that needs the database.
+/// The pause between HTTP calls that read the database.
 const ASKS: Duration = Duration::from_millis(50);
 
-/// Seconds from the cut until all are back, with nobody gone, nobody twice, and others served meanwhile.
+/// Seconds from the cut until all are back, with no leave, no person twice, and HTTP calls answered meanwhile.
 pub fn measure(subject: &Lastseen) -> anyhow::Result<Measured> {
     let mut crowd = Crowd::new(subject, PEOPLE, ROOM)?;
     let rooms = crowd.rooms.clone();
-    let ways_back = RefCell::new(vec![String::new(); PEOPLE]);
-    crowd.join_all(DOORS, |person, news| {
-        if let News::Said(Said::Welcome, text) = news {
-            ways_back.borrow_mut()[person] = subject.way_back(&rooms[person / ROOM], person, text);
+    let resume_paths = RefCell::new(vec![String::new(); PEOPLE]);
+    crowd.join_all(JOINS_AT_ONCE, |person, event| {
+        if let SocketEvent::Message(Kind::Welcome, text) = event {
+            resume_paths.borrow_mut()[person] = subject.resume_path(&rooms[person / ROOM], person, text);
         }
     })?;
     crowd.idle(Duration::from_secs(5))?;
@@ -48,13 +48,13 @@ pub fn measure(subject: &Lastseen) -> anyhow::Result<Measured> {
     };
     let (storm, bystander) = std::thread::scope(|scope| {
         let bystander = scope.spawn(|| subject.bystander(ASKS, &over));
-        let storm = come_back(&mut crowd, &ways_back.borrow(), watch);
+        let storm = come_back(&mut crowd, &resume_paths.borrow(), watch);
         over.store(true, Ordering::Relaxed);
         (storm, bystander.join().expect("the bystander does not panic"))
     });
     let (storm, bystander) = (storm?, bystander?);
 
-    // Longer than the grace: whoever was given up would be told as gone by now.
+    // Longer than the grace: the leave of a person who was given up would have been sent by now.
     let end = Instant::now() + AFTERMATH;
     crowd.until("the grace to be over", |person, _, text| watch(person, text), || Instant::now() >= end)?;
     let wrong = subject.rooms_without(&rooms, ROOM)?;
@@ -73,7 +73,7 @@ pub fn measure(subject: &Lastseen) -> anyhow::Result<Measured> {
     })
 }
 
-/// One in each room stays, and watches.
+/// One person in each room stays connected, and counts leaves.
 fn is_cut(person: usize) -> bool {
     !person.is_multiple_of(ROOM)
 }
@@ -84,10 +84,10 @@ struct Storm {
     attempts: usize,
 }
 
-fn come_back(crowd: &mut Crowd, ways_back: &[String], watch: impl Fn(usize, &[u8])) -> anyhow::Result<Storm> {
+fn come_back(crowd: &mut Crowd, resume_paths: &[String], watch: impl Fn(usize, &[u8])) -> anyhow::Result<Storm> {
     let started = Instant::now();
     let after = |longest: f64| started.elapsed() + Duration::from_secs_f64(rand::random::<f64>() * longest);
-    // Who comes next; ordered by time.
+    // Reconnects that are due, by time.
     let mut waiting = BinaryHeap::new();
     for person in (0..PEOPLE).filter(|person| is_cut(*person)) {
         crowd.cut(person);
@@ -101,14 +101,14 @@ fn come_back(crowd: &mut Crowd, ways_back: &[String], watch: impl Fn(usize, &[u8
         {
             waiting.pop();
             attempts += 1;
-            crowd.open_at(person, &ways_back[person])?;
+            crowd.open_at(person, &resume_paths[person])?;
         }
-        crowd.turn(Duration::from_millis(2), |person, news| match news {
-            News::Said(said, text) => {
-                back += usize::from(said == Said::Welcome);
+        crowd.turn(Duration::from_millis(2), |person, event| match event {
+            SocketEvent::Message(kind, text) => {
+                back += usize::from(kind == Kind::Welcome);
                 watch(person, text);
             }
-            News::Ended(_) => {
+            SocketEvent::Ended(_) => {
                 failures[person] += 1;
                 let longest = (FIRST * f64::powi(2.0, failures[person])).min(LONGEST);
                 waiting.push(Reverse((after(longest), person)));
