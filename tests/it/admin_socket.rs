@@ -1,4 +1,4 @@
-//! The figures, live: who may watch them, that they move, and how watching ends.
+//! The figures, live: access, that they move, and the end of a subscription.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use uuid::Uuid;
 use crate::harness::rest::{seconds_from_now, service, sign, user};
 use crate::harness::{PATIENCE, TestServer, eventually, pass, quiet};
 
-/// Somebody who watches the figures.
+/// A client that receives the figures.
 struct Watcher(WebSocketStream<TcpStream>);
 
-/// What came: a frame, or the close code at the end.
+/// What was received: a frame, or the close code at the end.
 type Step = Result<Value, u16>;
 
 impl Watcher {
@@ -47,10 +47,10 @@ impl Watcher {
             }
         })
         .await
-        .expect("something comes")
+        .expect("a message")
     }
 
-    /// What comes first: the figures of the last hour.
+    /// The first frame: the figures of the last hour.
     async fn history(&mut self) -> Vec<Value> {
         let mut frame = self.step().await.expect("a frame");
         assert_eq!((&frame["type"], &frame["interval_ms"]), (&json!("history"), &json!(10_000)));
@@ -144,7 +144,7 @@ async fn the_figures_move_for_all_who_watch() {
     let (ada, mut bob) = (server.guest(&open, "Ada").await, server.guest(&open, "Bob").await);
     for watcher in &mut watchers {
         let stats = watcher.until("two people", |stats| stats["participants"]["active"] == 2).await;
-        // Those who watch are connected, too.
+        // Sockets of the dashboard are connections, too.
         assert_eq!((&stats["joins"], &stats["rooms"], &stats["connections"]), (&json!(2), &json!(1), &json!(4)));
     }
     bob.catch_up().await;
@@ -164,7 +164,7 @@ async fn the_figures_move_for_all_who_watch() {
         .await;
     assert_eq!((&stats["sweep"]["closed"], &stats["sweep"]["failed"]), (&json!(0), &json!([])));
     assert!(stats["flush"]["age_seconds"].is_number() && stats["sweep"]["at"].is_string());
-    // One moment, told to both.
+    // One moment, sent to both.
     let told = other.until("the same frame", |frame| frame["time"] == stats["time"]).await;
     assert_eq!(told, stats);
 }

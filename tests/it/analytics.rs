@@ -18,7 +18,7 @@ async fn the_last_days_are_told_in_the_hours_of_a_time_zone() {
     assert_eq!(nothing["returning_users"], json!({"users": 0, "next_day": 0, "within_seven_days": 0}));
 
     // Two sessions, at 08:30 of two days that follow each other: ten minutes with Hana and a guest, and
-    // twenty with Hana alone, whose name is her token's.
+    // twenty with Hana alone, whose name is from her token.
     let hana = Uuid::now_v7();
     for (days, minutes, guests) in [(3, 10, 1), (2, 20, 0)] {
         let session = server.open_as(Some(&user(hana, "Hana")), json!({})).await;

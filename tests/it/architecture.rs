@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["admission"],
     &["store"],
     &["identity"],
-    // A client: of the server it may know the protocol alone.
+    // A client: of the server it may use the protocol alone.
     &["load"],
     &["protocol"],
     &["metrics"],

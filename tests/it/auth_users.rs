@@ -68,7 +68,7 @@ async fn what_is_a_users_goes_with_the_user_and_sessions_stay_for_the_others() {
     mel_client.catch_up().await;
     server.get(&format!("/v1/reading-sessions/{}", session.id), Some(&mel_token)).await.expect(200);
 
-    // A token that is good, of somebody who is gone.
+    // A valid token, of a user who was deleted.
     server.post("/v1/reading-sessions", Some(&hana_token), json!({})).await.refused(401, "unauthenticated");
     server.post("/v1/check-ins", Some(&hana_token), json!({})).await.refused(401, "unauthenticated");
 }

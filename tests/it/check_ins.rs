@@ -114,7 +114,7 @@ async fn checking_out_records_when_so_that_durations_are_real() {
     assert_eq!(active(&server, &ada).await, Vec::<Value>::new());
     assert_ne!(id(&check_in(&server, &ada).await.expect(201)["id"]), first);
 
-    // Late: nobody knows that the person was here for longer than that hour.
+    // Late: there is no sign that the person was here for longer than that hour.
     let late = id(&check_in(&server, &bob).await.expect(201)["id"]);
     age(pool, late, 300).await;
     assert_eq!(stats().await["expired_but_marked_active"], 1);

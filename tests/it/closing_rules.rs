@@ -1,4 +1,4 @@
-//! The closing rules that are off unless somebody asks for them: a greatest age, and company.
+//! The closing rules that are off unless an operator sets them: a greatest age, and a least number of people.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -25,7 +25,7 @@ async fn a_session_that_is_too_old_is_closed_whoever_is_in_it() {
     let mut bob = guest(&server, &young, "Bob").await;
     assert_eq!(did(&server.sweep().await), json!({}));
     opened_long_ago(&server, old.id).await;
-    // Until the sweep comes by it is open, and takes people.
+    // Until the next sweep it is open, and admits people.
     let mut cid = guest(&server, &old, "Cid").await;
     assert_eq!(did(&server.sweep().await), json!({"aged": 1}));
     assert_eq!(did(&server.sweep().await), json!({}), "once");

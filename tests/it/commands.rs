@@ -20,10 +20,10 @@ use crate::harness::rows::{person, stored};
 use crate::harness::server::SECRET;
 use crate::harness::{Client, Join, TestServer, eventually, pass};
 
-/// In every database URL here; never in what the program says.
+/// In every database URL here; never in the output of the program.
 const PASSWORD: &str = "very-secret-word";
 
-/// Runs `lastseen serve` where it cannot start, and gives the one line that it says.
+/// Runs `lastseen serve` where it cannot start, and gives the one line that it prints.
 async fn fails_to_serve(flags: &[&str], code: i32) -> String {
     let base = ["serve", "--listen", "127.0.0.1:0", "--jwt-secret", SECRET];
     one_line(&run(&base.into_iter().chain(flags.iter().copied()).collect::<Vec<_>>()).await, code)
@@ -39,7 +39,7 @@ fn one_line(finished: &Finished, code: i32) -> String {
     lines[0].strip_prefix("lastseen: ").expect("the program's name").to_owned()
 }
 
-/// What `lastseen serve --help` says of each flag.
+/// The help of each flag in `lastseen serve --help`.
 async fn help() -> HashMap<String, String> {
     let help = run(&["serve", "--help"]).await;
     assert_eq!(help.status.code(), Some(0), "{}", help.stderr);
@@ -88,7 +88,7 @@ async fn the_help_lists_every_setting_with_its_default_and_its_variable() {
         ("max-connections", "100000"),
         ("max-connections-per-ip", "1000"),
     ];
-    // Whose default is another setting's, or made at the start.
+    // Settings whose default is another setting's, or made at the start.
     let without = [
         ("database-url", "embedded|its own"),
         ("node", "host name"),
@@ -127,7 +127,7 @@ async fn settings_that_contradict_each_other_are_one_line_and_exit_code_2() {
     ] {
         assert_eq!(fails_to_serve(flags, 2).await, line);
     }
-    // What cannot be read at all is the same to whoever started it.
+    // What cannot be read at all is an error of the same form.
     for flags in [&["--grace", "soon"][..], &["--no-such-flag"], &["--public-url", "nowhere"]] {
         let finished = run(&[&["serve"], flags].concat()).await;
         assert_eq!((finished.status.code(), finished.stdout.as_str()), (Some(2), ""), "{flags:?}");
@@ -137,7 +137,7 @@ async fn settings_that_contradict_each_other_are_one_line_and_exit_code_2() {
 
 #[tokio::test]
 async fn a_database_that_cannot_be_reached_is_one_clear_line_without_its_password() {
-    // A port that was just free and is nobody's.
+    // A port that was just free, on which nothing listens.
     let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = free.local_addr().expect("an address");
     drop(free);
@@ -161,7 +161,7 @@ async fn a_server_that_is_no_postgresql_is_one_clear_line() {
     let address = listener.local_addr().expect("an address");
     let answering = tokio::spawn(async move {
         loop {
-            let (mut stream, _) = listener.accept().await.expect("somebody");
+            let (mut stream, _) = listener.accept().await.expect("a connection");
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
         }
     });
@@ -170,12 +170,12 @@ async fn a_server_that_is_no_postgresql_is_one_clear_line() {
     assert!(line.starts_with(&format!("the database at {address}/books cannot be reached: ")), "{line}");
     answering.abort();
 
-    // One that takes the connection and never says a word.
+    // One that takes the connection and never sends a byte.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("postgres://lastseen:{PASSWORD}@{}/books", silent.local_addr().expect("an address"));
     let options = url.parse().expect("an address");
     let (migrated, ()) = tokio::join!(schema::migrate(&options), pass(Duration::from_secs(11)));
-    let line = migrated.expect_err("nobody is there").to_string();
+    let line = migrated.expect_err("nothing listens there").to_string();
     assert!(line.contains("cannot be reached: no answer within"), "{line}");
 }
 
@@ -251,7 +251,7 @@ async fn a_migrated_database_serves_under_a_role_that_is_a_member_of_the_service
     assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
     assert!(!finished.stderr.contains(PASSWORD), "{}", finished.stderr);
 
-    // It may not migrate, and says so where there is something to do.
+    // It may not migrate, and ends with an error where a migration is due.
     sqlx::query("DELETE FROM lastseen.migrations WHERE file LIKE '%admission.sql'")
         .execute(&database.pool)
         .await
@@ -291,7 +291,7 @@ async fn a_sweep_from_cron_closes_what_is_idle_once_and_says_what_it_did() {
     assert!(stored(&server.database.pool, inhabited.id).await.is_active);
     server.get(&format!("/v1/reading-sessions/{}", old.id), Some(&service())).await.refused(404, "session_not_found");
 
-    // The server hears of it with the next sign of life from that room.
+    // The server finds out with the next beat of that room.
     ada.send(json!({"type": "beat"})).await;
     let ended = ada.ended().await;
     assert_eq!((ended.code, &ended.error["reason"]), (4511, &json!("idle")));
@@ -378,7 +378,7 @@ async fn settings_come_from_the_environment_and_flags_win() {
     assert_eq!(row.node.as_deref(), Some("from-the-environment"));
     assert_eq!(did(&server.rest.sweep().await), json!({}), "it knows the secret");
 
-    // What contradicts what is told as for flags.
+    // A contradiction is reported as for flags.
     let mut command = lastseen(&["serve", "--flush-interval", "10s"]);
     let output = command.env("LASTSEEN_IDLE_TIMEOUT", "20s").output().await.expect("it ends");
     assert_eq!(output.status.code(), Some(2));

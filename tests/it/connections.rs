@@ -1,5 +1,5 @@
-//! Tabs, lost connections and ways back: several connections are one person, and only who says
-//! goodbye, or stays away for the whole grace, is gone.
+//! Tabs, lost connections and ways back: several connections are one person, and only a person who
+//! leaves, or stays away for the whole grace, is gone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const LONG: [&str; 2] = ["--grace", "10m"];
 /// A grace that is soon over.
 const SHORT: [&str; 2] = ["--grace", "300ms"];
 
-/// Reads until somebody is shown like this.
+/// Reads until a person is shown like this.
 async fn shown(watcher: &mut Client, person: Uuid, status: &str, connections: u64) {
     watcher
         .until(&format!("{person} {status} with {connections} connections"), |watcher| {
@@ -36,12 +36,12 @@ async fn shown(watcher: &mut Client, person: Uuid, status: &str, connections: u6
         .await;
 }
 
-/// What a watcher was told of somebody, by the words for it.
+/// The changes of a person that a watcher was sent, by kind.
 fn words(watcher: &Client, person: Uuid) -> Vec<&'static str> {
     watcher.told_of(person).into_iter().map(|(word, _)| word).collect()
 }
 
-/// Everything that was sent to the watcher by now is heard; its gaps are none.
+/// Reads everything that was sent to the watcher by now, and checks that nothing was missing.
 async fn heard_all(watcher: &mut Client) {
     watcher.catch_up().await;
     assert_eq!(watcher.gaps, []);
@@ -87,7 +87,7 @@ async fn a_lost_tab_beside_an_open_one_is_no_reconnecting() {
     first.vanish();
     shown(&mut watcher, id, "active", 1).await;
 
-    // Somebody else's grace, begun later, is over: so would have been one for the tab.
+    // The grace of another person, begun later, is over: so would have been one for the tab.
     let bob = server.guest(&session, "Bob").await;
     let bob_id = bob.id();
     bob.vanish();
@@ -109,7 +109,7 @@ async fn a_guest_who_shows_the_resume_token_is_the_same_participant() {
     assert_eq!(second.id(), first.id());
     shown(&mut watcher, first.id(), "active", 2).await;
 
-    // The invite alone makes somebody new, also under the same name.
+    // The invite alone makes a new participant, also under the same name.
     let other = server.guest(&session, "Ada").await;
     assert_ne!(other.id(), first.id());
     watcher.sees(&[first.id(), other.id()]).await;

@@ -1,5 +1,5 @@
-//! When PostgreSQL is away: people who are in stay in and see each other, newcomers are told to come
-//! back, what is seen is kept and written when the database is there again, and no task dies.
+//! When PostgreSQL is away: people who are in stay in and see each other, newcomers are refused with a
+//! retry, what is seen is kept and written when the database is there again, and no task dies.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -30,7 +30,7 @@ struct Own {
 
 impl Own {
     async fn start() -> Self {
-        // Whom PostgreSQL runs as has to get in.
+        // The user that PostgreSQL runs as has to be able to enter.
         let permissions = std::fs::Permissions::from_mode(0o755);
         let directory = tempfile::Builder::new().permissions(permissions).tempdir_in(fast_dir()).expect("a directory");
         let options = Options {
@@ -116,7 +116,7 @@ impl Company {
         now
     }
 
-    /// A newcomer is told to come back, and the server that it is not ready.
+    /// A newcomer is refused with a retry, and the server reports that it is not ready.
     async fn is_closed_to_newcomers(&self, server: &TestServer) {
         let session = self.session.id.to_string();
         let (join, invite) =
@@ -136,7 +136,7 @@ impl Company {
     }
 
     /// All is as if nothing had been: what was seen since is written, newcomers come in, flush and
-    /// sweep work, and nobody noticed anything.
+    /// sweep work, and no client noticed anything.
     async fn is_well(&mut self, server: &TestServer, seen: DateTime<Utc>, page: u64) {
         eventually("readiness", async || (server.get("/readyz", None).await.status == 200).then_some(())).await;
         for (id, state) in [(self.ada.id(), json!({"page": page})), (self.bob.id(), json!({}))] {
@@ -171,7 +171,7 @@ impl Company {
             assert_eq!(client.gaps, []);
             assert!(client.heard.iter().all(|frame| frame["type"] != "error"), "{:?}", client.heard);
         }
-        // Nobody who was refused is left behind as present.
+        // No refused person is left in the database as present.
         let here: Vec<_> = self.ada.view.keys().copied().collect();
         eventually("the database shows those who are here", async || {
             let present: Vec<Uuid> = sqlx::query_scalar(
@@ -291,7 +291,7 @@ async fn a_database_without_a_free_connection_keeps_newcomers_out_and_nobody_els
     let server = TestServer::on(own.database(), &["--grace", "60s"]).await;
     let mut company = Company::gather(&server).await;
 
-    // Somebody else takes every connection, those of the server too.
+    // Another client takes every connection of PostgreSQL, those of the server too.
     let options = own.embedded.admin().application_name("hog");
     let mut hog: Vec<PgConnection> = vec![options.connect().await.expect("a connection")];
     eventually("every connection taken", async || {
@@ -367,7 +367,7 @@ async fn a_newcomer_whose_admission_came_too_late_leaves_no_trace() {
         let invite: Value = server.post(&path, Some(&service()), json!({"max_uses": 1})).await.expect(201);
         let join = Join::invite(invite["token"].as_str().expect("a token"), "Ada");
 
-        // The admission waits for us, longer than anybody wants to wait for it.
+        // The admission waits for our lock, longer than the server waits for it.
         let mut hold = server.database.pool.begin().await.expect("a transaction");
         sqlx::query("SELECT FROM reading_sessions WHERE id = $1 FOR UPDATE")
             .bind(session.id)
@@ -386,11 +386,11 @@ async fn a_newcomer_whose_admission_came_too_late_leaves_no_trace() {
         }
         hold.rollback().await.expect("let go");
 
-        eventually("nobody is at work for the newcomer", async || {
+        eventually("no statement runs for the newcomer", async || {
             (at_work(&server, "state <> 'idle'").await == 0).then_some(())
         })
         .await;
-        eventually("nobody stands in the database as present", async || {
+        eventually("no person is in the database as present", async || {
             let people: i64 =
                 server.sql("SELECT count(*) FROM session_participants WHERE session_id = $1", session.id).await;
             (people == 0).then_some(())

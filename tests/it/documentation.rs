@@ -1,4 +1,4 @@
-//! The pages are true where a program can tell: links lead somewhere, and settings and metrics are all described.
+//! The pages are true where a program can check: links lead somewhere, and settings and metrics are all described.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,5 +1,4 @@
-//! Reading along without a WebSocket: the events of a room as Server-Sent Events, for its people, whom
-//! nobody sees.
+//! The events of a room as Server-Sent Events, for its participants; a subscriber is not shown as present.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -111,7 +110,7 @@ impl Reader {
         }
     }
 
-    /// Reads until an event of this type came, which may have been before.
+    /// Reads until an event of this type was received, which may have been before.
     async fn until(&mut self, kind: &str) -> Event {
         match self.heard.iter().find(|event| event.kind == kind) {
             Some(event) => event.clone(),
@@ -195,7 +194,7 @@ async fn whoever_reads_along_hears_what_an_observer_hears_and_is_not_there() {
     let stats = server.participants(session.id).await;
     assert_eq!(stats["occupancy"], 2);
 
-    // Coming back begins with what is so now, whatever was heard last.
+    // A reconnect begins with the state of now, whatever was received last.
     let gus_id = gus.id();
     gus.close().await;
     let left = reader.left(gus_id).await;
@@ -225,7 +224,7 @@ async fn large_rooms_are_told_as_counts_and_the_end_is_announced() {
     assert_eq!(reader.event("occupancy").await.data["occupancy"], 3);
     cyd.close().await;
     assert_eq!(reader.event("state").await.data["participants"].as_array().expect("a list").len(), 2);
-    // On a slow machine it came before the state.
+    // On a slow machine it was sent before the state.
     assert!(reader.until("expiring").await.data["minutes"].is_u64());
 }
 
@@ -386,7 +385,7 @@ async fn a_reader_that_takes_nothing_is_cut() {
     stuck.write_all(request.as_bytes()).await.expect("sent");
     eventually("a reader", async || (server.metric("lastseen_sse_connections").await == 1.0).then_some(())).await;
 
-    // Each round is some 40 KiB to tell.
+    // Each round is some 40 KiB to send.
     for round in 0..18 {
         for client in &mut others {
             client.send(json!({"type": "update", "state": {"round": round, "a": "x".repeat(2000)}})).await;
@@ -430,7 +429,7 @@ async fn a_stream_is_counted_in_the_user_session_that_it_names() {
     reading.abort();
     eventually("no stream", async || (row().await["sse_connections"] == 0).then_some(())).await;
 
-    // Another's user session is no reason to keep somebody from reading.
+    // The user session of another user does not keep a stream from being opened.
     let join = Join { invite: Some(session.invite.clone()), ..Join::token(&user(mel, "Mel")) };
     let as_mel = Client::join(server.address(), session.id, &join).await;
     let mut reader = Reader::at(&server, &tracked, &user(mel, "Mel"), &[]).await;

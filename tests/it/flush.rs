@@ -29,7 +29,7 @@ async fn guest(server: &TestServer, session: &Opened, name: &str) -> Client {
     Client::join(server.address(), session.id, &Join::invite(&session.invite, name)).await
 }
 
-/// Waits until the database shows somebody like this.
+/// Waits until the database shows a person like this.
 async fn shows(server: &TestServer, client: &Client, what: &str, condition: impl Fn(&Person) -> bool) -> Person {
     eventually(what, async || Some(person(&server.database.pool, client.id()).await).filter(&condition)).await
 }
@@ -60,7 +60,7 @@ async fn a_join_a_state_and_a_leave_reach_the_database() {
     assert_eq!(left.leave_reason.as_deref(), Some("left"));
     assert!(left.left_at.is_some_and(|at| at >= left.joined_at - TimeDelta::seconds(1)), "{left:?}");
 
-    // Somebody who comes back stands there as if never gone.
+    // A person who comes back is in the database as if never gone.
     let bob = Client::join(server.address(), session.id, &Join::resume(&bob.resume_token())).await;
     assert_eq!(bob.id(), bob_id);
     let back = shows(&server, &bob, "the return", |row| row.is_active).await;
@@ -103,7 +103,7 @@ async fn a_pong_is_being_seen_and_a_beat_is_activity_too() {
     reading.abort();
 
     let mut bob = guest(&server, &session, "Bob").await;
-    // A beat of a tab that nobody looks at is like a Pong.
+    // A beat of an unattended tab is like a Pong.
     let unattended = eventually("beats without activity move what is seen", async || {
         bob.send(json!({"type": "beat", "active": false})).await;
         bob.frame("beat").await;
@@ -147,7 +147,7 @@ async fn time_never_runs_backwards_and_a_row_in_the_future_is_left_as_it_is() {
 
 #[tokio::test]
 async fn what_did_not_change_is_not_written() {
-    // No Pings: nothing is heard of Ada but what she sends.
+    // No Pings: nothing is received from Ada but what she sends.
     let server = TestServer::start(&["--ping-interval", "10m", "--dead-after", "20m"]).await;
     let session = server.open().await;
     let mut ada = guest(&server, &session, "Ada").await;
@@ -252,7 +252,7 @@ async fn a_session_closed_by_sql_leaves_memory_with_the_next_flush_and_everybody
         flushed(&server, &mut ada).await;
         execute(&server.database.pool, statement, session.id).await;
 
-        // One of them beats, both are told.
+        // One of them sends a beat, both are closed.
         ada.send(json!({"type": "beat"})).await;
         for client in [&mut ada, &mut bob] {
             let ended = client.ended().await;

@@ -1,4 +1,4 @@
-//! Who is believed to be whom: JWTs of every kind that must be refused and of those that must not,
+//! The identity of callers: JWTs of every kind that must be refused and of those that must not,
 //! guests with an invite and with what `welcome` gave them, each by the role that they have.
 
 use base64::Engine;
@@ -27,7 +27,7 @@ fn claims(changes: Value) -> Value {
     claims
 }
 
-/// Refused with this code over HTTP and over the WebSocket, although an invite comes along.
+/// Refused with this code over HTTP and over the WebSocket, although there is an invite as well.
 async fn not_believed(server: &TestServer, what: &str, token: &str, code: &str) {
     let open = server.open().await;
     let answer = server.get("/v1/reading-sessions", Some(token)).await;
@@ -51,7 +51,7 @@ async fn not_believed(server: &TestServer, what: &str, token: &str, code: &str) 
     }
 }
 
-/// Believed over HTTP and over the WebSocket.
+/// Accepted over HTTP and over the WebSocket.
 async fn believed(server: &TestServer, what: &str, token: &str) {
     server.get("/v1/reading-sessions", Some(token)).await.expect(200);
     let open = server.open_as(Some(token), json!({})).await;
@@ -184,7 +184,7 @@ async fn tokens_may_come_as_subprotocols() {
     let guest = connect(&["lastseen.v1"], &format!("name=Ada&invite={}", open.invite)).await;
     let resume = format!("lastseen.resume.{}", guest.resume_token());
     assert_eq!(connect(&["lastseen.v1", &bearer, &resume], "").await.id(), guest.id());
-    // Who cannot set a header uses the one for the JWT; the other way round is no way in.
+    // A client that cannot set a header uses the one for the JWT; the other way round is refused.
     let wrong = format!("lastseen.v1, lastseen.bearer.{}", guest.resume_token());
     let way = Join { headers: vec![("sec-websocket-protocol", wrong)], ..Join::default() };
     assert_eq!(Client::refused(server.address(), &open.id.to_string(), &way).await.code, 4501);
@@ -195,7 +195,7 @@ async fn people_have_the_role_that_their_invite_gives_them() {
     let server = TestServer::start(&[]).await;
     let open = server.open_as(Some(&service()), json!({})).await;
     let path = format!("/v1/reading-sessions/{}/invites", open.id);
-    // By the invite's role: that of a guest who comes by it, and that of a user.
+    // By the invite's role: that of a guest who joins by it, and that of a user.
     let kinds = [
         (json!({}), "guest", "participant"),
         (json!({"role": "guest"}), "guest", "participant"),
@@ -351,7 +351,7 @@ fn key_set(signers: &[&Signer]) -> String {
     json!({"keys": signers.iter().map(|signer| signer.jwk()).collect::<Vec<_>>()}).to_string()
 }
 
-/// A server that believes the keys of this source, with a data directory for its own secret.
+/// A server that accepts the keys of this source, with a data directory for its own secret.
 async fn with_jwks(source: &str) -> (TestServer, TempDir) {
     let data = TempDir::new().expect("a directory");
     let path = data.path().to_str().expect("a path").to_owned();
@@ -383,7 +383,7 @@ async fn public_keys_of_every_kind_are_read_from_a_file() {
     let unknown = signers[1].sign_as(Some("retired"), &claims(json!({})));
     not_believed(&server, "of an unknown key", &unknown, "unauthenticated").await;
 
-    // What everybody can read must not do as the secret of an HMAC.
+    // A public value must not be usable as the secret of an HMAC.
     let public = [
         signers[0].pair.public_key_pem().into_bytes(),
         signers[0].pair.subject_public_key_info(),

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::harness::rest::{Answer, keys, service, user};
 use crate::harness::{Client, Join, TestServer, eventually};
 
-/// What is said of a link to a session that is idle or closed, by the default idle timeout.
+/// The message for a link to a session that is idle or closed, by the default idle timeout.
 const DEAD: &str = "This invitation link has expired. Sessions become inactive after 1 hour of no activity.";
 const USED_UP: &str = "This invitation link has been used as often as it may be.";
 const REVOKED: &str = "This invitation link was revoked.";
@@ -28,7 +28,7 @@ fn token(invite: &Value) -> String {
     invite["token"].as_str().expect("a token").to_owned()
 }
 
-/// How often an invite was used, as its list tells.
+/// How often an invite was used, by the list of invites.
 async fn uses(server: &TestServer, session: Uuid, invite: &Value) -> u64 {
     let list = server.get(&invites(session), Some(&service())).await.expect(200);
     let listed = list["items"].as_array().expect("a list").iter().find(|listed| listed["id"] == invite["id"]);
@@ -39,8 +39,8 @@ async fn inspect(server: &TestServer, token: &str) -> Answer {
     server.get(&format!("/v1/invites/{token}"), None).await
 }
 
-/// Sees that a link is dead with this message: to whoever looks, to whoever joins, and to whoever
-/// joins and reads problems.
+/// Checks that a link is dead with this message: for a look at it, for a join, and
+/// for a join with an HTTP answer.
 async fn is_dead(server: &TestServer, session: Uuid, token: &str, message: &str) {
     assert_eq!(inspect(server, token).await.refused(410, "invite_expired"), message);
     let (id, join) = (session.to_string(), Join::invite(token, "Late"));
@@ -161,7 +161,7 @@ async fn a_revoked_invite_is_dead_and_cannot_be_revoked_again() {
     let listed = list["items"].as_array().expect("a list").iter().find(|item| item["id"] == made["id"]);
     assert!(listed.expect("it stays in the list")["revoked_at"].is_string());
 
-    // The other links go on, and so do those who came by the dead one.
+    // The other links go on, and so do the people who joined by the dead one.
     Client::join(server.address(), session.id, &Join::invite(&session.invite, "Gus")).await;
     Client::join(server.address(), session.id, &Join::resume(&inside.resume_token())).await;
 }
@@ -178,7 +178,7 @@ async fn whoever_holds_a_link_may_see_what_it_opens() {
 
     let _ada = Client::join(server.address(), session.id, &Join::invite(&session.invite, "Ada")).await;
     assert_eq!(inspect(&server, &session.invite).await.expect(200)["session"]["occupancy"], 1);
-    // Whichever end comes first.
+    // Whichever end is first.
     let short = make(&server, session.id, json!({"expires_in_seconds": 600})).await;
     assert_eq!(inspect(&server, &token(&short)).await.expect(200)["expires_at"], short["expires_at"]);
     let long = make(&server, session.id, json!({"expires_in_seconds": 86400})).await;
@@ -203,7 +203,7 @@ async fn an_invite_lets_people_in_under_its_role() {
         ("guest", false, "guest"),
         ("participant", false, "participant"),
         ("host", false, "host"),
-        // A guest is somebody without an account.
+        // A guest is a person without an account.
         ("guest", true, "participant"),
     ] {
         let made = make(&server, session.id, json!({"role": role})).await;
@@ -235,7 +235,7 @@ async fn a_use_is_counted_once_for_each_person() {
     let guest = Client::join(address, session.id, &Join::invite(&token(&made), "Gus")).await;
     assert_eq!(uses(&server, session.id, &made).await, 2);
     is_dead(&server, session.id, &token(&made), USED_UP).await;
-    // Those who came by it come back all the same: by the resume token, with the used-up link as well.
+    // People who joined by it come back all the same: by the resume token, with the used-up link as well.
     let (person, resume) = (guest.id(), guest.resume_token());
     guest.close().await;
     let again = Join { invite: Some(token(&made)), ..Join::resume(&resume) };
@@ -255,7 +255,7 @@ async fn an_invite_for_seven_lets_in_exactly_seven_of_thirty_who_come_at_once() 
         joins.spawn(async move {
             loop {
                 match Client::try_join(address, session.id, &join).await {
-                    // Where the machine is too slow for all of them at once they come back, as told.
+                    // Where the machine is too slow for all of them at once they retry, as the refusal asks.
                     Err(ended) if ended.code == 1013 => {}
                     outcome => return outcome,
                 }
@@ -326,7 +326,7 @@ async fn an_invite_ends_at_its_own_time() {
 #[tokio::test]
 async fn an_invite_dies_when_nobody_was_seen_though_the_sweeper_has_not_come_by() {
     let server = TestServer::start(&["--sweep-interval", "1h"]).await;
-    // Nobody has joined: it counts from its creation.
+    // No person has joined: it counts from its creation.
     let session = server.open().await;
     inspect(&server, &session.invite).await.expect(200);
     server.age(session.id, 3590.0 - 60.0).await;
@@ -395,7 +395,7 @@ async fn a_member_and_a_resume_token_revive_a_stale_session_and_with_it_its_invi
         assert_eq!(guest.welcome["occupancy"], 2);
         assert_eq!(inspect(&server, &session.invite).await.expect(200)["session"]["occupancy"], 2);
         assert_eq!(server.sweep().await["closed"], 0);
-        // Nobody is left to be waited for.
+        // No person is left to be waited for.
         member.leave().await;
         guest.leave().await;
     }

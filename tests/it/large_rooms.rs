@@ -12,12 +12,12 @@ use crate::harness::client::{Step, id};
 use crate::harness::rest::Opened;
 use crate::harness::{Client, Join, TestServer, eventually, quiet};
 
-/// Who is listed in a frame or an answer.
+/// The people who are listed in a frame or an answer.
 fn listed(people: &Value) -> Vec<Uuid> {
     people.as_array().expect("a list").iter().map(|person| id(&person["id"])).collect()
 }
 
-/// That many guests, some at a time: a crowd at the door of a slow machine would be told to come later.
+/// That many guests, some at a time: with too many at once a slow machine would refuse some with `unavailable`.
 async fn guests(server: &TestServer, session: &Opened, count: usize) -> Vec<Client> {
     let mut clients = Vec::new();
     for batch in (0..count).collect::<Vec<_>>().chunks(10) {
@@ -55,8 +55,8 @@ async fn over_the_detail_limit_counts_come_instead_of_names() {
     }
     sixth.until("the count", |sixth| sixth.count("occupancy") == 1).await;
 
-    // A new state changes no count: nothing is told until a seventh comes. Whoever asks over HTTP
-    // gets everybody.
+    // A new state changes no count: nothing is sent until a seventh joins. The list over HTTP has
+    // all.
     sixth.send(json!({"type": "update", "state": {"page": 6}})).await;
     let seventh = server.guest(&session, "Seventh").await;
     for client in clients.iter_mut().chain([&mut sixth]) {
@@ -70,7 +70,7 @@ async fn over_the_detail_limit_counts_come_instead_of_names() {
     let all: BTreeSet<_> = five.iter().copied().chain([sixth.id(), seventh.id()]).collect();
     assert_eq!((BTreeSet::from_iter(listed(&everybody["items"])), &everybody["occupancy"]), (all, &json!(7)));
 
-    // Down to six: a count. Down to five: everybody gets one state with all, and diffs from then on.
+    // Down to six: a count. Down to five: all are sent one full state, and diffs from then on.
     seventh.leave().await;
     for client in clients.iter_mut().chain([&mut sixth]) {
         assert_eq!(client.frame("occupancy").await["occupancy"], 6);
@@ -117,8 +117,8 @@ async fn somebody_who_came_in_a_moment_of_too_many_is_told_of_everybody_as_well(
 
 #[tokio::test]
 async fn who_comes_between_two_steps_finds_everybody_who_came_before_and_nobody_twice() {
-    // There is no step: all that anybody knows is from a snapshot. So many come that the list of people
-    // is made anew on the way.
+    // There is no diff: every view is from a snapshot. So many join that the list of people is made anew
+    // meanwhile.
     let server = TestServer::start(&quiet(&["--diff-interval", "10m", "--max-participants", "50"])).await;
     let session = server.open().await;
     let mut observer = server.observer(&session).await;
@@ -132,7 +132,7 @@ async fn who_comes_between_two_steps_finds_everybody_who_came_before_and_nobody_
     }
 
     clients[44].send(json!({"type": "update", "state": {"page": 45}})).await;
-    // The answer says that the state was taken.
+    // The answer means that the state was taken.
     clients[44].send(json!({"type": "beat"})).await;
     clients[44].frame("beat").await;
     observer.send(json!({"type": "sync"})).await;
@@ -156,7 +156,7 @@ async fn more_than_a_hundred_people_are_told_at_the_longer_interval() {
     let more = guests(&server, &session, 2).await;
     assert_eq!(more[1].view.len().max(more[0].view.len()), 102, "a welcome is never behind");
     watcher.catch_up().await;
-    assert_eq!((watcher.seq, watcher.view.len()), (seq, 100), "not told yet");
+    assert_eq!((watcher.seq, watcher.view.len()), (seq, 100), "not sent yet");
     watcher.send(json!({"type": "sync"})).await;
     let state = watcher.frame("state").await;
     assert_eq!(
@@ -166,7 +166,7 @@ async fn more_than_a_hundred_people_are_told_at_the_longer_interval() {
     drop((clients, more));
 }
 
-/// A room of people who read and cause many steps, and one who does not read.
+/// A room of people whose clients read and cause many diffs, and one whose client does not read.
 struct Crowd {
     server: TestServer,
     session: Opened,
@@ -190,7 +190,7 @@ impl Crowd {
         crowd
     }
 
-    /// Four people change their state, as large as it may be, and all who read see it: nobody of
+    /// Four people change their state, as large as it may be, and all clients that read see it: none of
     /// them falls behind, however slow the machine is.
     async fn step(&mut self) {
         self.steps += 1;
@@ -207,7 +207,7 @@ impl Crowd {
         }
     }
 
-    /// Far more than the buffers of the one who does not read can hold (8 KiB a step), and then more
+    /// Far more than the buffers of the one that does not read can hold (8 KiB a diff), and then more
     /// steps than a connection may fall behind.
     async fn leave_the_idler_behind(&mut self) {
         for _ in 0..60 {
@@ -222,7 +222,7 @@ impl Crowd {
     }
 }
 
-/// Somebody whose socket holds little that is not read.
+/// A client whose socket has a small receive buffer.
 async fn slow_reader(address: SocketAddr, session: &Opened) -> Client {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4096).expect("a small buffer");
@@ -254,7 +254,7 @@ async fn a_slow_reader_gets_one_state_instead_of_all_it_missed_and_the_others_lo
     assert_eq!(crowd.server.metric("lastseen_lagged_total").await, 1.0);
     crowd.readers_lost_nothing();
 
-    // From then on it is told like everybody.
+    // From then on it is sent diffs like all others.
     crowd.step().await;
     let newest = crowd.readers[0].seq;
     crowd.idler.until("the next step", |idler| idler.seq == newest).await;

@@ -1,4 +1,4 @@
-//! Nobody gets more than their share: sizes, rates and numbers, each with its own answer, and the
+//! Limits: sizes, rates and numbers, each with its own answer, and the
 //! others not touched.
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ async fn joined(server: &TestServer, open: &Opened, name: &str) -> Client {
     Client::join(server.address(), open.id, &Join::invite(&open.invite, name)).await
 }
 
-/// Behind a proxy that says who is at its other end.
+/// Behind a proxy that names the address of its client.
 fn forwarded(open: &Opened, hops: &str) -> Join {
     Join { headers: vec![("x-forwarded-for", hops.to_owned())], ..Join::invite(&open.invite, "Ada") }
 }
@@ -49,7 +49,7 @@ async fn a_message_that_is_too_large_ends_its_connection_alone() {
     // Above the server's own limit, and above what the library takes.
     for bytes in [4097, 60_000, 65_537, 1_000_000] {
         let mut bob = joined(&server, &open, "Bob").await;
-        // The server may hang up before it has heard all of it.
+        // The server may close before it has read all of it.
         let _ = bob.socket.send(Message::text(beat_of(bytes))).await;
         assert_eq!(bob.ended().await.code, 1009, "{bytes} bytes");
         let id = bob.id();
@@ -83,13 +83,13 @@ async fn somebody_who_sends_too_much_is_told_once_and_then_sent_away() {
     let told = ada.frame("error").await;
     assert_eq!((&told["code"], &told["retry"]), (&json!("rate_limited"), &json!(true)));
     assert!(told["retry_after_ms"].as_u64().is_some_and(|wait| (1..=60_000).contains(&wait)), "{told}");
-    // What Bob does now comes after all that, and Ada still hears it.
+    // What Bob does now is after all that, and Ada is still sent it.
     bob.send(json!({"type": "update", "state": {"page": 1}})).await;
     let id = bob.id();
     ada.until("Bob's page", |ada| ada.view[&id]["state"]["page"] == 1).await;
     let errors = |client: &Client| client.heard.iter().filter(|frame| frame["type"] == "error").count();
     let beats = ada.heard.iter().filter(|frame| frame["type"] == "beat").count();
-    assert_eq!(errors(&ada), 1, "told once");
+    assert_eq!(errors(&ada), 1, "sent once");
     assert!((20..40).contains(&beats), "{beats} were answered");
 
     // It goes on: closed, with the reason before it.
@@ -115,7 +115,7 @@ async fn pings_are_frames_too() {
     let open = server.open().await;
     let mut ada = joined(&server, &open, "Ada").await;
     ada.send_at_once((0..40).map(|_| Message::Ping(b"x".as_slice().into()))).await;
-    assert_eq!(ada.frame("error").await["code"], "rate_limited", "told before it ends");
+    assert_eq!(ada.frame("error").await["code"], "rate_limited", "sent before it ends");
     for _ in 0..200 {
         if ada.socket.send(Message::Ping(b"x".as_slice().into())).await.is_err() {
             break;
@@ -150,7 +150,7 @@ async fn one_address_holds_no_more_connections_than_it_may() {
     let open = server.open().await;
     let ada = joined(&server, &open, "Ada").await;
     let _bob = joined(&server, &open, "Bob").await;
-    // What anybody can write into a header makes nobody another.
+    // A header that any client can write does not change its address.
     for way in [Join::invite(&open.invite, "Cleo"), forwarded(&open, "203.0.113.1")] {
         let answer = server.handshake(&open.id.to_string(), &way).await;
         assert_retry_after(&answer);
@@ -218,7 +218,7 @@ async fn a_state_has_at_most_two_kib() {
     ada.send(json!({"type": "update", "ref": 2, "state": state(2049)})).await;
     let error = ada.frame("error").await;
     assert_eq!((&error["code"], &error["ref"], &error["retry"]), (&json!("bad_frame"), &json!(2), &json!(false)));
-    // The next one is what Bob hears of, and not the one that was refused.
+    // Bob is sent the next one, and not the one that was refused.
     ada.send(json!({"type": "update", "ref": 3, "state": {}})).await;
     bob.until("the next state", |bob| bob.view[&id]["state"] == json!({})).await;
     let large = bob.heard.iter().filter_map(|frame| frame["updates"].as_array()).flatten();
@@ -289,7 +289,7 @@ async fn a_binary_message_ends_its_connection() {
 async fn somebody_who_takes_no_data_is_cut_off() {
     let server = TestServer::start(&["--write-timeout", "300ms", "--grace", "10m"]).await;
     let open = server.open().await;
-    // Much to tell: each answer to `sync` holds the states of all.
+    // Much to send: each answer to `sync` holds the states of all.
     let mut others = Vec::new();
     for index in 0..20 {
         let mut client = joined(&server, &open, &format!("Person {index}")).await;

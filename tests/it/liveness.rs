@@ -1,4 +1,4 @@
-//! Who is still there: Pings and Pongs, idle people, the quality of connections, and what keeps a
+//! Liveness: Pings and Pongs, idle people, the quality of connections, and what keeps a
 //! session open.
 
 use std::collections::BTreeSet;
@@ -12,13 +12,13 @@ use crate::harness::raw::{CLOSE, FIN, PING, PONG, Raw, TEXT, frame};
 use crate::harness::rest::keys;
 use crate::harness::{Client, Join, TestServer, eventually, pass, quiet};
 
-/// Flags under which a connection is pinged every minute, and lives on where nobody reads them for long.
+/// Flags under which a connection is pinged every minute, and stays open where no Ping is answered for long.
 const ALIVE: [&str; 4] = ["--ping-interval", "1m", "--dead-after", "5h"];
 
-/// More than the five minutes after which who does nothing is idle.
+/// More than the five minutes after which an inactive person is idle.
 const UNTIL_IDLE: Duration = Duration::from_secs(301);
 
-/// The values that a field of somebody had, one after the other, as the watcher was told.
+/// The values that a field of a person had, one after the other, in the frames of the watcher.
 fn history(watcher: &Client, person: Uuid, field: &str) -> Vec<Value> {
     let mut values: Vec<Value> = watcher.told_of(person).into_iter().map(|(_, told)| told[field].clone()).collect();
     values.dedup();
@@ -40,7 +40,7 @@ async fn a_hidden_tab_that_only_answers_pings_stays_present() {
     let mut watcher = server.observer(&session).await;
     let mut ada = server.guest(&session, "Ada").await;
     let id = ada.id();
-    // Twice the time after which a silent connection is dead. The watcher has to be heard as well.
+    // Twice the time after which a silent connection is closed. The watcher has to answer as well.
     for _ in 0..6 {
         pass(Duration::from_secs(25)).await;
         tokio::join!(ada.pinged(1), watcher.pinged(1));
@@ -97,7 +97,7 @@ async fn who_does_nothing_becomes_idle_until_it_does_something() {
     pass(UNTIL_IDLE).await;
     shown(&mut watcher, id, "status", "idle").await;
 
-    // A tab that says that nobody did anything, and Pongs, are no activity.
+    // Beats of an unattended tab, and Pongs, are no activity.
     for reference in 0..3 {
         ada.send(json!({"type": "beat", "ref": reference, "active": false})).await;
         assert_eq!(ada.frame("beat").await["ref"], reference);
@@ -109,7 +109,7 @@ async fn who_does_nothing_becomes_idle_until_it_does_something() {
     server.settled(&session, &mut [&mut ada, &mut watcher]).await;
     assert_eq!(history(&watcher, id, "status"), ["active", "idle"]);
 
-    // Each of these is: an update, a beat, a beat that says so.
+    // Each of these is: an update, a beat, a beat with `active`.
     for (turn, doing) in [
         json!({"type": "update", "state": {"page": 1}}),
         json!({"type": "beat"}),
@@ -166,8 +166,8 @@ async fn the_round_trip_of_a_ping_gives_the_quality() {
     assert!(updates.len() >= 2 && updates[0].is_null(), "{updates:?}");
 }
 
-/// Joins as somebody who answers each Ping after this delay, and gives what the others were told of
-/// the quality.
+/// Joins as a person whose client answers each Ping after this delay, and gives the qualities that the others
+/// were sent.
 async fn qualities_with_delay(delay: Duration) -> Vec<Value> {
     let server = TestServer::start(&ALIVE).await;
     let session = server.open().await;
@@ -212,7 +212,7 @@ async fn pongs_that_do_not_come_are_a_poorer_quality_too() {
     let mut watcher = server.observer(&session).await;
     let mut raw = Raw::join(server.address(), session.id, &session.invite, "Ada").await;
     server.settled(&session, &mut [&mut watcher]).await;
-    // The last ones are owed without anybody being told: there is nothing behind poor.
+    // The last ones are missed without a diff: there is no quality below poor.
     for _ in 0..5 {
         pass(Duration::from_mins(1)).await;
         while raw.frame().await.expect("an open connection").0 != FIN | PING {}
@@ -252,7 +252,7 @@ async fn everybody_is_told_once_that_the_session_expires_and_any_activity_takes_
     server.settled(&session, &mut [&mut ada, &mut bob, &mut watcher]).await;
     assert_eq!([ada.count("expiring"), bob.count("expiring"), watcher.count("expiring")], [1, 1, 1]);
 
-    // Bob does something: everybody sees an update of him, and later a new notice.
+    // Bob does something: all see an update of him, and later a new notice.
     let id = bob.id();
     let before = watcher.told_of(id).len();
     bob.send(json!({"type": "beat"})).await;
@@ -295,7 +295,7 @@ async fn a_connected_silent_tab_keeps_its_session_open_where_being_seen_counts()
     let session = server.open().await;
     let mut ada = server.guest(&session, "Ada").await;
     // Several idle timeouts pass: what is stored is made to look that old. Only a Pong since then
-    // tells the sweep that somebody is here.
+    // shows the sweep that a person is here.
     for _ in 0..3 {
         server.age(session.id, 7200.0).await;
         ada.pinged(3).await;
@@ -304,7 +304,7 @@ async fn a_connected_silent_tab_keeps_its_session_open_where_being_seen_counts()
     ada.catch_up().await;
     assert_eq!(ada.count("expiring"), 0);
 
-    // Without anybody it does close.
+    // Without people it does close.
     let id = ada.id();
     ada.leave().await;
     eventually("her leave in the database", async || {

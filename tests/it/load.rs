@@ -1,5 +1,5 @@
 //! `lastseen load` against the real server: every profile without a disagreement, and a disagreement found
-//! where somebody in between tells what is not so.
+//! where a proxy in between changes frames.
 
 use std::net::SocketAddr;
 
@@ -30,7 +30,7 @@ impl Loaded {
         &self.report["disagreements"]
     }
 
-    /// Everything that was told was so, of so many views.
+    /// No disagreement was found, in so many views.
     #[track_caller]
     fn agrees(&self, views: u64) {
         let said = format!("{}\n{}", self.finished.stdout, self.finished.stderr);
@@ -217,8 +217,8 @@ async fn what_somebody_in_between_takes_away_or_makes_up_is_found() {
     .await;
 }
 
-/// What becomes of a frame of the server's on its way; `None` where it does not arrive. Told how many frames
-/// of this connection came before.
+/// What the proxy makes of a frame of the server; `None` where it drops it. The second argument is the number
+/// of frames of this connection before.
 type Lie = fn(Value, usize) -> Option<Value>;
 
 fn lose_a_diff(frame: Value, before: usize) -> Option<Value> {
@@ -238,7 +238,7 @@ fn rename_all(mut frame: Value, _: usize) -> Option<Value> {
     Some(frame)
 }
 
-/// Everybody who joins is told to be gone instead.
+/// Joins are sent as leaves.
 fn say_somebody_left(mut frame: Value, _: usize) -> Option<Value> {
     if let Some(joins) = frame["joins"].as_array_mut().map(std::mem::take)
         && let Some(leaves) = frame["leaves"].as_array_mut()
@@ -270,7 +270,7 @@ impl Between {
         let line = String::from_utf8_lossy(&start[..read]).into_owned();
         let mut upstream = TcpStream::connect(server).await.expect("the server");
         if !line.lines().next().unwrap_or_default().contains("/ws?") {
-            // Whoever hangs up first, the other side sees it.
+            // Whichever side closes first, the other one sees it.
             let _ = copy_bidirectional(&mut client, &mut upstream).await;
             return;
         }

@@ -1,5 +1,5 @@
-//! Frames that break the WebSocket protocol, written by hand: whoever sends them is told which rule it
-//! was, and the others notice no more than that somebody lost the connection.
+//! Frames that break the WebSocket protocol, written by hand: the close code names the rule, and the others
+//! see no more than a person who lost the connection.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ const UNSUPPORTED: u16 = 1003;
 const NOT_UTF8: u16 = 1007;
 const TOO_LARGE: u16 = 1009;
 
-/// A room with somebody in it who notices everything.
+/// A room with a person in it whose client checks every frame.
 struct Stage {
     server: TestServer,
     open: Opened,
@@ -21,7 +21,7 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
-        // Nobody's grace runs out while we look.
+        // No grace runs out during the test.
         let server = TestServer::start(&["--grace", "10m"]).await;
         let open = server.open().await;
         let watcher = Client::join(server.address(), open.id, &Join::invite(&open.invite, "Ada")).await;
@@ -32,7 +32,7 @@ impl Stage {
         Raw::join(self.server.address(), self.open.id, &self.open.invite, name).await
     }
 
-    /// Somebody joins, sends these bytes, and is sent away with this code. To the others the person is
+    /// A client joins, sends these bytes, and is closed with this code. To the others the person is
     /// reconnecting, and everything goes on.
     async fn breaks(&mut self, what: &str, bytes: &[u8], code: u16) {
         let mut raw = self.join("Mallory").await;
@@ -50,8 +50,8 @@ impl Stage {
             .await;
     }
 
-    /// Nobody but those who broke something was touched: the watcher missed nothing, nobody left, and
-    /// somebody new is seen at once.
+    /// Only connections that broke a rule were closed: the watcher missed nothing, no person left, and a
+    /// newcomer is seen at once.
     async fn goes_on(&mut self) {
         let bob = Client::join(self.server.address(), self.open.id, &Join::invite(&self.open.invite, "Bob")).await;
         self.watcher.until("Bob", |watcher| watcher.view.contains_key(&bob.id())).await;
@@ -228,7 +228,7 @@ async fn a_good_close_is_answered_with_its_own_code() {
     stage.breaks("a close without a code", &frame(FIN | CLOSE, b""), 1005).await;
     stage.goes_on().await;
 
-    // 1000 is leaving, whatever comes behind it.
+    // 1000 is a leave, whatever is sent behind it.
     let mut raw = stage.join("Bea").await;
     let id = raw.id();
     stage.watcher.until("Bea", |watcher| watcher.view.contains_key(&id)).await;
@@ -274,7 +274,7 @@ async fn a_stream_that_ends_within_a_frame_is_a_lost_connection() {
         let mut raw = stage.join("Mallory").await;
         raw.send(bytes).await;
         raw.finish().await;
-        assert_eq!(raw.close_code().await, 1006, "there is nobody to tell: {bytes:?}");
+        assert_eq!(raw.close_code().await, 1006, "the other side is gone: {bytes:?}");
         stage.lost(&raw).await;
     }
     stage.goes_on().await;
@@ -305,7 +305,7 @@ async fn what_comes_with_the_handshake_is_heard() {
     let mut raw = Raw::ask(stage.server.address(), stage.open.id, &stage.open.invite, "Early", &early).await;
     assert_eq!(raw.json().await["type"], "welcome");
     raw.json_of("state").await;
-    // And what is wrong with it is told after the welcome.
+    // And what is wrong with it is sent after the welcome.
     let bad = frame(FIN | 0x3, b"");
     let mut raw = Raw::ask(stage.server.address(), stage.open.id, &stage.open.invite, "Early", &bad).await;
     assert_eq!(raw.json().await["type"], "welcome");

@@ -33,7 +33,7 @@ async fn every_call_answers_its_example_as_the_document_says() {
             answer = call(&service()).await;
         }
         let expected: Vec<_> = operation.successes().map(|(status, _)| status.as_str()).collect();
-        // A server that launches none says so; tests/it/simulators.rs asks one that does.
+        // A server without a launcher refuses these; tests/it/simulators.rs covers one with a launcher.
         let is_told = expected.contains(&answer.status.as_str()) || answer.body["code"] == "simulators_not_configured";
         if !is_told {
             wrong.push(format!("{}: {} {}", operation.name(), answer.status, answer.body));

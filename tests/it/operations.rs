@@ -128,7 +128,7 @@ async fn every_figure_comes_with_its_help_and_type_and_moves_with_what_happens()
     ] {
         eventually(name, async || (server.metric(name).await > 0.0).then_some(())).await;
     }
-    // Each step went to everybody in the room, and there were several.
+    // Each diff was sent to all in the room, and there were several.
     assert!(server.metric("lastseen_deliveries_total").await >= server.metric("lastseen_diffs_total").await);
 
     let answer = server.get("/metrics", None).await;
@@ -306,12 +306,12 @@ async fn the_log_tells_how_each_connection_ended_and_no_secret() {
     assert!(lines.iter().all(|line| line["timestamp"].is_string() && line["level"].is_string()));
     for line in lines.iter().filter(|line| line["message"] == "connection ended") {
         let connection = line["connection"].as_str().unwrap_or_else(|| panic!("whose? {line}"));
-        let reason = expected.remove(connection).unwrap_or_else(|| panic!("told twice or unknown: {line}"));
+        let reason = expected.remove(connection).unwrap_or_else(|| panic!("logged twice or unknown: {line}"));
         assert_eq!(line["reason"], reason, "{line}");
         assert_eq!(line["session"], path);
         assert!(line["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{line}");
     }
-    assert!(expected.is_empty(), "nothing is told of {expected:?}");
+    assert!(expected.is_empty(), "nothing is logged of {expected:?}");
     let refused = lines.iter().filter(|line| line["message"] == "refused a connection").count();
     assert_eq!(refused, 4);
 
@@ -326,7 +326,7 @@ async fn the_log_tells_how_each_connection_ended_and_no_secret() {
     }
 }
 
-/// Closes as a page does whose tab goes away, and waits for the answer.
+/// Closes as a page does whose tab is closed, and waits for the answer.
 async fn going_away(mut client: Client) {
     use futures_util::SinkExt;
     use tokio_tungstenite::tungstenite::Message;

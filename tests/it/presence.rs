@@ -1,4 +1,4 @@
-//! People in a room see each other: who comes, who changes, who goes, each of it once. Every frame
+//! People in a room see each other: joins, changes and leaves, each of them once. Every frame
 //! has exactly the keys of the contract.
 
 use std::collections::BTreeSet;
@@ -151,7 +151,7 @@ async fn diffs_states_and_answers_have_the_keys_of_the_contract() {
     assert_eq!((&state["seq"], &state["occupancy"]), (&updated["seq"], &json!(1)));
     let [person] = &state["participants"].as_array().expect("a list")[..] else { panic!("she is alone") };
     assert_keys(person, PARTICIPANT);
-    // The same moment may be told as another millisecond.
+    // The same moment may be shown as another millisecond.
     assert!(time(&person["last_seen_at"]) > time(&view[&ada.id()]["last_seen_at"]) - TimeDelta::milliseconds(100));
     assert_eq!(person["state"], json!({"page": 1}));
 
@@ -225,7 +225,7 @@ async fn a_state_that_cannot_be_shown_is_refused_with_the_ref_and_changes_nothin
     ada.send(json!({"type": "sync"})).await;
     let state = ada.frame("state").await;
     assert_eq!(state["participants"][0]["state"], largest);
-    assert_eq!(ada.seq, seq, "nothing was told");
+    assert_eq!(ada.seq, seq, "nothing was sent");
 }
 
 #[tokio::test]
@@ -274,7 +274,7 @@ async fn an_observer_sees_everybody_and_is_nobody() {
     let error = observer.frame("error").await;
     assert_eq!((&error["code"], &error["ref"]), (&json!("forbidden"), &json!(5)));
 
-    // Ada hears of Bob and of nothing in between.
+    // Ada is sent Bob and nothing in between.
     observer.vanish();
     let bob = server.guest(&session, "Bob").await;
     ada.sees(&[ada.id(), bob.id()]).await;
@@ -346,7 +346,7 @@ async fn beats_never_cause_a_diff() {
 
 #[tokio::test]
 async fn changes_within_one_interval_are_told_as_one_diff() {
-    // An interval ends where the test says so.
+    // An interval ends when the test ends it.
     let server = TestServer::start(&quiet(&["--diff-interval", "10m"])).await;
     let session = server.open().await;
     let mut ada = server.guest(&session, "Ada").await;
@@ -358,7 +358,7 @@ async fn changes_within_one_interval_are_told_as_one_diff() {
         ada.send(json!({"type": "update", "state": {"page": page}})).await;
     }
     ada.catch_up().await;
-    // Carol comes and goes, Bob comes and stays, all before it is told.
+    // Carol comes and goes, Bob comes and stays, all before the diff.
     let carol = server.guest(&session, "Carol").await;
     let carol_id = carol.id();
     carol.leave().await;
@@ -383,7 +383,7 @@ async fn changes_within_one_interval_are_told_as_one_diff() {
     bob.until("the same", |bob| bob.seq == seq + 1).await;
     assert!(bob.view.keys().eq(ada.view.keys()));
 
-    // Somebody who is known, leaves and comes back within an interval is no news but an update.
+    // A person in the view who leaves and comes back within an interval is an update.
     let resume = bob.resume_token();
     bob.leave().await;
     let bob = Client::join(server.address(), session.id, &Join::resume(&resume)).await;

@@ -10,7 +10,7 @@ use crate::harness::cluster::TestDatabase;
 
 const FILE: &str = "tests/sql/quick_check.sql";
 
-/// What PostgreSQL says where an assertion does not hold.
+/// The SQLSTATE of an assertion that does not hold.
 const ASSERT_FAILURE: &str = "P0004";
 
 /// Everything that the migrations made, each with the statement that drops it: functions, views, types,
@@ -105,7 +105,7 @@ async fn by_psql(program: &Path, database: &TestDatabase) -> (bool, String) {
     (output.status.success(), text(output.stdout) + &text(output.stderr))
 }
 
-/// What the check says after this statement, of which nothing stays; `None` where all is well.
+/// The error of the check after this statement, which is rolled back; `None` where all is well.
 async fn after(connection: &mut PgConnection, statement: &str, check: &str) -> Option<sqlx::Error> {
     let run = async |connection: &mut PgConnection, text: &str| {
         sqlx::raw_sql(AssertSqlSafe(text)).execute(connection).await.map(drop)

@@ -46,7 +46,7 @@ fn time(value: &Value) -> DateTime<Utc> {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-/// A session of a user with one of each who may come to it; the last three may change it.
+/// A session of a user, with a caller of each kind; the last three may change it.
 struct Cast {
     server: TestServer,
     session: Opened,
@@ -89,7 +89,7 @@ impl Cast {
         Self { server, session, callers, _present: vec![guest, guest_host, stranger, joined] }
     }
 
-    /// Sees that a call is refused to whoever is no host (`for_hosts`) or does not belong to the
+    /// Checks that a call is refused to callers who are no hosts (`for_hosts`) or do not belong to the
     /// session, and gives the answers to the others.
     async fn call(&self, method: Method, rest: &str, body: Value, for_hosts: bool) -> Vec<Value> {
         let path = path(self.session.id, rest);
@@ -99,7 +99,7 @@ impl Cast {
             let expected = match *who {
                 "anonymous" | "bad token" => Some((401, "unauthenticated")),
                 "guest of another session" => Some((403, "forbidden")),
-                // As if it were not there: who does not belong to it learns nothing of it.
+                // As if it did not exist: outsiders learn nothing of it.
                 "outsider" => Some((404, "session_not_found")),
                 who if for_hosts && MEMBERS.contains(&who) => Some((403, "forbidden")),
                 _ => None,
@@ -155,7 +155,7 @@ async fn only_hosts_and_the_service_may_change_a_session() {
     for invites in cast.call(Method::GET, "/invites", Value::Null, true).await {
         assert_eq!(keys(&invites), BTreeSet::from(["items"]));
     }
-    // Who may delete is told that there is no such thing, who may not is told that.
+    // Callers who may delete get 404 for an unknown id, others 403.
     for (rest, code) in [("participants", "not_found"), ("invites", "invite_not_found")] {
         let path = path(cast.session.id, &format!("/{rest}/{}", Uuid::now_v7()));
         for (who, token) in &cast.callers {
@@ -506,7 +506,7 @@ async fn a_list_is_refused_where_its_query_cannot_be_used() {
         ("cursor=nonsense", "cursor"),
         ("cursor=", "cursor"),
         ("cursor=MTIzIG5vbnNlbnNl", "cursor"),
-        // A year that PostgreSQL does not know.
+        // A year that PostgreSQL cannot store.
         ("cursor=LTYzNzMwMDAwMDAwMDAwMDAwMDAgMDFhMWZkYzItMTZkYy03NDIzLWJlODAtYjBhYTJjYWZiY2Q4", "cursor"),
         ("limit=1&limit=2", "query"),
     ] {
@@ -568,7 +568,7 @@ async fn people_are_told_from_the_live_room_and_where_there_is_none_from_the_dat
     assert_eq!((&live["occupancy"], &live["items"][0]["status"]), (&json!(1), &json!("active")));
     assert_eq!((&live["items"][0]["connections"], &live["items"][0]["state"]), (&json!(1), &json!({"page": 12})));
 
-    // A server that does not hold the room knows what the database knows.
+    // A server that does not hold the room shows what is in the database.
     let beside = server.beside("other", &[]).await;
     let stored = eventually("the state in the database", async || {
         let stored = beside.participants(session.id).await;
@@ -583,7 +583,7 @@ async fn people_are_told_from_the_live_room_and_where_there_is_none_from_the_dat
     let shown = beside.get(&path(session.id, ""), Some(&service())).await.expect(200);
     assert_eq!(shown["occupancy"], 1);
 
-    // One who was lost is here until the grace runs out, and who said goodbye is not.
+    // A lost person is present until the grace runs out; a person who left is not.
     let bob = Client::join(server.address(), session.id, &Join::invite(&session.invite, "Bob")).await;
     let bob_id = bob.id();
     ada.sees(&[ada_id, bob_id]).await;
@@ -602,7 +602,7 @@ async fn people_are_told_from_the_live_room_and_where_there_is_none_from_the_dat
 
 #[tokio::test]
 async fn expiry_counts_from_when_somebody_was_last_seen() {
-    // Nothing is flushed here, so that the two sources can be told apart.
+    // Nothing is flushed here, so that the two sources differ.
     let server = TestServer::start(&["--flush-interval", "5m"]).await;
     let session = server.open().await;
     let expiry = async || server.get(&path(session.id, "/expiry"), Some(&service())).await.expect(200);
@@ -621,11 +621,11 @@ async fn expiry_counts_from_when_somebody_was_last_seen() {
     server.age(session.id, 1800.0).await;
     let before = expiry().await;
     let ada = Client::join(server.address(), session.id, &Join::invite(&session.invite, "Ada")).await;
-    // The participant is the truth, also where the session's row says half an hour ago.
+    // The participant counts, also where the session's row has half an hour ago.
     let now = expiry().await;
     assert_eq!((&now["minutes_until_expiry"], &now["expired"]), (&json!(60), &json!(false)));
     assert!(time(&now["last_seen_at"]) - time(&before["last_seen_at"]) > TimeDelta::minutes(29));
-    // The database lags by what was not flushed; the room knows.
+    // The database lags by what was not flushed; the room has the newest.
     server.age(session.id, 1800.0).await;
     assert_eq!(expiry().await["minutes_until_expiry"], 60);
     let shown = server.get(&path(session.id, ""), Some(&service())).await.expect(200);
@@ -676,7 +676,7 @@ async fn a_removed_person_is_put_out_for_good() {
         assert_eq!((ended.code, &ended.error["code"]), (4512, &json!("removed")), "{join:?}");
     }
     server.get(&path(session.id, ""), Some(&one.resume_token())).await.refused(403, "removed");
-    // What was not said until now was not said at all.
+    // A field that is missing here is never sent.
     host.catch_up().await;
     assert_eq!(host.view.len(), 1);
     assert_eq!(server.participants(session.id).await["occupancy"], 1);
@@ -744,7 +744,7 @@ async fn a_close_whose_client_hangs_up_reaches_the_room_all_the_same() {
         raw.send(format!("{head}Authorization: Bearer {}\r\nContent-Length: 0\r\n\r\n", service()).as_bytes()).await;
         eventually("the close waits for the lock", async || somebody_waits(pool).await.then_some(())).await;
         drop(raw);
-        // The server has noticed that the client is gone when it answers those who came later: it runs in this thread.
+        // The server has noticed that the client is gone when it answers later requests: it runs in this thread.
         for _ in 0..10 {
             server.get("/healthz", None).await.expect(200);
         }

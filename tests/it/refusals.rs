@@ -1,5 +1,5 @@
-//! Everybody who is refused is told why: the table of the protocol, row by row, as an error frame and
-//! a close code, and as an HTTP answer for a client that asks for one. Nobody who is refused leaves
+//! Every refusal has its reason: the table of the protocol, row by row, as an error frame and
+//! a close code, and as an HTTP answer for a client that asks for one. No refusal leaves
 //! a trace.
 
 use std::time::Duration;
@@ -31,20 +31,20 @@ const INVALID_REQUEST: Row = (4522, "invalid_request", 422);
 
 const NO_ACTIVITY: &str = "This invitation link has expired. Sessions become inactive after 1 hour of no activity.";
 
-/// An error frame says what this row says, and how it is to be taken.
+/// An error frame is as in this row, with its rule for retries.
 #[track_caller]
 fn assert_row(ended: &Ended, (close, code, _): Row) {
     let error = &ended.error;
     assert_eq!((ended.code, error["code"].as_str()), (close, Some(code)), "{error}");
     assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{error}");
-    // Below 4500 a client comes back; where the frame says so it may say when, else never.
+    // Below 4500 a client reconnects; only such a frame may have a time after which to do so.
     assert_eq!(error["retry"], close < 4500, "{error}");
     assert!(close < 4500 || error.get("retry_after_ms").is_none(), "{error}");
     assert_eq!(error.get("reason").is_some(), code == "session_closed", "{error}");
     assert_eq!(error.get("ref"), None, "no frame caused it: {error}");
 }
 
-/// Who is in the database, and how often the invites with a limit were used.
+/// The participants in the database, and the uses of invites with a limit.
 async fn traces(server: &TestServer) -> Value {
     let query = "SELECT jsonb_build_array(
         (SELECT jsonb_agg(jsonb_build_array(id, name, role, user_id, resume_generation) ORDER BY id) FROM session_participants),
@@ -64,16 +64,16 @@ async fn refused(server: &TestServer, session: impl ToString, join: &Join, row: 
     let answer = server.handshake(&session, join).await;
     let (retry_after, body) = (answer.headers.get("retry-after").cloned(), answer.body.clone());
     let authenticate = answer.headers.get("www-authenticate").cloned();
-    assert_eq!(answer.refused(row.2, row.1), ended.error["message"], "both forms say the same");
+    assert_eq!(answer.refused(row.2, row.1), ended.error["message"], "both forms have the same message");
     assert_eq!(body.get("reason"), ended.error.get("reason"));
     assert_eq!(authenticate.is_some(), row.2 == 401);
     let waits = ended.error.get("retry_after_ms").is_some();
-    assert_eq!(waits, retry_after.is_some(), "both forms say when to come back, or neither");
-    assert_eq!(traces(server).await, before, "somebody who is refused leaves no trace");
+    assert_eq!(waits, retry_after.is_some(), "both forms have the time after which to retry, or neither");
+    assert_eq!(traces(server).await, before, "a refusal leaves no trace");
     ended.error
 }
 
-/// Refused, and told these words.
+/// Refused with these words.
 async fn refused_with(server: &TestServer, session: Uuid, join: &Join, row: Row, message: &str) {
     assert_eq!(refused(server, session, join, row).await["message"], message);
 }
@@ -152,7 +152,7 @@ async fn a_dead_invite_says_why_it_is_dead() {
     ];
     for (token, words) in kinds {
         refused_with(&server, open.id, &Join::invite(token, "Bob"), INVITE_EXPIRED, words).await;
-        // Whoever asks before joining is told the same.
+        // A look at the invite before joining gives the same.
         assert_eq!(server.get(&format!("/v1/invites/{token}"), None).await.refused(410, "invite_expired"), words);
     }
     // The session's other invite is none the worse for it.
@@ -165,7 +165,7 @@ async fn an_invite_dies_with_its_session() {
     let open = server.open().await;
     server.close(open.id).await.expect(200);
     refused_with(&server, open.id, &Join::invite(&open.invite, "Ada"), INVITE_EXPIRED, NO_ACTIVITY).await;
-    // A user who never was in the session knows no more of it than the invite tells.
+    // A user who never was in the session learns no more of it than the invite shows.
     let by_user = Join { invite: Some(open.invite.clone()), ..as_user(Uuid::now_v7()) };
     refused_with(&server, open.id, &by_user, INVITE_EXPIRED, NO_ACTIVITY).await;
 }
@@ -282,7 +282,7 @@ async fn a_full_session_takes_nobody_until_somebody_leaves() {
     let newcomer = Join::invite(token(&limited), "Cleo");
     refused(&server, open.id, &newcomer, SESSION_FULL).await;
 
-    // Somebody who lost the connection keeps the place, and a second connection takes none.
+    // A person who lost the connection keeps the place, and a second connection takes none.
     let (ada_id, ada_resume) = (ada.id(), ada.resume_token());
     ada.vanish();
     bob.until("Ada reconnecting", |bob| bob.view[&ada_id]["status"] == "reconnecting").await;
@@ -348,7 +348,7 @@ async fn a_query_that_cannot_be_used_is_told() {
         assert_eq!(body["errors"][0]["field"], field, "{way:?}: {error}");
         assert!(body["errors"][0]["message"].is_string());
     }
-    // A user whose JWT says no name has to choose one; so has one whose name cannot be shown.
+    // A user whose JWT has no name has to choose one; so has one whose name cannot be shown.
     for claimed in [Value::Null, json!("x".repeat(81)), json!("a\u{1}b")] {
         let claims =
             json!({"sub": Uuid::now_v7(), "role": "authenticated", "exp": seconds_from_now(3600), "name": claimed});
@@ -359,7 +359,7 @@ async fn a_query_that_cannot_be_used_is_told() {
         let named = join(&server, open.id, &Join { name: Some("Nora".into()), ..way }).await;
         assert_eq!(named.view[&named.id()]["name"], "Nora");
     }
-    // What is just within the bounds is good, and keys that nobody knows do no harm.
+    // What is just within the bounds is good, and unknown keys do no harm.
     let widest = "é".repeat(80);
     for (way, shown) in [
         (name(&format!("  {widest} ")), widest.as_str()),
@@ -424,7 +424,7 @@ async fn a_refused_resume_never_falls_through_to_what_else_is_shown() {
             [("lsr_bad", UNAUTHENTICATED), (&resume, UNAUTHENTICATED), (&stranger.resume_token(), FORBIDDEN)]
         {
             refused(&server, open.id, &Join { resume: Some(resume.to_owned()), ..good.clone() }, row).await;
-            // Nor where it comes as a subprotocol.
+            // Nor where it is sent as a subprotocol.
             let header = ("sec-websocket-protocol", format!("lastseen.v1, lastseen.resume.{resume}"));
             refused(&server, open.id, &Join { headers: vec![header], ..good.clone() }, row).await;
         }
@@ -530,7 +530,7 @@ async fn the_others_hear_nothing_of_somebody_who_is_refused() {
     refused(&server, open.id, &as_user(Uuid::now_v7()), FORBIDDEN).await;
     assert_eq!(server.participants(open.id).await["occupancy"], 1);
 
-    // Whoever comes in next is the first of whom Ada hears.
+    // The next person who joins is the first in a diff for Ada.
     let bob = join(&server, open.id, &Join::invite(token(&limited), "Bob")).await;
     ada.sees(&[ada.id(), bob.id()]).await;
     let told =
@@ -676,8 +676,8 @@ async fn a_database_that_does_not_answer_is_told_and_those_who_wait_leave_no_tra
     let answer = server.handshake(&open.id.to_string(), &newcomer).await;
     assert!(answer.headers.contains_key("retry-after"));
     answer.refused(503, "unavailable");
-    // Nobody waits for the answers any more, so the database gives up as well: carried out when the lock
-    // is free they would let people in who are gone, after that was taken back.
+    // The server has given up on the answers, so the database has to as well: statements that run when the lock
+    // is free would admit people who are gone, after the compensation.
     eventually("no statement that waits", async || {
         let waiting: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
@@ -689,10 +689,10 @@ async fn a_database_that_does_not_answer_is_told_and_those_who_wait_leave_no_tra
     })
     .await;
     transaction.rollback().await.expect("the lock given back");
-    // Whatever was carried out all the same is taken back: the one use of the invite, and the people who
-    // never came.
+    // Whatever ran all the same is undone: the one use of the invite, and the participants without a
+    // connection.
     let ada = eventually("the join", async || Client::try_join(server.address(), open.id, &newcomer).await.ok()).await;
-    eventually("nobody but those who are here", async || {
+    eventually("only those who are here", async || {
         let traces = traces(&server).await;
         let people = traces[0].as_array()?;
         let used = &traces[1][0][1];
@@ -718,7 +718,7 @@ async fn a_connection_that_says_nothing_is_dead() {
     let server = TestServer::start(&[]).await;
     let open = server.open().await;
     let mut silent = join(&server, open.id, &Join::invite(&open.invite, "Ada")).await;
-    // Who does not read answers no Ping.
+    // A client that does not read answers no Ping.
     pass(Duration::from_secs(76)).await;
     eventually("the end of the silent connection", async || {
         (server.metric("lastseen_connection_ends_total{reason=\"beat_timeout\"}").await == 1.0).then_some(())
@@ -741,9 +741,9 @@ async fn whoever_leaves_is_answered_with_the_same_word() {
         Ended { code: 1000, error } => assert_eq!(error, Value::Null),
         ended => panic!("{ended:?}"),
     }
-    // Long before the grace: they said so.
+    // Long before the grace: they left.
     ada.sees(&[ada.id()]).await;
-    let Step::Ended(after) = cleo.step().await else { panic!("something came after the close") };
+    let Step::Ended(after) = cleo.step().await else { panic!("something was sent after the close") };
     assert_eq!(after.error, Value::Null);
 }
 

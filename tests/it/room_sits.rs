@@ -1,4 +1,4 @@
-//! The room's sit: started by a host, told to everybody, over on time, and recorded for whoever is there.
+//! The sit of a room: started by a host, announced to all, over on time, and recorded for all users who are there.
 
 use std::time::Duration;
 
@@ -130,7 +130,7 @@ async fn everybody_hears_of_a_sit_and_it_is_recorded_for_the_users_who_are_there
         (&json!(sit), &json!(300), &Value::Null)
     );
 
-    // The next one may begin at once; whoever comes late sat less.
+    // The next one may begin at once; a user who joins late sat less.
     host.send(start(60)).await;
     let (sit, over) = news(&mut host).await;
     assert!(!over);
@@ -218,7 +218,7 @@ async fn only_a_host_starts_a_sit_and_one_at_a_time() {
         assert_eq!(error["code"], "bad_frame", "{nth}: {error}");
     }
 
-    // Somebody who was invited as a host is one too; of two at one moment one is the first.
+    // A person who was invited as a host is one too; of two starts at one moment one is the first.
     let invites = format!("/v1/reading-sessions/{}/invites", session.id);
     let invite = server.post(&invites, Some(&service()), json!({"role": "host"})).await.expect(201);
     let join = Join::invite(invite["token"].as_str().expect("a token"), "Cora");
@@ -318,7 +318,7 @@ async fn what_the_database_cannot_take_does_not_begin_and_what_is_over_is_kept_u
     run_out_of_space(&server, "UPDATE").await;
     host.send(start(1)).await;
     let (sit, _) = news(&mut host).await;
-    // Everybody hears of the end all the same, and whoever goes then was there.
+    // All are sent the end all the same, and a user who leaves then was there.
     assert_eq!(news(&mut guest).await, (sit, false));
     assert_eq!(news(&mut guest).await, (sit, true));
     host.leave().await;

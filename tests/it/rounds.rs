@@ -1,5 +1,5 @@
 //! Many rounds of people who join, drop, close, leave and come back in random order, after which
-//! everybody who knows something about the room knows the same.
+//! clients, server and database have the same view of the room.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,7 +16,7 @@ use crate::harness::{Client, Join, TestServer, eventually, quiet};
 const PEOPLE: usize = 20;
 const ROUNDS: usize = 300;
 
-/// What somebody does in a round.
+/// What a person does in a round.
 #[derive(Clone, Copy, Debug)]
 enum Deed {
     Nothing,
@@ -24,9 +24,9 @@ enum Deed {
     Vanish,
     /// A close that means to come back.
     GoAway,
-    /// A close that says goodbye.
+    /// A Close frame with the code of a leave.
     Close,
-    /// A frame that says goodbye.
+    /// A `leave` frame.
     Leave,
     /// Back by the resume token.
     Resume,
@@ -40,14 +40,14 @@ struct Person {
     /// The JWT; a guest has none.
     token: Option<String>,
     client: Option<Client>,
-    /// Who it is in the room, and the token by which it comes back; of a guest the newest.
+    /// Its id in the room, and the token by which it comes back; of a guest the newest.
     id: Uuid,
     resume: String,
     /// Whether it is away without a goodbye.
     dropped: bool,
-    /// How often which participant said goodbye.
+    /// How often which participant left.
     goodbyes: HashMap<Uuid, usize>,
-    /// The leaves that its connections were told of.
+    /// The leaves that its connections were sent.
     leaves: Vec<(Uuid, String)>,
     gaps: Vec<(u64, u64)>,
 }
@@ -62,7 +62,7 @@ impl Person {
             (Some(_), 1) => Deed::GoAway,
             (Some(_), 2) => Deed::Close,
             (Some(_), _) => Deed::Leave,
-            // A guest who was dropped and comes as somebody new stays behind as well, for the grace.
+            // A guest who was dropped and joins anew is also shown as reconnecting, for the grace.
             (None, 0 | 1) if self.token.is_some() || ghosts || !self.dropped => Deed::JoinAnew,
             (None, _) => Deed::Resume,
         }
@@ -118,7 +118,7 @@ impl Person {
         self.client = Some(client);
     }
 
-    /// Keeps what a connection that ends was told.
+    /// Keeps what a connection that ends was sent.
     fn remember(&mut self, client: &Client) {
         self.gaps.extend(&client.gaps);
         for leave in client.heard.iter().filter_map(|frame| frame["leaves"].as_array()).flatten() {
@@ -127,7 +127,7 @@ impl Person {
     }
 }
 
-/// Who is here and how, by id: what everybody has to agree on.
+/// The people who are here and their status, by id: what all views have to agree on.
 type View = BTreeMap<Uuid, Value>;
 
 /// What is shown of people but for the time that runs on.
@@ -184,7 +184,7 @@ async fn run(grace: &str, grace_runs_out: bool) {
         join_all(people.iter_mut().zip(deeds).map(|(person, deed)| person.act(&server, &session, deed))).await;
     }
 
-    // The server knows what the people did …
+    // The server has what the people did …
     let expected = expected(&people, grace_runs_out);
     let listed = eventually("the room as the people left it", async || {
         let listed = view(server.participants(session.id).await["items"].as_array().expect("a list").iter());
@@ -193,7 +193,7 @@ async fn run(grace: &str, grace_runs_out: bool) {
         shown.eq(expected.iter().map(|(id, (status, count))| (*id, (Some(*status), Some(*count))))).then_some(listed)
     })
     .await;
-    // … and so does everybody who is connected, …
+    // … and so does each client that is connected, …
     let newest = server.participants(session.id).await["seq"].as_u64().expect("a seq");
     for person in &mut people {
         let Some(mut client) = person.client.take() else { continue };
@@ -230,7 +230,7 @@ async fn run(grace: &str, grace_runs_out: bool) {
         for (id, reason) in &person.leaves {
             match &**reason {
                 "left" => *seen.entry(*id).or_default() += 1,
-                // Whoever came back in time must not be seen leaving, and here everybody is in time.
+                // A person who is back in time must not be seen leaving, and here all are in time.
                 "timeout" => assert!(grace_runs_out, "a leave of {id} within the grace"),
                 other => panic!("{other}"),
             }

@@ -14,7 +14,7 @@ use crate::harness::{Client, Join, TestServer};
 
 const TABLES: [&str; 3] = ["reading_sessions", "session_participants", "session_invites"];
 
-/// What PostgreSQL says to whom a table or column is closed.
+/// The SQLSTATE for a table or column that is closed to the role.
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 /// A session of a user with a guest in it, and the guest's connection.
@@ -178,7 +178,7 @@ async fn the_policies_bind_everybody_and_the_servers_role_most_of_all() {
     }
 }
 
-/// Writes down as whom each statement of the server's reads (a policy that is asked about every row)
+/// Records the role with which each statement of the server reads (a policy that runs for every row)
 /// and writes (a trigger, which also sees a superuser).
 const WITNESS: &str = "
     CREATE SCHEMA witness;
@@ -236,7 +236,7 @@ async fn the_server_reads_for_a_user_as_that_user_and_does_everything_else_as_it
     server.get("/v1/reading-sessions", Some(&token)).await.expect(200);
     server.get(&one, Some(&other)).await.refused(404, "session_not_found");
     let read: Vec<_> = seen().await.into_iter().filter(|(_, who, _)| who == "authenticated").collect();
-    // The stranger's query was shown no row: a permissive policy comes first, so no witness heard it.
+    // The query of the other user was shown no row: a permissive policy runs first, so the witness did not run.
     let claims: Vec<_> = read.iter().filter_map(|(_, _, claims)| claims.as_deref()).collect();
     assert!(claims.iter().any(|claims| claims.contains(&hana.to_string())), "{read:?}");
     assert!(read.iter().all(|(what, _, claims)| what == "read" && claims.is_some()), "{read:?}");

@@ -12,7 +12,7 @@ use crate::harness::rest::{Answer, service};
 use crate::harness::things::Things;
 use crate::harness::{TestServer, quiet};
 
-/// Calls whose credential is in the path, so that whoever holds it may ask.
+/// Calls whose credential is in the path: they need no other.
 const BY_TOKEN: [&str; 1] = ["/v1/invites/{token}"];
 
 /// Nothing is written but what is called for.
@@ -51,7 +51,7 @@ fn tells_nothing(operation: &Operation<'_>, answer: &Answer, marks: &[String]) {
     }
 }
 
-/// The queries that ask for somebody else's by their id.
+/// Queries with the id of a thing of another user.
 fn queries(operation: &Operation<'_>, of: &Things) -> Vec<String> {
     let named = operation.said["parameters"].as_array().into_iter().flatten();
     let named = named.filter(|parameter| parameter["in"] == "query").filter_map(|parameter| parameter["name"].as_str());
@@ -89,7 +89,7 @@ async fn no_call_reads_or_changes_what_is_anothers() {
             }
             tells_nothing(&operation, &answer, &marks);
             let only_for_the_service = answer.status == 403 && ann_may_not(&server, &ann, &operation, &document).await;
-            // A server that launches no simulators says so before it looks for anybody's session.
+            // A server without a launcher refuses before it looks for the session.
             let told_before = only_for_the_service || answer.body["code"] == "simulators_not_configured";
             if names_bea && !operation.is_connection() && answer.status != 404 && !told_before {
                 wrong.push(format!("{} {query}: {} {}", operation.name(), answer.status, answer.body));
@@ -139,7 +139,7 @@ async fn the_service_sees_all() {
             let answer = server.get(&format!("{path}{}", one.query(&operation)), Some(&service())).await;
             let told = answer.body.to_string();
             assert_eq!(answer.status, 200, "{}: {told}", operation.name());
-            // A list of things, and not of counts, holds what is everybody's.
+            // A list of things, and not of counts, holds those of all users.
             if answer.body["items"][0]["id"].is_string() && path == operation.path {
                 assert!(one.marks().iter().any(|mark| told.contains(mark)), "{}: {told}", operation.name());
                 lists += 1;
@@ -211,7 +211,7 @@ fn row(columns: &[String]) -> String {
     format!("ROW({})", named.join(", "))
 }
 
-/// A change of any row that a user may change, which says which rows it changed.
+/// A change of any row that a user may change, which returns the changed rows.
 fn update(first: &str, columns: &[String], relation: &str) -> String {
     let column = ["status", "name", "title"].into_iter().find(|name| columns.iter().any(|column| column == name));
     let column = column.unwrap_or(first);

@@ -13,7 +13,7 @@ use crate::harness::cluster::TestDatabase;
 use crate::harness::rest::{service, user};
 use crate::harness::{Client, Join, TestServer, quiet};
 
-/// A table of users, as on Supabase, with those whom the rows name.
+/// A table of users, as on Supabase, with the users that the rows name.
 const USERS: &str = "
     CREATE SCHEMA auth;
     CREATE TABLE auth.users (id uuid PRIMARY KEY);

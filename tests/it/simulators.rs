@@ -68,7 +68,7 @@ async fn pid(file: &Path) -> Pid {
     Pid::from_raw(eventually("a process id", read).await)
 }
 
-/// Waits until nothing is left of a process, but for what waits for its parent to hear of its end.
+/// Waits until nothing is left of a process, but for a zombie that its parent has not waited for.
 async fn gone(pid: Pid) {
     eventually(&format!("the end of process {pid}"), async || (!runs(pid)).then_some(())).await;
 }
@@ -160,7 +160,7 @@ async fn a_simulator_is_launched_used_and_stopped() {
         assert_eq!(server.get(&path, Some(&ada.token)).await.expect(200), running, "{path}");
     }
 
-    // It was told what it is, and prices come.
+    // It has its environment, and sends prices.
     let url = format!("ws://{}/", address(&running));
     let stream = TcpStream::connect(address(&running)).await.expect("a connection");
     let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.expect("a WebSocket");
@@ -192,7 +192,7 @@ async fn a_simulator_is_launched_used_and_stopped() {
     server.post(&activity, Some(&ada.token), Value::Null).await.refused(409, "simulator_stopped");
     assert_eq!(server.get(&ada.path(), Some(&ada.token)).await.expect(200)["id"], json!(simulator));
 
-    // Another one then, with what nobody said anything of.
+    // Another one then, with the defaults.
     let next = ada.run(&server).await;
     assert_eq!((&next["initial_symbols"], &next["initial_cash"]), (&json!([]), &json!(100_000.0)));
     assert_eq!(server.get(&ada.path(), Some(&ada.token)).await.expect(200), next);
@@ -357,7 +357,7 @@ async fn one_that_cannot_start_or_dies_is_an_error_with_its_reason() {
         assert!(failed["error"].as_str().is_some_and(|error| error.contains(reason)), "{failed}");
         assert!(failed["stopped_at"].is_string() && failed["endpoint"].is_null(), "{failed}");
         server.delete(&one(simulator), Some(&ada.token)).await.refused(409, "simulator_stopped");
-        // A failed one stands in nobody's way.
+        // A failed one does not keep another from being made.
         ada.make(&server).await;
     }
     let directory = TempDir::new().expect("a directory");
@@ -413,14 +413,14 @@ async fn one_that_is_stopped_while_it_starts_never_runs() {
     let simulator = ada.make(&server).await;
     let process = pid(&file).await;
     becomes(&server, simulator, "STARTING").await;
-    // Not by the server, which would tell its supervisor: so the move to RUNNING may come first.
+    // Not by the server, which would notify its supervisor: so the move to RUNNING may be first.
     execute(pool, "UPDATE simulators SET status = 'STOPPING' WHERE id = $1", simulator).await;
     std::fs::write(&gate, "").expect("a file");
     let stopped = becomes(&server, simulator, "STOPPED").await;
     assert!(stopped["endpoint"].is_null(), "it never ran: {stopped}");
     gone(process).await;
 
-    // What SQL says is over is over: its process ends, and the row stays as it is.
+    // What is over by its row is over: its process ends, and the row stays as it is.
     std::fs::remove_file(&file).expect("a file");
     let simulator = id(&ada.run(&server).await["id"]);
     let process = pid(&file).await;
@@ -454,7 +454,7 @@ async fn a_session_gets_one_simulator_and_a_server_holds_so_many() {
         assert!(answer.headers.contains_key("retry-after"));
         answer.refused(503, "at_capacity");
     }
-    // Who has one is told that, also by a server that is full.
+    // `simulator_exists` comes before `at_capacity`, also on a full server.
     ada.ask(&server).await.refused(409, "simulator_exists");
 
     // Another server has places of its own; and there is room again when one is over.
@@ -474,7 +474,7 @@ async fn a_session_gets_one_simulator_and_a_server_holds_so_many() {
     becomes(&server, simulator, "STOPPED").await;
     waiting[1].run(&server).await;
 
-    // Each server stops its own, whoever is asked to.
+    // Each server stops its own, whichever server gets the call.
     server.delete(&one(id(&there["id"])), Some(&service())).await.expect(202);
     becomes(&server, id(&there["id"]), "STOPPED").await;
     assert!(!is_open(&there).await);

@@ -263,7 +263,7 @@ async fn a_pod_that_fails_is_an_error_and_nothing_of_it_is_left() {
         assert_eq!(failed["error"], "the pod ended by itself (Failed)");
         assert!(cluster.is_empty());
     }
-    // One that somebody deleted.
+    // One that was deleted in the cluster.
     let simulator = ada.make(&server.rest).await;
     cluster.admit(simulator).await;
     becomes(&server.rest, simulator, "RUNNING").await;
@@ -291,7 +291,7 @@ async fn pods_that_a_crash_leaves_behind_are_found_by_their_labels() {
     }
     server.signal(Signal::SIGKILL);
     server.finished().await;
-    // Nothing but the cluster knows of this one any more.
+    // This one is in the cluster alone any more.
     execute(&database.pool, "DELETE FROM simulators WHERE id = $1", of_bob).await;
     assert!(cluster.get(&pod(of_ada)).is_some() && cluster.get(&pod(of_bob)).is_some());
 

@@ -1,4 +1,4 @@
-//! Sits: started, completed once, told apart by id, and read by partners.
+//! Sits: started, completed once, by id, and read by partners.
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;

@@ -1,4 +1,4 @@
-//! Start and stop of the real program: a stop in good order loses nothing and shows nobody leaving, and
+//! Start and stop of the real program: a stop in good order loses nothing and shows no person leaving, and
 //! neither does a crash.
 
 use chrono::TimeDelta;
@@ -42,7 +42,7 @@ async fn crash(server: Process) -> Finished {
     server.finished().await
 }
 
-/// Whether a client was ever told that somebody left.
+/// Whether a client was ever sent a leave.
 fn saw_a_leave(client: &Client) -> bool {
     client.heard.iter().any(|frame| frame["leaves"].as_array().is_some_and(|leaves| !leaves.is_empty()))
 }
@@ -291,13 +291,13 @@ async fn another_servers_people_are_left_alone_unless_nobody_has_seen_them_for_l
     let row = person(&database.pool, bob.id()).await;
     assert_eq!((row.is_active, row.leave_reason.as_deref()), (false, Some("timeout")));
     assert_eq!(row.left_at, Some(stale.last_seen_at));
-    // Nor are they this server's to show: nobody is in memory here.
+    // Nor does this server show them: it has no person in memory.
     assert_eq!(server.rest.metric("lastseen_rooms").await, 0.0);
 }
 
 #[tokio::test]
 async fn an_embedded_database_outlives_a_crash_with_its_sessions_and_its_secret() {
-    // Whom PostgreSQL runs as has to get in.
+    // The user that PostgreSQL runs as has to be able to enter.
     use std::os::unix::fs::PermissionsExt;
     let directory =
         tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempdir().expect("a directory");
@@ -309,7 +309,7 @@ async fn an_embedded_database_outlives_a_crash_with_its_sessions_and_its_secret(
     let session = server.rest.open().await;
     let ada = guest(&server, &session, "Ada").await;
 
-    // A second server on the same directory says so, while the first goes on.
+    // A second server on the same directory ends with an error, while the first goes on.
     let second = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", data_dir, "--durable=false"]).await;
     assert_eq!((second.status.code(), second.stdout.as_str()), (Some(1), ""));
     let line = second.stderr.lines().last().expect("a line");

@@ -1,4 +1,4 @@
-//! The sweep: what is idle is closed once and told, whoever comes in meanwhile stays, and what is
+//! The sweep: what is idle is closed once and announced, people who join meanwhile stay, and what is
 //! over is deleted in time.
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::harness::rest::{Opened, did, service, user};
 use crate::harness::rows::{execute, person, stored};
 use crate::harness::{Client, Join, TestServer, eventually};
 
-/// The sweeper does nothing by itself, and nothing is heard of anybody but what a test sends.
+/// The sweeper does nothing by itself, and nothing is received from a client but what a test sends.
 const QUIET: &[&str] = &["--sweep-interval", "1h", "--ping-interval", "10m", "--dead-after", "20m"];
 
 /// The answer of a sweep that found nothing to do.
@@ -206,7 +206,7 @@ async fn the_server_sweeps_by_itself() {
 }
 
 /// How far in the future the sessions of the race expire, in milliseconds: some are dead already,
-/// most die just when somebody comes, and some live long enough on the slowest machine.
+/// most expire just when a person joins, and some live long enough on the slowest machine.
 fn edge(index: usize) -> f64 {
     match index % 10 {
         0 => -1000.0,
@@ -224,7 +224,7 @@ async fn sweeps_that_race_joins_never_close_a_session_with_somebody_in_it() {
         sessions.push(server.open().await);
     }
 
-    // Three sweepers: two by way of this server, and a cron job that tells nobody.
+    // Three sweepers: two by way of this server, and a cron job, of which no server is notified.
     let swept = Arc::new(AtomicU64::new(0));
     let mut sweepers = Vec::new();
     for _ in 0..2 {
@@ -286,7 +286,7 @@ async fn sweeps_that_race_joins_never_close_a_session_with_somebody_in_it() {
         refused.len()
     );
 
-    // Whoever was refused came too late for everybody: those sessions are closed in the end.
+    // A join that was refused was too late for its session: those sessions are closed in the end.
     eventually("the sweep of all that is idle", async || {
         (swept.load(Ordering::SeqCst) >= refused.len() as u64).then_some(())
     })
@@ -364,7 +364,7 @@ async fn two_servers_that_sweep_at_once_close_each_session_once_and_end_its_room
     assert_eq!((did(&one.sweep().await), did(&two.sweep().await)), (nothing(), nothing()));
     assert_eq!(count(&one, "SELECT count(*) FROM reading_sessions WHERE close_reason = 'idle'").await, IDLE as i64);
 
-    // A room on the server that did not close its session hears of it when somebody in it is seen.
+    // A room on the server that did not close its session finds out with the next flush of a person in it.
     for client in &mut clients {
         let _ = client.socket.send(Message::text(r#"{"type":"beat"}"#)).await;
         let ended = client.ended().await;

@@ -1,5 +1,5 @@
-//! A WebSocket that says of which user session it is is the heartbeat of that session: nobody who
-//! holds one has to call.
+//! A WebSocket that names its user session is the heartbeat of that session: while one is open, no call is
+//! needed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::harness::rest::{Opened, did, service, user};
 use crate::harness::rows::{UserSession, change_user_session, user_session};
 use crate::harness::{Client, Join, TestServer, eventually, quiet};
 
-/// How a user comes to a reading session with a device.
+/// The parameters of a join from a device.
 fn with(open: &Opened, token: &str, session: &str) -> Join {
     Join {
         token: Some(token.to_owned()),
@@ -88,7 +88,7 @@ async fn a_websocket_opens_the_session_and_everything_that_comes_over_it_keeps_i
     assert_eq!(shows(&server, "tab", "the count", |_| true).await.activity_count, 3, "counted once");
     assert_eq!(server.metric("lastseen_user_sessions").await, 1.0);
 
-    // It is the session that the calls know.
+    // It is the session that calls show.
     let shown = server.get("/v1/user-sessions/tab", Some(&user(ada, "Ada"))).await.expect(200);
     assert_eq!((&shown["frontend_connections"], &shown["ip_address"]), (&json!(1), &json!("203.0.113.0/24")));
     client.catch_up().await;
@@ -100,7 +100,7 @@ async fn the_answers_to_pings_are_heartbeats_and_say_how_good_the_connection_is(
     let (open, token) = (server.open().await, user(Uuid::now_v7(), "Ada"));
     let mut client = join(&server, &open, &token, "tab").await;
     let first = shows(&server, "tab", "the connection", |row| row.frontend_connections == 1).await;
-    // Nothing but Pongs: it is heard of, and idle.
+    // Nothing but Pongs: it has heartbeats, and is idle.
     let idle = eventually("idleness", async || {
         client.pinged(1).await;
         user_session(&server.database.pool, "tab")
@@ -114,7 +114,7 @@ async fn the_answers_to_pings_are_heartbeats_and_say_how_good_the_connection_is(
     let active = shows(&server, "tab", "activity", |row| row.activity_count == 1).await;
     assert!(active.last_activity_at > idle.last_activity_at);
 
-    // Who does not answer is badly connected; on the wire the word is small.
+    // A client that does not answer has a poor connection; in JSON the word is in small letters.
     shows(&server, "tab", "missed Pongs", |row| row.connection_quality.as_deref() == Some("POOR")).await;
     let shown = server.get("/v1/user-sessions/tab", Some(&token)).await.expect(200);
     assert_eq!(shown["connection_quality"], "poor");
@@ -125,7 +125,7 @@ async fn the_answers_to_pings_are_heartbeats_and_say_how_good_the_connection_is(
 async fn a_lost_connection_leaves_the_session_reconnecting_until_it_is_back_or_time_is_up() {
     let server = TestServer::start(&quiet(&[])).await;
     let (open, ada) = (server.open().await, user(Uuid::now_v7(), "Ada"));
-    // Started by a call, continued by a WebSocket, which shows a resume token when it comes back.
+    // Started by a call, continued by a WebSocket, which reconnects with a resume token.
     server.post("/v1/user-sessions", Some(&ada), json!({"session_id": "tab", "platform": "web"})).await.expect(201);
     let started = shows(&server, "tab", "the row", |_| true).await;
     let client = join(&server, &open, &ada, "tab").await;
@@ -150,7 +150,7 @@ async fn a_lost_connection_leaves_the_session_reconnecting_until_it_is_back_or_t
     flushed(&server).await;
     assert_eq!(shows(&server, "tab", "the row", |_| true).await.status, "active");
 
-    // Nobody comes back.
+    // No connection comes back.
     join(&server, &open, &ada, "tab").await.vanish();
     shows(&server, "tab", "the last loss", |row| row.status == "reconnecting").await;
     change_user_session(
@@ -187,7 +187,7 @@ async fn who_leaves_is_not_waited_for_and_tabs_are_counted() {
     let row = shows(&server, "laptop", "no tab", |row| row.frontend_connections == 0).await;
     assert_eq!((row.status.as_str(), row.ended_at), ("active", None), "it lives until it expires");
 
-    // Neither is who was sent away for good.
+    // Neither is a connection that was closed for good.
     let last = join(&server, &other, &ada, "laptop").await;
     shows(&server, "laptop", "a tab again", |row| row.frontend_connections == 1).await;
     server.close(other.id).await.expect(200);
@@ -234,7 +234,7 @@ async fn without_a_user_or_with_half_of_what_is_needed_nothing_is_tracked() {
 
 #[tokio::test]
 async fn a_session_that_cannot_be_had_is_told_once_and_the_connection_lives_on() {
-    // A flush that falls between a connection and what the database says of its session opens it as well: here there is
+    // A flush between a connection and the answer of the database about its session opens it as well: here there is
     // none but those that the test asks for.
     let server = TestServer::start(&quiet(&["--flush-interval", "20m"])).await;
     let open = server.open().await;
@@ -323,7 +323,7 @@ async fn a_flush_that_fails_loses_no_activity() {
         })
         .await;
     }
-    // What asks who was seen waits.
+    // Policies that depend on what was seen wait.
     let swept = server.sweep().await;
     assert!(swept["failed"].as_array().expect("a list").contains(&json!("user_sessions_timed_out")), "{swept}");
     sqlx::query("DROP TRIGGER out_of_space ON user_sessions").execute(&server.database.pool).await.expect("it is gone");

@@ -71,7 +71,7 @@ async fn row(server: &TestServer, session: &str) -> UserSession {
     user_session(&server.database.pool, session).await.expect("a row")
 }
 
-/// Makes a session look as if nothing was heard of it for so long, by rules of one hour.
+/// Makes a session look as if it had no heartbeat for so long, by rules of one hour.
 async fn silence(server: &TestServer, session: &str, minutes: i32) {
     sqlx::query(
         "UPDATE user_sessions SET started_at = now() - make_interval(mins => $2 + 10),
@@ -85,7 +85,7 @@ async fn silence(server: &TestServer, session: &str, minutes: i32) {
     .expect("an update");
 }
 
-/// Calls until the server finds the time: on a slow machine those who come together may wait too long.
+/// Calls until the server has the capacity: on a slow machine calls at one moment may wait too long.
 async fn insist(call: impl AsyncFn() -> Answer) -> Answer {
     eventually("an answer", async || Some(call().await).filter(|answer| answer.status != 503)).await
 }
@@ -124,11 +124,11 @@ async fn a_session_is_started_once_and_continued_by_the_same_call() {
     assert!(first.started_at >= began - TimeDelta::milliseconds(1), "{first:?}");
     assert_eq!(first.expires_at, first.last_heartbeat_at + TimeDelta::hours(1));
 
-    // The same again is the same session, and what is not said stays.
+    // The same again is the same session, and fields that are not sent stay.
     let again = start(&server, &people.adas, "laptop").await.expect(200);
     assert_eq!((&again["id"], &again["started_at"]), (&started["id"], &started["started_at"]));
     assert_eq!(again["metadata"], json!({"theme": "dark"}));
-    assert!(row(&server, "laptop").await.expires_at > first.expires_at, "to start it is to be heard of");
+    assert!(row(&server, "laptop").await.expires_at > first.expires_at, "to start it is a heartbeat");
     let replaced = json!({"session_id": "laptop", "platform": "web", "metadata": {}});
     let replaced = server.post("/v1/user-sessions", Some(&people.adas), replaced).await.expect(200);
     assert_eq!((&replaced["metadata"], &replaced["device_info"]), (&json!({}), &json!({"os": "Linux"})));
@@ -330,7 +330,7 @@ async fn a_heartbeat_moves_what_it_says() {
     assert_eq!(unattended.expires_at, unattended.last_heartbeat_at + TimeDelta::hours(1));
     assert_eq!(unattended.last_activity_at, before.last_activity_at);
 
-    // One that says nothing is activity, once.
+    // One without a field is activity, once.
     assert_eq!(beat(Value::Null).await.expect(200)["status"], "active");
     let active = row(&server, "one").await;
     assert_eq!((active.activity_count, active.last_activity_at), (1, active.last_heartbeat_at));
@@ -346,7 +346,7 @@ async fn a_heartbeat_moves_what_it_says() {
         "one",
     )
     .await;
-    assert_eq!(beat(json!({"active": false})).await.expect(200)["status"], "active", "it is heard of again");
+    assert_eq!(beat(json!({"active": false})).await.expect(200)["status"], "active", "it has heartbeats again");
 
     for body in [json!({"activity_count": -1}), json!({"activity_count": 1_000_001}), json!({"active": "yes"})] {
         beat(body).await.refused(422, "invalid_request");
@@ -583,7 +583,7 @@ async fn the_server_times_out_by_itself_what_it_does_not_hear_of() {
     let server = TestServer::start(&["--ping-interval", "50ms", "--sweep-interval", "50ms"]).await;
     let people = People::new();
     let open = server.open().await;
-    // The one holds a WebSocket, answers its Pings, and never calls; of the other nothing is heard.
+    // The one holds a WebSocket, answers its Pings, and never calls; the other has no heartbeat.
     let join = Join {
         more: "platform=web&client_session=connected".into(),
         token: Some(people.bobs),

@@ -1,4 +1,4 @@
-//! All that the catalog of a database says of our schemas, as lines that can be compared.
+//! All that the catalog of a database has of our schemas, as lines that can be compared.
 
 use sqlx::PgPool;
 

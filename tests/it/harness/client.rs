@@ -1,4 +1,4 @@
-//! A WebSocket client that folds what it hears into a view of the room, as the browser client does.
+//! A WebSocket client that folds what it receives into a view of the room, as the browser client does.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::PATIENCE;
 
-/// What somebody shows to join.
+/// The credentials of a join.
 #[derive(Clone, Debug, Default)]
 pub struct Join {
     pub invite: Option<String>,
@@ -76,11 +76,11 @@ pub struct Ended {
 pub struct Client {
     pub socket: WebSocketStream<TcpStream>,
     pub welcome: Value,
-    /// Who is here, by id.
+    /// The people who are here, by id.
     pub view: BTreeMap<Uuid, Value>,
     pub seq: u64,
     pub occupancy: u64,
-    /// Every frame that was heard, the welcome first.
+    /// Every frame that was received, the welcome first.
     pub heard: Vec<Value>,
     /// Steps that were missing; stays empty where the server is right.
     pub gaps: Vec<(u64, u64)>,
@@ -118,7 +118,7 @@ impl Client {
         })
     }
 
-    /// Connects and is welcomed, or is told why not.
+    /// Connects and receives `welcome`, or the refusal.
     pub async fn try_join(address: SocketAddr, session: Uuid, join: &Join) -> Result<Self, Ended> {
         let mut client = Self::connect(address, &session.to_string(), join).await.expect("an upgrade");
         match client.step().await {
@@ -158,7 +158,7 @@ impl Client {
     pub async fn step(&mut self) -> Step {
         timeout(PATIENCE, self.step_without_end())
             .await
-            .unwrap_or_else(|_| panic!("nothing came; heard so far: {:?}", self.heard))
+            .unwrap_or_else(|_| panic!("nothing was received; before: {:?}", self.heard))
     }
 
     async fn step_without_end(&mut self) -> Step {
@@ -188,7 +188,7 @@ impl Client {
         }
     }
 
-    /// Reads until this many more Pings came. All but the last are answered by then; the answer to
+    /// Reads until this many more Pings were received. All but the last are answered by then; the answer to
     /// that one leaves with the next read.
     pub async fn pinged(&mut self, times: u64) {
         let enough = self.pings + times;
@@ -211,7 +211,7 @@ impl Client {
         }
     }
 
-    /// What the diffs that were heard said of somebody, in order: `join` and `update` with the person
+    /// The changes of a person in the diffs that were received, in order: `join` and `update` with the person
     /// as it was then, `leave` with the reason.
     pub fn told_of(&self, person: Uuid) -> Vec<(&'static str, Value)> {
         let mut told = Vec::new();
@@ -226,7 +226,7 @@ impl Client {
         told
     }
 
-    /// How many frames of this type were heard.
+    /// How many frames of this type were received.
     pub fn count(&self, kind: &str) -> usize {
         self.heard.iter().filter(|frame| frame["type"] == kind).count()
     }
@@ -268,7 +268,7 @@ impl Client {
         }
     }
 
-    /// Reads until these people are here and nobody else.
+    /// Reads until exactly these people are here.
     pub async fn sees(&mut self, ids: &[Uuid]) {
         let mut expected = ids.to_vec();
         expected.sort_unstable();
@@ -276,7 +276,7 @@ impl Client {
             .await;
     }
 
-    /// Reads what came by the time a beat is answered: everything that was sent before.
+    /// Reads what is received by the time a beat is answered: everything that was sent before.
     pub async fn catch_up(&mut self) {
         let reference = u64::try_from(self.heard.len()).expect("few frames") + 1_000_000;
         self.send(json!({"type": "beat", "ref": reference, "active": false})).await;
@@ -304,7 +304,7 @@ impl Client {
         drop(self);
     }
 
-    /// Says goodbye as a browser does.
+    /// Closes the connection as a browser does.
     pub async fn close(self) -> Ended {
         self.close_with(Some(1000)).await
     }
@@ -316,7 +316,7 @@ impl Client {
         self.ended().await
     }
 
-    /// Says goodbye by a frame.
+    /// Leaves by a frame.
     pub async fn leave(mut self) -> Ended {
         self.send(json!({"type": "leave"})).await;
         self.ended().await

@@ -25,7 +25,7 @@ pub struct Operation<'a> {
 }
 
 impl Document {
-    /// The one that this server tells.
+    /// The document of this server.
     pub async fn of(server: &TestServer) -> Self {
         Self(server.get("/openapi.json", None).await.expect(200), Validators::default())
     }
@@ -43,7 +43,7 @@ impl Document {
         all.collect()
     }
 
-    /// What a schema says, with its first reference followed.
+    /// A schema, with its first reference followed.
     pub fn resolved<'a>(&'a self, schema: &'a Value) -> &'a Value {
         match schema["$ref"].as_str() {
             Some(place) => {
@@ -65,7 +65,7 @@ impl Document {
         Rc::clone(validator)
     }
 
-    /// What about a value is not as its schema says.
+    /// The faults of a value by its schema.
     pub fn check(&self, what: &str, schema: &Value, value: &Value) -> Vec<String> {
         let validator = self.validator(schema);
         let errors = validator.iter_errors(value);
@@ -78,7 +78,7 @@ impl Document {
         [content.get("example"), schema.get("example"), schema.pointer("/examples/0")].into_iter().flatten().next()
     }
 
-    /// What about an answer is not as the document says of its call.
+    /// The faults of an answer by the document of its call.
     pub fn check_answer(&self, operation: &Operation<'_>, answer: &Answer) -> Vec<String> {
         let status = answer.status.as_str();
         let responses = &operation.said["responses"];
@@ -117,7 +117,7 @@ impl Operation<'_> {
         document.example(content).cloned().unwrap_or(Value::Null)
     }
 
-    /// Whether its body is kept as it comes: then it has no keys of its own.
+    /// Whether its body is stored as it is: then it has no keys of its own.
     pub fn takes_anything(&self, document: &Document) -> bool {
         let schema = self.said.pointer("/requestBody/content/application~1json/schema");
         schema.is_some_and(|schema| document.resolved(schema)["properties"].is_null())

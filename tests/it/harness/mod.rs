@@ -21,7 +21,7 @@ pub use server::TestServer;
 /// waits that long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Flags under which nothing changes by itself: no Ping, nobody idle, nobody dead.
+/// Flags under which nothing changes by itself: no Ping, no person idle, no connection dead.
 pub const QUIET: [&str; 6] = ["--ping-interval", "10m", "--dead-after", "20m", "--idle-after", "1h"];
 
 /// [`QUIET`] and these flags.

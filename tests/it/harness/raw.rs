@@ -92,7 +92,7 @@ impl Raw {
         self.stream.write_all(bytes).await.expect("sent");
     }
 
-    /// Sends what the server may not want to hear any more.
+    /// Sends what the server may not read any more.
     pub async fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).await.is_ok()
     }
@@ -188,7 +188,7 @@ impl Raw {
     }
 
     /// Reads to the end of the stream, and sends a byte whenever this much time has passed, which is let pass; gives what
-    /// came before the end.
+    /// was received before the end.
     pub async fn end_while_dribbling(&mut self, bytes: &[u8], pause: std::time::Duration) -> String {
         let mut bytes = bytes.iter();
         let wait = async {
@@ -198,7 +198,7 @@ impl Raw {
                         return;
                     },
                     () = super::pass(pause) => if let Some(byte) = bytes.next() {
-                        // Where the server has gone, reading tells.
+                        // Where the server has closed, reading fails.
                         let _ = self.stream.write_all(&[*byte]).await;
                     },
                 }
@@ -209,7 +209,7 @@ impl Raw {
         String::from_utf8_lossy(&self.buffer).into_owned()
     }
 
-    /// Waits for the end of the stream without a word; what comes before it is given back.
+    /// Waits for the end of the stream and sends nothing; what is received before it is returned.
     pub async fn end(&mut self) -> String {
         while self.more().await {}
         String::from_utf8_lossy(&self.buffer).into_owned()

@@ -116,7 +116,7 @@ impl Rest {
         self.open_as(None, json!({})).await
     }
 
-    /// Opens a session as whoever holds the token.
+    /// Opens a session as the caller with this token.
     pub async fn open_as(&self, token: Option<&str>, body: Value) -> Opened {
         let body = self.post("/v1/reading-sessions", token, body).await.expect(201);
         let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -128,7 +128,7 @@ impl Rest {
         }
     }
 
-    /// Who is in a session, by the HTTP interface.
+    /// The people in a session, by the HTTP interface.
     pub async fn participants(&self, session: Uuid) -> Value {
         self.get(&format!("/v1/reading-sessions/{session}/participants"), Some(&service())).await.expect(200)
     }

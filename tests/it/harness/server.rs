@@ -113,7 +113,7 @@ impl TestServer {
     }
 
     /// Publishes what the room of a session has gathered for its next diff, whatever the interval is. From then on, and
-    /// until the next change, no frame comes by itself.
+    /// until the next change, no frame is sent.
     pub fn publish(&self, session: &Opened) {
         let registry = self.server.registry();
         let shared = registry.shared();
@@ -143,7 +143,7 @@ impl TestServer {
         sqlx::query_scalar(query).bind(session).fetch_one(&self.database.pool).await.expect("an answer")
     }
 
-    /// Makes a session look as if nobody was seen in it for this many seconds.
+    /// Makes a session look as if no person was seen in it for this many seconds.
     pub async fn age(&self, session: Uuid, seconds: f64) {
         // At once, or a sweep in between would find people in it and set the session right.
         let mut transaction = self.database.pool.begin().await.expect("a transaction");

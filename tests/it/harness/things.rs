@@ -59,7 +59,7 @@ impl Things {
         things
     }
 
-    /// What comes to be by other ways than a call: a sit of the room, and a simulator, which nothing
+    /// Makes what no call makes: a sit of the room, and a simulator, which nothing
     /// launches here.
     async fn make_the_rest(&self, server: &TestServer) {
         let statements = format!(
@@ -74,7 +74,7 @@ impl Things {
     /// A path of the document with this user's things in it.
     ///
     /// # Panics
-    /// For a path that it does not know: whoever adds one says here whose it is.
+    /// For an unknown path: a new one has to be added here, with the thing that is in it.
     pub fn path(&self, template: &str) -> String {
         let mut path = template.to_owned();
         for (collection, parameter, value) in [
@@ -98,7 +98,7 @@ impl Things {
     /// The query that a call needs.
     ///
     /// # Panics
-    /// For a key that it does not know.
+    /// For an unknown key.
     pub fn query(&self, operation: &Operation<'_>) -> String {
         let parameters = operation.said["parameters"].as_array().into_iter().flatten();
         let needed = parameters.filter(|parameter| parameter["in"] == "query" && parameter["required"] == true);
@@ -123,7 +123,7 @@ impl Things {
         body
     }
 
-    /// What only answers that tell of this user hold, and only rows that are theirs.
+    /// Texts that are only in answers about this user, and in rows of this user.
     pub fn marks(&self) -> Vec<String> {
         let ids = [
             self.user,
