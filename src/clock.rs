@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 /// What a clock shows when it is made, in milliseconds. Far enough from zero that a moment from
-/// before this process (somebody who was seen by the server that ran here yesterday) is a number too.
+/// before this process (a person who was seen by the last run of this server) is a number too.
 const START_MS: u64 = 1 << 42;
 
 /// A point on a [`Clock`], in milliseconds. Compare and store these freely: they never run backwards.
@@ -49,15 +49,15 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How far the wall clock may move against the monotonic one before moments are told by its new time,
-/// in milliseconds: more than rounding and scheduling, less than anybody would bear.
+/// How far the wall clock may move against the monotonic one before moments are shown by its new time,
+/// in milliseconds: more than rounding and scheduling, less than people notice.
 const WALL_CLOCK_MOVED_MS: i64 = 500;
 
 /// Where moments come from. Copies show the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Instant,
-    /// Unix time in milliseconds less the moment, kept so that a moment is told alike each time.
+    /// Unix time in milliseconds less the moment, kept so that a moment is always shown as the same time.
     anchor: &'static AtomicI64,
 }
 

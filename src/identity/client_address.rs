@@ -1,6 +1,6 @@
 //! The client's address of a request, also behind proxies.
 //!
-//! Any client can write `X-Forwarded-For`. Only its end, written by trusted proxies, can be believed: hops are
+//! Any client can write `X-Forwarded-For`. Only its end, written by trusted proxies, can be trusted: hops are
 //! read from the right, as long as each was written by a trusted one.
 
 use std::iter;

@@ -43,7 +43,7 @@ impl InviteToken {
     }
 
     /// The hash that the database stores. A plain hash is enough: the token is random and cannot be guessed, and
-    /// the time of a lookup by hash says nothing about it.
+    /// the time of a lookup by hash gives nothing of it away.
     pub fn sha256(&self) -> [u8; 32] {
         Sha256::digest(self.0.as_bytes()).into()
     }

@@ -44,7 +44,7 @@ struct Shared {
     source: JwksSource,
     timing: Timing,
     keys: RwLock<Arc<KeySet>>,
-    /// Held while keys are read: whoever needs newer keys waits for that reading.
+    /// Held while keys are read: a request that needs newer keys waits for that reading.
     refresh: Mutex<LastRefresh>,
 }
 
@@ -221,9 +221,9 @@ mod tests {
         assert!(matches!(fault, LoadFault::File(_)), "{text}");
         assert!(text.contains("/nowhere/jwks.json"), "{text}");
 
-        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let nobody = JwksSource::parse(&format!("http://{nobody}/?apikey=hunter2")).unwrap();
-        let (fault, text) = load_fault(nobody, SLOW).await;
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let nowhere = JwksSource::parse(&format!("http://{closed}/?apikey=hunter2")).unwrap();
+        let (fault, text) = load_fault(nowhere, SLOW).await;
         assert!(matches!(fault, LoadFault::Request(_)), "{text}");
 
         let (source, _) = server("HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n").await;

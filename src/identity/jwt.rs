@@ -46,7 +46,7 @@ impl JwtRole {
     }
 }
 
-/// A role that this server does not know.
+/// A role that this server has no meaning for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the role must be `authenticated` or `service_role`")]
 pub struct UnknownRole;

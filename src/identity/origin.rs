@@ -25,8 +25,8 @@ impl Origins {
         self.any || self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
     }
 
-    /// Whether a request may go on: it comes from no page, from one of this server's own (whatever scheme a
-    /// proxy in front of it speaks), or from one that the settings allow.
+    /// Whether a request may go on: it comes from no page, from one of this server's own (whatever the scheme of a
+    /// proxy in front of it), or from one that the settings allow.
     pub fn allow(&self, headers: &HeaderMap) -> bool {
         let Some(origin) = headers.get(header::ORIGIN) else { return true };
         let Ok(origin) = origin.to_str() else { return false };

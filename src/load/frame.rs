@@ -98,7 +98,7 @@ pub enum Frame {
         reference: Option<u64>,
     },
     Error(Fault),
-    /// A frame that says nothing about participants.
+    /// A frame without participants.
     Other,
 }
 

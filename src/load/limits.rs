@@ -18,7 +18,7 @@ const USUAL_PORTS: usize = 28_000;
 /// Raises the limit of open files as far as possible and returns it.
 ///
 /// # Errors
-/// Where the system says neither.
+/// Where the system reports neither.
 pub fn raise_files() -> anyhow::Result<usize> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("the limit of open files cannot be read")?;
     // macOS reports no hard limit, and refuses values above its own.

@@ -1,7 +1,7 @@
 //! The load generator: people who join, beat, drop and come back over the plain protocol, as a browser does, and
 //! who check every frame that they receive.
 //!
-//! It knows of the server what any client knows: frames, codes and calls of docs/reference/PROTOCOL.md.
+//! Of the server it uses what any client can use: frames, codes and calls of docs/reference/PROTOCOL.md.
 
 pub mod disagreement;
 pub mod fold;

@@ -1,4 +1,4 @@
-//! One room as the generator knows it: how to join, which people of ours are in it, and which frames arrived.
+//! One room, as the generator has it: how to join, which people of ours are in it, and which frames arrived.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const RECENT: usize = 4;
 pub struct Invited {
     /// The session.
     pub id: SessionId,
-    /// The invite for everybody.
+    /// The invite that all its people use.
     pub invite: String,
     /// The host's invite, where a guest opened the session.
     pub host_invite: Option<String>,

@@ -12,7 +12,7 @@ const LATE_NEWS: Duration = Duration::from_secs(60);
 /// The tolerance for a server that counts in whole milliseconds.
 const ROUNDING: Duration = Duration::from_millis(5);
 
-/// How much is kept before it is known whose participant it is: of other workers' people nothing is ever known.
+/// How many participants without a known person are kept: those of other workers never get one.
 const MOST_EARLY: usize = 1024;
 
 /// One participant.
@@ -166,7 +166,11 @@ mod tests {
         case.ours.vanished();
         case.leave(Reason::Timeout, 40);
         case.leave(Reason::Removed, 40);
-        assert_eq!(case.ours.suspicions(), ["Removed at 40"], "the line may have been gone when it said so");
+        assert_eq!(
+            case.ours.suspicions(),
+            ["Removed at 40"],
+            "the connection may have been lost before the leave was sent"
+        );
     }
 
     #[test]

@@ -134,7 +134,7 @@ pub async fn play() -> anyhow::Result<()> {
             () = leave.cancelled() => {}
         }
     };
-    // If nobody reads the output any more, the input ends too, which stops the work.
+    // Where the output is closed, the input is closed too, which stops the work.
     watched(work, || drop(send(&Message::Progress(generator.progress())))).await;
     send(&Message::Checked)?;
     leave.cancelled().await;

@@ -21,7 +21,7 @@ pub fn keepable(field: &str, object: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether the character U+0000 is in it, which JSONB does not know.
+/// Whether the character U+0000 is in it, which JSONB cannot hold.
 pub fn has_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),

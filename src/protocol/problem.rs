@@ -22,7 +22,7 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
     "detail": "Session not found or inactive"
 }))]
 pub struct Problem {
-    /// Always `about:blank`: `code` says what it is.
+    /// Always `about:blank`: the kind is in `code`.
     #[schema(pattern = "^about:blank$")]
     r#type: &'static str,
     /// The meaning of the status.

@@ -21,7 +21,7 @@ impl Room {
         true
     }
 
-    /// Ends the notices whose time has come.
+    /// Ends the notices whose time is over.
     pub(super) fn end_notices(&self, inner: &mut Inner, now: Moment) {
         let Inner { roster, subscribers, over, .. } = inner;
         let present = || -> Vec<Presence> {
@@ -34,12 +34,12 @@ impl Room {
         }
     }
 
-    /// What a newcomer has to know.
+    /// The notices that a newcomer is sent.
     pub(super) fn running_notices(&self) -> Vec<Notice> {
         self.shared.features.iter().filter_map(|feature| feature.running(self.id())).collect()
     }
 
-    /// What a subscriber has to know that may have missed an end: of each kind the notice that runs, else
+    /// The notices that a subscriber is sent that may have missed an end: of each kind the notice that runs, else
     /// the one that was over last.
     pub(super) fn notices(&self, inner: &Inner) -> Vec<Notice> {
         let mut notices = self.running_notices();

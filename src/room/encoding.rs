@@ -25,7 +25,7 @@ impl CodecId {
 }
 
 /// The encodings of one value, one for each codec. Each is made once, by the first connection that needs
-/// it and outside every lock; a codec that no connection speaks costs nothing.
+/// it and outside every lock; a codec that no connection uses costs nothing.
 #[derive(Debug, Default)]
 pub struct Encodings([OnceLock<Text>; MAX_CODECS]);
 

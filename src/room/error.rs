@@ -1,4 +1,4 @@
-//! Why a room takes nobody in, and why a seat is void.
+//! Why a room admits no person, and why a seat is void.
 
 use crate::domain::reading_session::CloseReason;
 

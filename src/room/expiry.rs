@@ -1,4 +1,4 @@
-//! The notice that a session expires for want of activity, and its withdrawal.
+//! The notice that a session expires for lack of activity, and its withdrawal.
 //!
 //! Only used where activity keeps a session open: where presence does, a session with people in it never
 //! expires.
@@ -57,7 +57,7 @@ impl Expiry {
         }
     }
 
-    /// Looks whether the session expires soon; says when, where that has to be announced now.
+    /// Checks whether the session expires soon; returns when, where that has to be announced now.
     pub(super) fn check(&mut self, roster: &Roster, rules: &Rules, now: Moment) -> Option<Moment> {
         if self.next_check().is_none_or(|at| at > now) {
             return None;

@@ -1,4 +1,4 @@
-//! What one subscriber of a room is sent: the events that it does not know yet, and a fresh snapshot
+//! What one subscriber of a room is sent: the events that it has not received yet, and a fresh snapshot
 //! where it missed some. Pure: it neither encodes nor sends.
 //!
 //! A feed counts the events that it receives. A snapshot says how many events it includes, so that what
@@ -17,7 +17,7 @@ use crate::ids::ParticipantId;
 /// What a subscriber is sent.
 #[derive(Clone, Copy, Debug)]
 pub enum Message<'a> {
-    /// The presence as it is. It replaces what the subscriber knew.
+    /// The presence as it is. It replaces the view of the subscriber.
     State {
         /// The presence.
         snapshot: &'a Snapshot,
@@ -46,7 +46,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The number of the last diff that the subscriber knows with it; `None` where it says nothing of
+    /// The number of the last diff that is included in it; `None` where it has nothing of
     /// the presence.
     pub fn seq(&self) -> Option<u64> {
         match self {
@@ -142,7 +142,7 @@ impl Feed {
     /// that were received.
     pub fn catch_up<'a>(&mut self, now: &'a CaughtUp) -> impl Iterator<Item = Message<'a>> + use<'a> {
         self.included = now.events;
-        // What is on its way is dropped when it comes: what is no diff among it would be lost.
+        // Events on their way are dropped on arrival; those that are no diffs would be lost.
         let missing = if now.events > self.received { Missing::All } else { self.missing };
         self.missing = Missing::Nothing;
         let all = missing == Missing::All;

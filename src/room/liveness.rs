@@ -57,7 +57,7 @@ impl Liveness {
         self.session
     }
 
-    /// When anything last came from a connection of the participant.
+    /// When anything was last received on a connection of the participant.
     pub fn seen(&self) -> Moment {
         Moment::from_millis(self.seen.load(Ordering::Relaxed))
     }

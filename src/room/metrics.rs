@@ -1,4 +1,4 @@
-//! What rooms count, for whoever keeps the figures.
+//! What rooms count, as a trait of the layer that keeps the figures.
 
 use crate::domain::participant::LeaveReason;
 

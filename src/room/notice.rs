@@ -52,7 +52,7 @@ pub trait Feature: Debug + Send + Sync {
     /// The notice that runs in this room.
     fn running(&self, room: SessionId) -> Option<Notice>;
 
-    /// Ends the notice whose time has come; says that it is over. `present` are the users who are here.
+    /// Ends the notice whose time is over, and returns its end. `present` are the users who are here.
     fn end_due(&self, room: SessionId, now: Moment, present: &dyn Fn() -> Vec<Presence>) -> Option<Notice>;
 
     /// The session was closed: nothing runs in it any more.

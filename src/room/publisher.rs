@@ -18,7 +18,7 @@ use crate::ids::ParticipantId;
 /// Rooms with more people than this gather changes for the longer interval.
 pub(super) const LARGE: usize = 100;
 
-/// How many may come in before the list of people is made anew. Each of them is encoded for everybody
+/// How many may come in before the list of people is made anew. Each of them is encoded for each person
 /// who comes after it, and a new list encodes the whole room once: for a thousand people that is least
 /// between 32 and 64.
 pub(super) const NEWER: usize = 32;
@@ -42,7 +42,7 @@ pub(super) struct Publisher {
 /// A person who changed since the last diff.
 #[derive(Debug)]
 struct Pending {
-    /// Whether the person is known to those who have that diff.
+    /// Whether the person is in the view of subscribers that have that diff.
     known: bool,
     left: Option<LeaveReason>,
 }
@@ -81,7 +81,7 @@ impl Publisher {
         self.pending.entry(id).or_insert(Pending { known, left }).left = left;
     }
 
-    /// Plans the next diff; says when it is due, where none was planned.
+    /// Plans the next diff; returns when it is due, where none was planned.
     pub(super) fn plan(&mut self, roster: &Roster, rules: &Rules, now: Moment) -> Option<Moment> {
         if self.due.is_some() {
             return None;

@@ -64,8 +64,8 @@ impl Registry {
         room.is_some()
     }
 
-    /// Ticks a room whose deadline has come; an empty one leaves memory. In one that is not in memory
-    /// notices end with nobody present.
+    /// Ticks a room whose deadline is over; an empty one leaves memory. In one that is not in memory
+    /// notices end without a person present.
     pub fn tick(&self, id: SessionId, now: Moment) {
         let room = match self.find(id) {
             Some(room) => room,

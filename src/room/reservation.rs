@@ -52,7 +52,7 @@ impl Room {
         Ok(Some(Reservation { room: Arc::clone(self), is_used: false }))
     }
 
-    /// What the store would say of an applicant who is here; `None` for one who is not.
+    /// The answer that the store would give for an applicant who is here; `None` for one who is not.
     pub fn recall(&self, applicant: Applicant) -> Option<(ReadingSession, Entrant)> {
         let inner = self.lock();
         inner.check_open().ok()?;

@@ -52,7 +52,7 @@ pub(super) struct Inner {
     pub(super) observers: usize,
     /// Streams of Server-Sent Events.
     pub(super) watchers: usize,
-    /// The deadline of the roster and the expiry that the schedule knows of.
+    /// The deadline of the roster and the expiry that was put into the schedule.
     wake_at: Option<Moment>,
     /// The notice of each kind that was over last, for a subscriber that missed its end.
     pub(super) over: Vec<Notice>,
@@ -259,7 +259,7 @@ impl Room {
         }
     }
 
-    /// Notes a change of the roster for the next diff, and what of it the store has to know.
+    /// Notes a change of the roster for the next diff, and what of it has to be stored.
     pub(super) fn note(&self, inner: &mut Inner, change: Change, now: Moment) {
         inner.publisher.note(&change, &inner.roster);
         if let Change::Left(liveness, reason) = change {
@@ -305,7 +305,7 @@ impl Room {
         }
     }
 
-    /// Sees to it that the room is ticked when its next deadline comes.
+    /// Puts the next deadline of the room into the schedule.
     pub(super) fn arm(&self, inner: &mut Inner) {
         let deadlines = [inner.roster.next_deadline(), inner.expiry.next_check()];
         let Some(next) = deadlines.into_iter().flatten().min() else { return };

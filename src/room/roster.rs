@@ -15,7 +15,7 @@ use crate::clock::Moment;
 use crate::domain::participant::{LeaveReason, Quality, Role, Status};
 use crate::ids::{ConnectionId, ParticipantId, UserId};
 
-/// A person who is admitted: what admission knows of it.
+/// A person who is admitted, with the result of the admission.
 #[derive(Clone, Debug)]
 pub struct Entrant {
     /// The person in this session.
@@ -128,7 +128,7 @@ impl Roster {
         self.users.get(&user).copied()
     }
 
-    /// What the store would say of a person who is here.
+    /// The answer that the store would give for a person who is here.
     pub fn entrant(&self, id: ParticipantId) -> Option<Entrant> {
         self.people.get(&id).map(|person| Entrant {
             id,
@@ -289,7 +289,7 @@ impl Roster {
         let person = self.people.get_mut(&id)?;
         let liveness = &person.shown.liveness;
         liveness.watch_activity(true);
-        // A beat that came before the watch was set did not reach the room: look again.
+        // A beat before the watch was set did not reach the room: check again.
         if liveness.active() + self.timings.idle_after > now {
             liveness.watch_activity(false);
             return None;

@@ -34,7 +34,7 @@ impl Schedule {
         self.deadlines.lock().peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Takes the rooms whose deadline has come.
+    /// Takes the rooms whose deadline is over.
     pub fn due(&self, now: Moment) -> Vec<SessionId> {
         let mut deadlines = self.deadlines.lock();
         let mut due = Vec::new();

@@ -103,7 +103,7 @@ impl Room {
         })
     }
 
-    /// A connection goes: of a participant, whom `operation` takes it from, or of an observer.
+    /// A connection is closed: of a participant, from whom `operation` takes it, or of an observer.
     fn give_back(&self, seat: &Seat, operation: impl FnOnce(&mut Roster, ParticipantId, Moment) -> Option<Change>) {
         let now = self.shared.clock.now();
         let mut inner = self.lock();
@@ -167,7 +167,7 @@ impl Seat {
         self.room.participant(self.participant()?)
     }
 
-    /// Something came from the connection: it is alive. One store and one place in a queue, no lock.
+    /// Something was received on the connection: it is alive. One store and one place in a queue, no lock.
     pub fn seen(&self, now: Moment) {
         if let Some(liveness) = &self.liveness {
             self.room.shared.write_behind.seen(liveness, now);

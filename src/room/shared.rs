@@ -18,7 +18,7 @@ pub struct Shared {
     pub clock: Clock,
     /// Where they note what has to be written.
     pub write_behind: Arc<WriteBehind>,
-    /// Where they note when they want to be ticked.
+    /// The deadlines at which rooms have to be ticked.
     pub schedule: Schedule,
     /// What puts notices into them.
     pub features: Vec<Arc<dyn Feature>>,

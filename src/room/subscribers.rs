@@ -64,7 +64,7 @@ impl Subscribers {
         self.subscriptions.get(&connection).map_or(0, |subscription| queued - subscription.from)
     }
 
-    /// Queues an event for all. Without subscribers it is dropped: one that comes gets a snapshot.
+    /// Queues an event for all. Without subscribers it is dropped: a later one begins with a snapshot.
     pub(super) fn queue(&mut self, event: Event) {
         if !self.subscriptions.is_empty() {
             self.queued.push(event);

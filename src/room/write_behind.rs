@@ -26,7 +26,7 @@ pub struct WriteBehind {
 }
 
 impl WriteBehind {
-    /// Notes that something came from the participant. No lock, no allocation but the queue's own blocks.
+    /// Notes that something was received from the participant. No lock, no allocation but the queue's own blocks.
     pub fn seen(&self, liveness: &Arc<Liveness>, now: Moment) {
         liveness.set_seen(now);
         self.enqueue(liveness);

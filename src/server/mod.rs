@@ -80,7 +80,7 @@ impl Server {
     }
 
     /// Stops it: refuses new connections, asks all connections to reconnect later, writes what was seen, and
-    /// closes the database. Nobody is shown as leaving, since clients reconnect.
+    /// closes the database. No person is shown as leaving, since clients reconnect.
     pub async fn stop(self) {
         tracing::info!(rooms = self.app.registry.census().rooms, "stopping");
         self.app.registry.refuse_newcomers();

@@ -140,7 +140,7 @@ impl EventQueue {
 }
 
 /// Begins a stream: with `welcome` where a session is given, else with `state`. Where the user session
-/// that it names cannot be had, an `error` says so and the stream goes on without it.
+/// that it names cannot be had, an `error` event is sent and the stream goes on without it.
 pub fn stream(
     app: App,
     mut subscriber: SseSubscriber,

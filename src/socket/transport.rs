@@ -68,7 +68,7 @@ impl Transport {
     /// Reads what has arrived, without waiting, and passes each message to `take`.
     ///
     /// # Errors
-    /// How the connection ends: the client hung up or broke a rule, or `take` says so.
+    /// How the connection ends: the client closed it or broke a rule, or `take` returned an end.
     pub fn receive(
         &self,
         decoder: &mut Decoder,
@@ -213,7 +213,7 @@ impl Transport {
 /// Decodes what has arrived and passes each message to `take`.
 ///
 /// # Errors
-/// How the connection ends: the client broke a rule, or `take` says so.
+/// How the connection ends: the client broke a rule, or `take` returned an end.
 pub fn decode(
     decoder: &mut Decoder,
     bytes: &mut [u8],

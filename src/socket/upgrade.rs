@@ -40,7 +40,7 @@ pub struct Peer(pub SocketAddr);
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct WsQuery {
-    /// An invite token: opens the session to whoever is not yet in it.
+    /// An invite token: admits a person who is not yet in the session.
     invite: Option<String>,
     /// Display name; needed for a guest. A user's default is the JWT's `name`.
     #[param(min_length = 1, max_length = 80)]

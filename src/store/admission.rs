@@ -47,9 +47,9 @@ pub struct Admitted {
     pub session: ReadingSession,
     /// The person.
     pub entrant: Entrant,
-    /// What to undo where no connection comes of it.
+    /// What to undo where no connection is made.
     pub compensation: Compensation,
-    /// An invite without a limit of uses by which the person came: its use is counted with the flush.
+    /// The invite that the person used, where it has no limit of uses: its use is counted with the flush.
     pub uncounted_invite: Option<InviteId>,
 }
 

@@ -77,7 +77,7 @@ impl Store {
         .await
     }
 
-    /// How many users came, and came again.
+    /// How many users joined, and joined again.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -116,7 +116,7 @@ every_word!(as_text);
 
 fn unknown(set: &str, word: &str) -> BoxDynError {
     let set = set.rsplit("::").next().unwrap_or(set).trim();
-    format!("the database holds '{word}', which is no {set} that this program knows").into()
+    format!("the database holds '{word}', which is no known {set}").into()
 }
 
 impl Type<Postgres> for Document {

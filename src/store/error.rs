@@ -14,7 +14,7 @@ pub enum StoreError {
     /// The statement was refused, or its answer could not be read: a fault of this program.
     #[error("the database refused a statement: {0}")]
     Refused(#[source] sqlx::Error),
-    /// A function of the database answered with a word that this program does not know: the schema is newer
+    /// A function of the database answered with an unknown word: the schema is newer
     /// than the program, or one of both is wrong.
     #[error("{function} answered with the unknown word '{word}'")]
     UnknownWord {
@@ -69,7 +69,7 @@ fn names_a_user(constraint: &str) -> bool {
     ["_host_user_id_fkey", "_user_id_fkey", "_created_by_fkey"].iter().any(|end| constraint.ends_with(end))
 }
 
-/// Whether an SQLSTATE says that the same statement may work later: connection faults, deadlocks and
+/// Whether an SQLSTATE means that the same statement may work later: connection faults, deadlocks and
 /// serialization, too many connections and other lacks, shutdown and start-up.
 fn is_passing(sqlstate: &str) -> bool {
     matches!(sqlstate.get(..2), Some("08" | "40" | "53" | "57" | "58")) || sqlstate == "55P03"

@@ -15,7 +15,7 @@ use crate::user_session::{Row, Rules};
 pub struct Over {
     /// Its id.
     pub session_id: String,
-    /// Whose it was taken for.
+    /// The user that it was taken for.
     pub user_id: UserId,
 }
 

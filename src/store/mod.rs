@@ -57,7 +57,7 @@ pub struct Cursor {
     pub id: Uuid,
 }
 
-/// As whom a request reads.
+/// The viewer as which a request reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Viewer {
     /// Everything.

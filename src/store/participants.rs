@@ -1,4 +1,4 @@
-//! Participants: who is present in a session by the database, and who is removed from it.
+//! Participants: the people who are present in a session by the database, and removals.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -110,7 +110,7 @@ impl Store {
         .await
     }
 
-    /// What stands behind a resume token whose signature was checked.
+    /// The participant of a resume token whose signature was checked.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -18,7 +18,7 @@ pub const CHUNK_ROWS: usize = 10_000;
 /// A participant that the database refuses to hold as present: it has to leave memory.
 #[derive(Clone, Debug, FromRow)]
 pub struct Stale {
-    /// Who.
+    /// The participant.
     pub id: ParticipantId,
     /// Where.
     pub session_id: SessionId,
@@ -31,7 +31,7 @@ pub struct Stale {
 /// Ages instead of times: the database owns the clock, and a server whose clock is wrong cannot write
 /// the future. Sessions come before participants, the order in which everything takes its locks;
 /// `moved` is counted so that it is complete before the first participant is touched. The parameters
-/// stand in sub-selects so that the planner does not know how many there are: it then looks each
+/// stand in sub-selects so that the planner has no estimate of their number: it then looks each
 /// participant up by its id, in the order of the (sorted) ids, instead of reading the whole table.
 /// Which participants are refused, and why, is only looked up where not all were written.
 macro_rules! write {

@@ -92,7 +92,7 @@ impl Store {
     }
 
     /// A page of sits, the newest first: of a partnership, where `viewer` may see it, else the viewer's
-    /// own; for the service everybody's.
+    /// own; for the service all.
     ///
     /// # Errors
     /// [`StoreError`].

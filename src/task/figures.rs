@@ -246,9 +246,9 @@ mod tests {
         for n in 0..KEPT + 5 {
             past.keep(n.to_string().into());
         }
-        let told: serde_json::Value = serde_json::from_str(&past.with(&Text::from("-1"))).expect("JSON");
-        let frames = told["frames"].as_array().expect("a list");
-        assert_eq!(told["interval_ms"].as_u64().map(|ms| ms * KEPT as u64), Some(3_600_000));
+        let value: serde_json::Value = serde_json::from_str(&past.with(&Text::from("-1"))).expect("JSON");
+        let frames = value["frames"].as_array().expect("a list");
+        assert_eq!(value["interval_ms"].as_u64().map(|ms| ms * KEPT as u64), Some(3_600_000));
         assert_eq!((frames.len(), &frames[0], &frames[KEPT]), (KEPT + 1, &5.into(), &(-1).into()));
     }
 

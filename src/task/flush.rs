@@ -110,7 +110,7 @@ impl Flusher {
             }
             uses.counts.clear();
         }
-        // While rooms drain, nobody is recalled: what is not undone by then is left to the next start.
+        // While rooms drain, no participant is recalled: what is not undone by then is left to the next start.
         if !self.registry.is_draining() {
             self.store.run_compensations(|compensation| self.is_here(compensation)).await?;
         }

@@ -9,7 +9,7 @@ use crate::store::{Store, StoreError};
 /// A policy of the sweep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Policy {
-    /// Closes reading sessions in which nobody was seen for `idle-timeout`.
+    /// Closes reading sessions in which no person was seen for `idle-timeout`.
     Idle,
     /// Closes reading sessions older than `max-session-age`, where that is set.
     Age,

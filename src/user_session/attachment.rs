@@ -23,7 +23,7 @@ pub struct Attachment {
 
 impl UserSessions {
     /// Attaches a connection to its user session. Nothing of it is written until [`Attachment::opened`] or
-    /// [`Attachment::unanswered`] says what the database made of it.
+    /// [`Attachment::unanswered`] has the answer of the database.
     pub fn attach(self: &Arc<Self>, user: UserId, device: Device, wire: Wire) -> Attachment {
         let tracked = self.connect(user, device, wire);
         Attachment { sessions: Arc::clone(self), tracked, wire, left: false }
@@ -46,7 +46,7 @@ impl Attachment {
         &self.tracked.device
     }
 
-    /// Something came from the connection. One store and one place in a queue: no lock, no allocation.
+    /// Something was received on the connection. One store and one place in a queue: no lock, no allocation.
     pub fn seen(&self, now: Moment) {
         self.tracked.seen.note(now);
         self.sessions.enqueue(&self.tracked);

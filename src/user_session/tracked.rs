@@ -8,7 +8,7 @@ use crate::domain::participant::Quality;
 use crate::domain::user_session::{ClientSession, Device};
 use crate::ids::UserId;
 
-/// The session and its user. Where two users claim the same id, the database decides whose it is.
+/// The session and its user. Where two users use the same id, the database decides to which user it belongs.
 pub type Key = (ClientSession, UserId);
 
 /// A handful of atomics that the connections of a session store to, without a lock.
@@ -16,7 +16,7 @@ pub type Key = (ClientSession, UserId);
 pub struct Tracked {
     pub key: Key,
     pub device: Device,
-    /// When the first of the connections came.
+    /// When the first of the connections was opened.
     pub began: Moment,
     /// The database has the row.
     pub opened: AtomicBool,
@@ -56,7 +56,7 @@ impl Tracked {
         }
     }
 
-    /// A connection comes, which is activity.
+    /// A connection is opened, which is activity.
     pub fn connect(&self, wire: Wire, now: Moment) {
         self.connections[wire as usize].fetch_add(1, Ordering::AcqRel);
         self.found();

@@ -41,7 +41,7 @@ impl UserSessions {
         self.clock.now()
     }
 
-    /// A connection of a session comes. It is not queued yet: a flush that overtakes the statement that opens
+    /// A connection of a session is opened. It is not queued yet: a flush that overtakes the statement that opens
     /// the row would have its values overwritten by that statement's.
     pub(super) fn connect(&self, user: UserId, device: Device, wire: Wire) -> Arc<Tracked> {
         let now = self.now();

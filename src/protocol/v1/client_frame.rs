@@ -42,7 +42,7 @@ pub enum ClientFrame {
     Sync,
     /// The person leaves, without a grace.
     Leave,
-    /// Of a type that this server does not know.
+    /// Of an unknown type.
     Unknown,
 }
 
@@ -59,7 +59,7 @@ pub struct BadFrame {
 /// Reads a frame from a client.
 ///
 /// # Errors
-/// [`BadFrame`] where it is no JSON object, has no `type`, or a field that it knows has the wrong form.
+/// [`BadFrame`] where it is no JSON object, has no `type`, or a known field has the wrong form.
 pub fn decode(text: &str) -> Result<ClientFrame, BadFrame> {
     #[derive(Deserialize)]
     struct Raw<'a> {

@@ -1,4 +1,4 @@
-//! Compensation: what an admission wrote is undone where no connection came of it.
+//! Compensation: what an admission wrote is undone where no connection was made.
 
 use std::time::Duration;
 
@@ -119,7 +119,7 @@ impl Store {
         .await
     }
 
-    /// Undoes what admissions have written, or may have written, of which no connection came. `is_here` says
+    /// Undoes what admissions have written, or may have written, for which no connection was made. `is_here` says
     /// whether the person has joined since by another attempt.
     ///
     /// # Errors

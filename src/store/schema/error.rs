@@ -5,7 +5,7 @@ use sqlx::postgres::PgDatabaseError;
 /// The oldest PostgreSQL that works.
 pub(super) const OLDEST: u32 = 15;
 
-/// Why a database cannot be used. Each is one line that says what to do.
+/// Why a database cannot be used. Each is one line with what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// No connection.

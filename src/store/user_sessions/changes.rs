@@ -70,7 +70,7 @@ impl Store {
         .await
     }
 
-    /// Writes a heartbeat that came over HTTP.
+    /// Writes a heartbeat that was sent over HTTP.
     ///
     /// # Errors
     /// `session_not_found`, `session_ended`, or what [`StoreError`] becomes.
