@@ -1,4 +1,4 @@
-//! Why an admission is refused, in the codes and texts of the protocol.
+//! Why an admission, or the user session of a connection, is refused, in the codes and texts of the protocol.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use crate::domain::idle::IdleRule;
 use crate::domain::invite::InviteFault;
 use crate::protocol::{Code, Refusal};
 use crate::room::JoinError;
+use crate::store::user_sessions::UserSessionError;
 
 /// The refusal for an admission that the room itself does not take.
 pub fn join_refusal(error: JoinError) -> Refusal {
@@ -30,6 +31,17 @@ pub(super) fn of_rejection(rejection: Rejection, idle: IdleRule) -> Refusal {
         Rejection::InviteNotFound => Code::InviteNotFound.into(),
         Rejection::InviteExpired(fault) => dead_invite(fault, idle),
         Rejection::NameNeeded => Refusal::invalid("name", "is needed to join"),
+    }
+}
+
+impl From<UserSessionError> for Refusal {
+    fn from(error: UserSessionError) -> Self {
+        match error {
+            UserSessionError::Store(error) => error.into(),
+            UserSessionError::NotFound => Code::UserSessionNotFound.into(),
+            UserSessionError::Ended => Code::SessionEnded.into(),
+            UserSessionError::Taken => Code::SessionIdTaken.into(),
+        }
     }
 }
 

@@ -226,7 +226,12 @@ pub async fn patch(
     Body(patch): Body<Map<String, Value>>,
 ) -> Result<Json<UserSession>, Refusal> {
     let viewer = caller.viewer()?;
-    let session = store.patch_user_session(viewer, id.as_str(), &Value::Object(patch)).await?;
+    let patch = Value::Object(patch);
+    let patched = store.change_user_session_metadata(viewer, id.as_str(), |metadata| {
+        json_patch::merge(metadata, &patch);
+        keepable("metadata", metadata)
+    });
+    let session = patched.await??;
     Ok(Json(session.into()))
 }
 

@@ -9,6 +9,7 @@ use crate::identity::client_address::masked;
 use crate::ids::UserId;
 use crate::protocol::{Refusal, name};
 use crate::store::StoreError;
+use crate::store::user_sessions::UserSessionError;
 use crate::user_session::{Attachment, Device, MAX_USER_AGENT_CHARS, Wire};
 
 /// The device that a request describes: it needs both a platform and a session.
@@ -37,7 +38,7 @@ pub fn user_agent(headers: &HeaderMap) -> Option<String> {
     Some(agent.chars().take(MAX_USER_AGENT_CHARS).collect())
 }
 
-/// Ties a connection to the user session that it belongs to. Where the database cannot be asked the
+/// Attaches a connection to the user session that it belongs to. Where the database cannot be asked the
 /// session is opened by a flush.
 ///
 /// # Errors
@@ -50,22 +51,20 @@ pub async fn attach(app: &App, user: UserId, device: Device, wire: Wire) -> Resu
         return Ok(attachment);
     }
     match app.store.open_user_session(user, attachment.device(), app.user_sessions.rules()).await {
-        Ok(verdict) => match verdict.refusal() {
-            Some(refusal) => {
-                attachment.forget();
-                Err(refusal)
-            }
-            None => {
-                attachment.opened();
-                Ok(attachment)
-            }
-        },
-        Err(error) => {
+        Ok(()) => {
+            attachment.opened();
+            Ok(attachment)
+        }
+        Err(UserSessionError::Store(error)) => {
             if let StoreError::Refused(_) = error {
                 tracing::error!(?error, "a user session was not opened");
             }
             attachment.unanswered();
             Ok(attachment)
+        }
+        Err(refused) => {
+            attachment.forget();
+            Err(refused.into())
         }
     }
 }

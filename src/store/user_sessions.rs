@@ -52,6 +52,8 @@ macro_rules! columns {
 
 mod changes;
 
+pub use self::changes::UserSessionError;
+
 from_row! {
     UserSession {
         id, user_id, session_id, platform, status, started_at, last_activity_at, last_heartbeat_at,

@@ -5,30 +5,45 @@ use sqlx::{Postgres, Transaction};
 
 use crate::domain::ids::{UserId, UserSessionId};
 use crate::domain::user_session::{Device, EndReason, Heartbeat, Kept, OpenVerdict, Rules, Started, UserSession};
-use crate::protocol::json::keepable;
-use crate::protocol::{Code, Refusal};
 use crate::store::{Store, StoreError, Viewer};
 
 /// The most other sessions of the user that a start returns.
 const OTHERS: i64 = 50;
 
+/// Why a user session was not opened or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum UserSessionError {
+    /// The database gave no answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no such session that the viewer may see.
+    #[error("there is no such user session")]
+    NotFound,
+    /// It has ended, or had no heartbeat for too long.
+    #[error("the user session has ended")]
+    Ended,
+    /// It is another user's, or on another platform.
+    #[error("the id is that of another user session")]
+    Taken,
+}
+
 impl Store {
     /// Starts a session for its user, or continues it.
     ///
     /// # Errors
-    /// `session_id_taken`, `session_ended`, or what [`StoreError`] becomes.
+    /// `Taken`, `Ended`, or `Store`.
     pub async fn start_user_session(
         &self,
         user: UserId,
         device: &Device,
         kept: &Kept,
         rules: Rules,
-    ) -> Result<Started, Refusal> {
+    ) -> Result<Started, UserSessionError> {
         let answer = self.ask(async {
             let mut transaction = self.begin_as(Viewer::User(user)).await?;
             let (verdict, id) = open(&mut transaction, user, device, kept, None, rules).await?;
-            if let Some(refusal) = verdict.refusal() {
-                return Ok(Err(refusal));
+            if let Err(refused) = accepted(verdict) {
+                return Ok(Err(refused));
             }
             let session = sqlx::query_as(concat!("SELECT ", columns!(), " FROM user_sessions s WHERE s.id = $1"))
                 .bind(id)
@@ -54,33 +69,28 @@ impl Store {
     /// Opens or continues the session that a connection to this server belongs to.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub async fn open_user_session(
-        &self,
-        user: UserId,
-        device: &Device,
-        rules: Rules,
-    ) -> Result<OpenVerdict, StoreError> {
-        self.ask(async {
+    /// `Taken`, `Ended`, or `Store`.
+    pub async fn open_user_session(&self, user: UserId, device: &Device, rules: Rules) -> Result<(), UserSessionError> {
+        let verdict = self.ask(async {
             let mut transaction = self.begin_as(Viewer::Service).await?;
             let (verdict, _) = open(&mut transaction, user, device, &Kept::default(), Some(&self.node), rules).await?;
             transaction.commit().await?;
             Ok(verdict)
-        })
-        .await
+        });
+        accepted(verdict.await?)
     }
 
     /// Writes a heartbeat that was sent over HTTP.
     ///
     /// # Errors
-    /// `session_not_found`, `session_ended`, or what [`StoreError`] becomes.
+    /// `NotFound`, `Ended`, or `Store`.
     pub async fn beat_user_session(
         &self,
         viewer: Viewer,
         session: &str,
         heartbeat: Heartbeat,
         rules: Rules,
-    ) -> Result<UserSession, Refusal> {
+    ) -> Result<UserSession, UserSessionError> {
         let answer = self.ask(async {
             let mut transaction = self.begin_as(viewer).await?;
             let beaten = sqlx::query_as(concat!(
@@ -107,17 +117,17 @@ impl Store {
         answer.await?
     }
 
-    /// Changes the metadata by a merge patch. Concurrent patches are all applied, one after the other.
+    /// Changes the metadata in place; where `change` fails they stay. Concurrent changes are all applied, one after
+    /// the other.
     ///
     /// # Errors
-    /// `invalid_request` where it would become too large, `session_not_found`, `session_ended`, or what
-    /// [`StoreError`] becomes.
-    pub async fn patch_user_session(
+    /// Within: the error of `change`. Around it: `NotFound`, `Ended`, or `Store`.
+    pub async fn change_user_session_metadata<E>(
         &self,
         viewer: Viewer,
         session: &str,
-        patch: &Value,
-    ) -> Result<UserSession, Refusal> {
+        change: impl FnOnce(&mut Value) -> Result<(), E>,
+    ) -> Result<Result<UserSession, E>, UserSessionError> {
         let answer = self.ask(async {
             let mut transaction = self.begin_as(viewer).await?;
             let metadata: Option<Value> = sqlx::query_scalar(concat!(
@@ -129,13 +139,12 @@ impl Store {
             .fetch_optional(&mut *transaction)
             .await?;
             let Some(mut metadata) = metadata else {
-                return changed(transaction, session, None).await;
+                return Ok(changed(transaction, session, None).await?.map(Ok));
             };
-            json_patch::merge(&mut metadata, patch);
-            if let Err(refusal) = keepable("metadata", &metadata) {
-                return Ok(Err(refusal));
+            if let Err(error) = change(&mut metadata) {
+                return Ok(Ok(Err(error)));
             }
-            let patched = sqlx::query_as(concat!(
+            let row = sqlx::query_as(concat!(
                 "WITH s AS (UPDATE user_sessions s SET metadata = $2, updated_at = now()
                             WHERE s.session_id = $1 RETURNING *)
                  SELECT ",
@@ -146,7 +155,7 @@ impl Store {
             .bind(metadata)
             .fetch_optional(&mut *transaction)
             .await?;
-            changed(transaction, session, patched).await
+            Ok(changed(transaction, session, row).await?.map(Ok))
         });
         answer.await?
     }
@@ -154,13 +163,13 @@ impl Store {
     /// Ends a session.
     ///
     /// # Errors
-    /// `session_not_found`, `session_ended`, or what [`StoreError`] becomes.
+    /// `NotFound`, `Ended`, or `Store`.
     pub async fn end_user_session(
         &self,
         viewer: Viewer,
         session: &str,
         reason: EndReason,
-    ) -> Result<UserSession, Refusal> {
+    ) -> Result<UserSession, UserSessionError> {
         let answer = self.ask(async {
             let mut transaction = self.begin_as(viewer).await?;
             let ended = sqlx::query_as(concat!(
@@ -189,14 +198,11 @@ impl Store {
     }
 }
 
-impl OpenVerdict {
-    /// Why the session is not to be had.
-    pub fn refusal(self) -> Option<Refusal> {
-        match self {
-            Self::Opened | Self::Continued => None,
-            Self::Taken => Some(Code::SessionIdTaken.into()),
-            Self::Ended => Some(Code::SessionEnded.into()),
-        }
+fn accepted(verdict: OpenVerdict) -> Result<(), UserSessionError> {
+    match verdict {
+        OpenVerdict::Opened | OpenVerdict::Continued => Ok(()),
+        OpenVerdict::Taken => Err(UserSessionError::Taken),
+        OpenVerdict::Ended => Err(UserSessionError::Ended),
     }
 }
 
@@ -232,13 +238,13 @@ async fn changed(
     mut transaction: Transaction<'static, Postgres>,
     session: &str,
     touched: Option<UserSession>,
-) -> Result<Result<UserSession, Refusal>, sqlx::Error> {
+) -> Result<Result<UserSession, UserSessionError>, sqlx::Error> {
     let Some(touched) = touched else {
         let is_there: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM user_sessions WHERE session_id = $1)")
             .bind(session)
             .fetch_one(&mut *transaction)
             .await?;
-        return Ok(Err(if is_there { Code::SessionEnded } else { Code::UserSessionNotFound }.into()));
+        return Ok(Err(if is_there { UserSessionError::Ended } else { UserSessionError::NotFound }));
     };
     transaction.commit().await?;
     Ok(Ok(touched))
