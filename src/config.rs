@@ -1,16 +1,18 @@
 //! Settings: flags and environment variables, and the rules that relate them.
 
+mod network;
+mod retention;
 mod simulators;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::PossibleValue;
 use clap::{ArgAction, Args, ValueEnum};
-use ipnet::IpNet;
 
+pub use self::network::NetworkSettings;
+use self::retention::RETENTION;
+pub use self::retention::Retention;
 pub use self::simulators::{CommandLine, SimulatorSettings};
 use crate::domain::idle::{IdleCounts, IdleRule};
 
@@ -115,55 +117,6 @@ impl SessionSettings {
     }
 }
 
-/// How long what is over is kept, by kind.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Retention {
-    /// Closed reading sessions.
-    pub reading_sessions: Duration,
-    /// User sessions that have ended.
-    pub user_sessions: Duration,
-    /// Check-ins, since their hour was over.
-    pub check_ins: Duration,
-}
-
-/// What is kept how long, unless the setting says otherwise.
-const RETENTION: &str = "reading-sessions=30d,user-sessions=90d,check-ins=7d";
-
-impl Retention {
-    /// What is kept, by its name in the setting.
-    fn kinds(&mut self) -> [(&'static str, &mut Duration); 3] {
-        [
-            ("reading-sessions", &mut self.reading_sessions),
-            ("user-sessions", &mut self.user_sessions),
-            ("check-ins", &mut self.check_ins),
-        ]
-    }
-
-    fn set(&mut self, text: &str) -> Result<(), String> {
-        for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-            let named = pair.split_once('=').and_then(|(name, time)| {
-                let (_, kept) = self.kinds().into_iter().find(|(kind, _)| *kind == name)?;
-                Some((kept, time))
-            });
-            let (kept, time) = named.ok_or_else(|| format!("'{pair}' is not of the form of {RETENTION}"))?;
-            *kept = duration(time)?;
-        }
-        Ok(())
-    }
-}
-
-impl FromStr for Retention {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut retention =
-            Self { reading_sessions: Duration::ZERO, user_sessions: Duration::ZERO, check_ins: Duration::ZERO };
-        retention.set(RETENTION)?;
-        retention.set(text)?;
-        Ok(retention)
-    }
-}
-
 /// The pulse of a room.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Presence")]
@@ -230,58 +183,6 @@ pub struct LimitSettings {
     /// How long a stopping server waits for its connections to end
     #[arg(long, env = "LASTSEEN_DRAIN_TIMEOUT", default_value = "15s", value_parser = duration, value_name = "TIME")]
     pub drain_timeout: Duration,
-}
-
-/// Where the server is, as seen from outside.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Network")]
-pub struct NetworkSettings {
-    /// Address to listen on; port 0 takes a free one
-    #[arg(long, env = "LASTSEEN_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
-    pub listen: SocketAddr,
-    /// How people reach the server, for invite links; from --listen without it
-    #[arg(long, env = "LASTSEEN_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
-    pub public_url: Option<String>,
-    /// Origins of pages that may use this server from a browser, besides its own; * for all
-    #[arg(long, env = "LASTSEEN_ALLOWED_ORIGINS", value_delimiter = ',', value_name = "ORIGIN,…", value_parser = origin)]
-    pub allowed_origins: Vec<String>,
-    /// Networks of proxies whose X-Forwarded-For and Forwarded headers are trusted
-    #[arg(long, env = "LASTSEEN_TRUSTED_PROXIES", value_delimiter = ',', value_name = "CIDR,…", value_parser = network)]
-    pub trusted_proxies: Vec<IpNet>,
-    /// Let people without an account open a session; on where the server listens on loopback and neither --public-url nor --trusted-proxies is set
-    #[arg(long, env = "LASTSEEN_GUEST_HOSTS", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
-    pub guest_hosts: Option<bool>,
-    /// Name of this server in the database; two servers on one database need two names [default: the host name]
-    #[arg(long, env = "LASTSEEN_NODE", default_value_t = host_name(), hide_default_value = true, value_name = "NAME")]
-    pub node: String,
-}
-
-fn host_name() -> String {
-    gethostname::gethostname().to_string_lossy().into_owned()
-}
-
-fn public_url(text: &str) -> Result<String, String> {
-    match origin(text) {
-        Ok(origin) if origin != "*" => Ok(origin),
-        _ => Err(format!("'{text}' is not of the form https://host or https://host:port")),
-    }
-}
-
-fn origin(text: &str) -> Result<String, String> {
-    let trimmed = text.trim().trim_end_matches('/');
-    let host = trimmed.strip_prefix("https://").or_else(|| trimmed.strip_prefix("http://"));
-    match host {
-        Some(host) if !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']) => Ok(trimmed.to_ascii_lowercase()),
-        None if trimmed == "*" => Ok(trimmed.to_owned()),
-        _ => Err(format!("'{text}' is not an origin of the form https://host or https://host:port")),
-    }
-}
-
-fn network(text: &str) -> Result<IpNet, String> {
-    let text = text.trim();
-    text.parse::<IpNet>()
-        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
-        .map_err(|_| format!("'{text}' is neither an address nor a network like 10.0.0.0/8"))
 }
 
 /// All settings of `lastseen serve`.
@@ -462,17 +363,5 @@ mod tests {
         let short = settings(&["--user-session-timeout", "8s", "--flush-interval", "1s"]);
         assert_eq!(short.ping_interval(), Duration::from_secs(2));
         assert_eq!(settings(&[]).ping_interval(), Duration::from_secs(25));
-    }
-
-    #[test]
-    fn retention_names_its_kinds_and_the_others_stay() {
-        let retention = settings(&["--retention", "reading-sessions=7d, user-sessions=36h"]).sessions.retention;
-        assert_eq!(retention.reading_sessions, Duration::from_hours(7 * 24));
-        assert_eq!(retention.user_sessions, Duration::from_hours(36));
-        let retention = settings(&["--retention", "user-sessions=1d"]).sessions.retention;
-        assert_eq!(retention.reading_sessions, Duration::from_hours(30 * 24));
-        assert_eq!(retention.check_ins, Duration::from_hours(7 * 24));
-        assert!("7d".parse::<Retention>().is_err());
-        assert!("reading-sessions=soon".parse::<Retention>().is_err());
     }
 }
