@@ -2,7 +2,7 @@
 
 pub mod rules;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::admission::limits::Limits;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::identity::Keys;
+use crate::identity::client_address::{Network, canonical};
 use crate::identity::invite::InviteToken;
 use crate::identity::origin::Origins;
 use crate::metrics::Metrics;
@@ -35,7 +36,7 @@ use crate::task::{Tasks, tick};
 use crate::user_session::UserSessions;
 use rules::ConnectionRules;
 
-/// How often addresses are forgotten that may open as many sessions as any other.
+/// How often networks are forgotten that may open as many sessions as any other.
 const FORGET_INTERVAL: Duration = Duration::from_mins(1);
 
 /// All parts of a server. Handlers take those that they need by [`FromRef`].
@@ -52,8 +53,8 @@ pub struct Parts {
     pub limits: Arc<Limits>,
     pub origins: Origins,
     pub trusted_proxies: Vec<IpNet>,
-    /// The limit of sessions that one address opens per minute.
-    pub session_rate: DefaultKeyedRateLimiter<IpAddr>,
+    /// The limit of sessions that one network opens per minute.
+    pub session_rate: DefaultKeyedRateLimiter<Network>,
     pub registry: Arc<Registry>,
     pub write_behind: Arc<WriteBehind>,
     pub user_sessions: Arc<UserSessions>,
@@ -114,7 +115,7 @@ impl App {
             keys,
             limits,
             origins: Origins::new(&settings.network),
-            trusted_proxies: settings.network.trusted_proxies.clone(),
+            trusted_proxies: settings.network.trusted_proxies.iter().copied().map(canonical).collect(),
             session_rate: RateLimiter::keyed(Quota::per_minute(settings.limits.max_sessions_per_minute)),
             write_behind: Arc::clone(&registry.shared().write_behind),
             sits: Arc::new(SitRecorder::new(sits, Arc::clone(&registry), store.clone())),

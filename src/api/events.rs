@@ -14,6 +14,7 @@ use super::access::{Access, Sessions};
 use super::extract::{Address, Filter, Ids};
 use crate::admission::join_refusal;
 use crate::app::App;
+use crate::identity::client_address::Network;
 use crate::identity::{Caller, jwt};
 use crate::ids::{ParticipantId, SessionId};
 use crate::protocol::Refusal;
@@ -66,7 +67,7 @@ pub async fn follow(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let device = device(query.platform.as_deref(), query.client_session.as_deref(), &headers, address)?;
-    let permit = app.limits.take(address)?;
+    let permit = app.limits.take(Network::of(address))?;
     let access = Sessions::from_ref(&app).access(&caller, id).await?;
     let participant = participant(&app, &caller, id).await?;
     let watch = subscribe(&app, &access, participant)?;

@@ -19,6 +19,7 @@ use super::page::{self, Asked, Page};
 use crate::app::App;
 use crate::domain::reading_session::{NewSession, ReadingSession, SessionChange};
 use crate::identity::Caller;
+use crate::identity::client_address::Network;
 use crate::ids::SessionId;
 use crate::protocol::v1::{Session, Timestamp};
 use crate::protocol::{Code, Refusal, name};
@@ -94,7 +95,7 @@ pub async fn open(
     };
     let title = body.title.as_deref().map(title).transpose()?;
     let max_participants = capacity(body.max_participants)?.unwrap_or(app.max_participants);
-    if !by_service && app.session_rate.check_key(&address).is_err() {
+    if !by_service && app.session_rate.check_key(&Network::of(address)).is_err() {
         let refusal = Refusal::new(Code::RateLimited, "Too many sessions were opened from this address.");
         return Err(refusal.retry_about(Duration::from_secs(10)));
     }

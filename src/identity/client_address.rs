@@ -33,6 +33,24 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
     }
 }
 
+/// What limits count: an address of IPv4, and of IPv6 the /64 that it is in. A provider gives a customer at least
+/// a /64, within which a single machine takes as many addresses as it likes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Network(IpAddr);
+
+impl Network {
+    /// The network of an address. An IPv4-mapped address counts as the IPv4 address in it.
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Self(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into())
+            }
+            address => Self(address),
+        }
+    }
+}
+
 /// The network of an address, the only part of it that is stored: /24 of IPv4, /48 of IPv6.
 pub fn masked(address: IpAddr) -> IpNet {
     let address = address.to_canonical();
@@ -40,8 +58,21 @@ pub fn masked(address: IpAddr) -> IpNet {
     IpNet::new_assert(address, bits).trunc()
 }
 
+/// Whether an address, which must be canonical, is in one of these networks. These are canonical too, see
+/// [`canonical`].
 fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| network.contains(&address))
+}
+
+/// The same network; as one of IPv4 where it is written as IPv4-mapped IPv6 (`::ffff:10.0.0.0/104`).
+pub fn canonical(network: IpNet) -> IpNet {
+    const MAPPED_BITS: u8 = 96;
+    match (network.network().to_canonical(), network.prefix_len()) {
+        (IpAddr::V4(address), bits @ MAPPED_BITS..) if matches!(network, IpNet::V6(_)) => {
+            IpNet::new_assert(address.into(), bits - MAPPED_BITS)
+        }
+        _ => network,
+    }
 }
 
 /// Walks the hops in the lines of one header, the last written first.
@@ -252,6 +283,40 @@ mod tests {
             ("::ffff:203.0.113.77", "203.0.113.0/24"),
         ] {
             assert_eq!(masked(address.parse().unwrap()).to_string(), network);
+        }
+    }
+
+    #[test]
+    fn limits_count_an_ipv4_address_and_an_ipv6_network_of_64_bits() {
+        let network = |text: &str| Network::of(text.parse().unwrap());
+        for (one, other) in [
+            ("192.0.2.1", "::ffff:192.0.2.1"),
+            ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff"),
+            ("fe80::1", "fe80::2"),
+        ] {
+            assert_eq!(network(one), network(other), "{one} and {other}");
+        }
+        for (one, other) in [
+            ("192.0.2.1", "192.0.2.2"),
+            ("::ffff:192.0.2.1", "::ffff:192.0.2.2"),
+            ("2001:db8:1:2::1", "2001:db8:1:3::1"),
+            ("::1", "127.0.0.1"),
+        ] {
+            assert_ne!(network(one), network(other), "{one} and {other}");
+        }
+    }
+
+    #[test]
+    fn a_network_of_mapped_addresses_is_one_of_ipv4() {
+        for (written, meant) in [
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:192.0.2.1/128", "192.0.2.1/32"),
+            ("::ffff:0.0.0.0/96", "0.0.0.0/0"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("fd00::/8", "fd00::/8"),
+            ("::/0", "::/0"),
+        ] {
+            assert_eq!(canonical(written.parse().unwrap()).to_string(), meant);
         }
     }
 

@@ -25,7 +25,7 @@ use super::frame::Decoder;
 use super::transport::Transport;
 use crate::admission::{Admission, Credentials, join_refusal};
 use crate::app::App;
-use crate::identity::client_address::client_address;
+use crate::identity::client_address::{Network, client_address};
 use crate::ids::SessionId;
 use crate::protocol::problem::MEDIA_TYPE;
 use crate::protocol::v1::SUBPROTOCOL;
@@ -109,7 +109,7 @@ impl UpgradeRequest {
         }
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip()).ok_or(Code::Internal)?;
         let address = client_address(peer, request.headers(), &app.trusted_proxies);
-        let held = Held { permit: app.limits.take(address)?, token: app.tracker.token() };
+        let held = Held { permit: app.limits.take(Network::of(address))?, token: app.tracker.token() };
         Ok(Self { accept, address, held })
     }
 }

@@ -172,7 +172,12 @@ async fn behind_a_trusted_proxy_the_forwarded_address_is_counted() {
     for hops in ["203.0.113.1", "6.6.6.6, 203.0.113.1", "203.0.113.1, 127.0.0.9", "203.0.113.2"] {
         server.handshake(&open.id.to_string(), &forwarded(&open, hops)).await.refused(429, "rate_limited");
     }
+    // Of IPv6 a /64 is one address, and an IPv4 address in IPv6 form is that IPv4 address.
     let _three = Client::join(server.address(), open.id, &forwarded(&open, "6.6.6.6, 2001:db8::1")).await;
+    for hops in ["2001:db8::2", "2001:db8::ffff:ffff:ffff:ffff", "::ffff:203.0.113.1"] {
+        server.handshake(&open.id.to_string(), &forwarded(&open, hops)).await.refused(429, "rate_limited");
+    }
+    let _four = Client::join(server.address(), open.id, &forwarded(&open, "2001:db8:0:1::1")).await;
 
     // The sessions that are opened are counted in the same way.
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
@@ -182,7 +187,11 @@ async fn behind_a_trusted_proxy_the_forwarded_address_is_counted() {
         request.send().await.expect("an answer").status().as_u16()
     };
     assert_eq!(
-        [opened("203.0.113.1").await, opened("203.0.113.1").await, opened("203.0.113.2").await],
+        [opened("203.0.113.1").await, opened("::ffff:203.0.113.1").await, opened("203.0.113.2").await],
+        [201, 429, 201]
+    );
+    assert_eq!(
+        [opened("2001:db8::1").await, opened("2001:db8::2").await, opened("2001:db8:0:1::1").await],
         [201, 429, 201]
     );
 }
