@@ -6,6 +6,9 @@ mod key_set;
 pub(super) mod signers;
 mod source;
 
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,12 +23,16 @@ pub use key_set::KeySetError;
 pub(super) use key_set::{NoKey, PublicKey};
 pub use source::{JwksError, JwksSource, LoadFault};
 
+/// The algorithms of public keys that are used.
+pub(super) const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
+
 /// When keys are read. Tests use shorter times.
 #[derive(Debug, Clone, Copy)]
 struct Timing {
     /// From one reading to the next.
     refresh: Duration,
-    /// The shortest time between two readings because of an unknown key: anyone can send such tokens.
+    /// The shortest time between two readings because of an unknown key: anyone can send such tokens. A token
+    /// that comes in between is refused for now, never for good: its key may be new.
     unknown_key: Duration,
     /// The timeout of one reading.
     limit: Duration,
@@ -33,6 +40,10 @@ struct Timing {
 
 const TIMING: Timing =
     Timing { refresh: Duration::from_mins(10), unknown_key: Duration::from_secs(30), limit: Duration::from_secs(5) };
+
+/// How many of the unknown keys that were asked for between two readings are kept. The tokens of others are refused
+/// for now once more.
+const MOST_ASKED: usize = 1000;
 
 /// A key set that is kept up to date until it is dropped.
 pub(super) struct Jwks {
@@ -45,14 +56,19 @@ struct Shared {
     timing: Timing,
     keys: RwLock<Arc<KeySet>>,
     /// Held while keys are read: a request that needs newer keys waits for that reading.
-    refresh: Mutex<LastRefresh>,
+    refresh: Mutex<Refresh>,
 }
 
-struct LastRefresh {
-    /// When a token with an unknown key last caused one.
+/// What was asked for and read. Unknown keys are kept as hashes, since anyone can name any.
+#[derive(Default)]
+struct Refresh {
+    hasher: RandomState,
+    /// When an unknown key last caused a reading.
     for_unknown_key: Option<Instant>,
-    /// Whether the last one, whatever it was for, brought keys.
-    succeeded: bool,
+    /// The unknown keys that were asked for since the last reading began.
+    asked: HashSet<u64>,
+    /// Those that the last reading was to find. What it has not brought is known to be no key of the issuer's.
+    looked_for: HashSet<u64>,
 }
 
 impl Jwks {
@@ -67,12 +83,7 @@ impl Jwks {
 
     async fn load_timed(source: JwksSource, timing: Timing) -> Result<Self, JwksError> {
         let keys = source.load(timing.limit).await.map_err(|fault| source.error(fault))?;
-        let shared = Arc::new(Shared {
-            source,
-            timing,
-            keys: RwLock::new(Arc::new(keys)),
-            refresh: Mutex::new(LastRefresh { for_unknown_key: None, succeeded: true }),
-        });
+        let shared = Arc::new(Shared { source, timing, keys: RwLock::new(Arc::new(keys)), refresh: Mutex::default() });
         let refresher = tokio::spawn(Arc::clone(&shared).refresh_for_ever());
         Ok(Self { shared, _refresher: AbortOnDropHandle::new(refresher) })
     }
@@ -80,12 +91,22 @@ impl Jwks {
     /// The key for a token that names this id and algorithm. An unknown id causes the set to be read
     /// again, at most once in thirty seconds.
     pub(super) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Arc<PublicKey>, NoKey> {
-        let shared = &self.shared;
-        match shared.keys().find(id, algorithm) {
-            Err(NoKey::UnknownId) if shared.refresh_for_unknown_key().await => shared.keys().find(id, algorithm),
-            Err(NoKey::UnknownId) => Err(NoKey::Unavailable),
+        match self.shared.keys().find(id, algorithm) {
+            Err(NoKey::UnknownId) => {
+                self.look_for(id).await?;
+                self.shared.keys().find(id, algorithm)
+            }
             found => found,
         }
+    }
+
+    /// Sees to it that the set was read after this was first asked for: an id, or a token that names none.
+    ///
+    /// # Errors
+    ///
+    /// [`NoKey::Unavailable`] where the reading failed, or is held back because of an earlier one.
+    pub(super) async fn look_for(&self, key: impl Hash) -> Result<(), NoKey> {
+        self.shared.look_for(key).await
     }
 }
 
@@ -101,24 +122,35 @@ impl Shared {
         }
     }
 
-    /// Reads the keys again unless that was tried recently. `false` where the last reading failed: the
-    /// unknown key may then be a new one.
-    async fn refresh_for_unknown_key(&self) -> bool {
-        let mut last = self.refresh.lock().await;
-        if last.for_unknown_key.is_none_or(|at| at.elapsed() >= self.timing.unknown_key) {
-            last.for_unknown_key = Some(Instant::now());
-            self.refresh(&mut last).await;
+    async fn look_for(&self, key: impl Hash) -> Result<(), NoKey> {
+        let mut refresh = self.refresh.lock().await;
+        let key = refresh.hasher.hash_one(key);
+        let held_back = |refresh: &Refresh| {
+            let since = refresh.for_unknown_key.map(|at| at.elapsed());
+            since.map_or(Duration::ZERO, |since| self.timing.unknown_key.saturating_sub(since))
+        };
+        if refresh.asked.len() < MOST_ASKED || held_back(&refresh).is_zero() {
+            refresh.asked.insert(key);
         }
-        last.succeeded
+        if held_back(&refresh).is_zero() {
+            refresh.for_unknown_key = Some(Instant::now());
+            self.refresh(&mut refresh).await;
+        }
+        match refresh.looked_for.contains(&key) {
+            true => Ok(()),
+            false => Err(NoKey::Unavailable(held_back(&refresh))),
+        }
     }
 
     /// Replaces the keys. Where the reading fails the old ones stay: while an issuer is down, its tokens
     /// must still be accepted.
-    async fn refresh(&self, last: &mut LastRefresh) {
-        let loaded = self.source.load(self.timing.limit).await;
-        last.succeeded = loaded.is_ok();
-        match loaded {
-            Ok(keys) => *self.keys.write() = Arc::new(keys),
+    async fn refresh(&self, refresh: &mut Refresh) {
+        match self.source.load(self.timing.limit).await {
+            Ok(keys) => {
+                // Nothing was asked for meanwhile: a request that asks waits for this reading.
+                refresh.looked_for = std::mem::take(&mut refresh.asked);
+                *self.keys.write() = Arc::new(keys);
+            }
             Err(fault) => {
                 let error = self.source.error(fault);
                 tracing::warn!(%error, "the JWKS could not be read again; the keys in memory stay in use");
@@ -278,6 +310,42 @@ mod tests {
             assert_eq!(unknown.unwrap_err(), NoKey::UnknownId);
         }
         assert_eq!(requests.load(Ordering::Relaxed), 2);
+        // Another one may be newer than that reading.
+        for _ in 0..3 {
+            let new = jwks.find(Some("new"), Algorithm::ES256).await;
+            let Err(NoKey::Unavailable(wait)) = new else { panic!("{new:?}") };
+            assert!(wait > Duration::from_mins(59) && wait <= SLOW.unknown_key, "{wait:?}");
+        }
+        assert_eq!(requests.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_was_refused_while_a_reading_was_held_back_is_found_by_the_next_one() {
+        let file = KeyFile::new(&[Signer::es256("old").jwk()]);
+        let timing = Timing { refresh: Duration::from_hours(1), unknown_key: Duration::from_millis(50), ..SLOW };
+        let jwks = Jwks::load_timed(file.source(), timing).await.unwrap();
+        assert_eq!(jwks.find(Some("forged"), Algorithm::ES256).await.unwrap_err(), NoKey::UnknownId);
+        file.write(&key_set(&[Signer::es256("new").jwk()]));
+        // However slow this machine is, the key is never unknown for good.
+        let found = async {
+            loop {
+                match jwks.find(Some("new"), Algorithm::ES256).await {
+                    Err(NoKey::Unavailable(wait)) => sleep(wait).await,
+                    found => break found,
+                }
+            }
+        };
+        assert!(timeout(Duration::from_secs(30), found).await.expect("an answer").is_ok());
+    }
+
+    #[tokio::test]
+    async fn as_many_unknown_keys_as_anyone_names_take_bounded_memory() {
+        let file = KeyFile::new(&[Signer::es256("known").jwk()]);
+        let jwks = Jwks::load_timed(file.source(), SLOW).await.unwrap();
+        for id in 0..2 * MOST_ASKED {
+            let _ = jwks.find(Some(&id.to_string()), Algorithm::ES256).await;
+        }
+        assert_eq!(jwks.shared.refresh.lock().await.asked.len(), MOST_ASKED);
     }
 
     #[tokio::test]
@@ -288,7 +356,7 @@ mod tests {
         for broken in ["", "{}", r#"{"keys":[]}"#] {
             file.write(broken);
             let unknown = jwks.find(Some("new"), Algorithm::ES256).await;
-            assert_eq!(unknown.unwrap_err(), NoKey::Unavailable);
+            assert_eq!(unknown.unwrap_err(), NoKey::Unavailable(Duration::ZERO));
             assert!(jwks.find(Some("old"), Algorithm::ES256).await.is_ok());
         }
         file.write(&key_set(&[Signer::es256("new").jwk()]));

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::jwks::{Jwks, JwksError, JwksSource, NoKey};
+use super::jwks::{self, Jwks, JwksError, JwksSource, NoKey};
 use crate::clock::{Clock, Moment};
 use crate::protocol::name::display_name;
 
@@ -81,9 +81,10 @@ pub enum TokenError {
     /// The token will never be accepted; the text says why.
     #[error("the token is not valid: {0}")]
     Invalid(&'static str),
-    /// The key that the token names cannot be read just now.
+    /// The key that the token is signed with may be a new one, and keys are not read again before this time has
+    /// passed.
     #[error("the key that the token is signed with cannot be had just now")]
-    Unavailable,
+    Unavailable(Duration),
 }
 
 impl From<NoKey> for TokenError {
@@ -92,12 +93,13 @@ impl From<NoKey> for TokenError {
             NoKey::UnknownId => Self::Invalid("it is signed with a key that is not known"),
             NoKey::OtherAlgorithm => Self::Invalid(OTHER_ALGORITHM),
             NoKey::Ambiguous => Self::Invalid("it does not say which key it is signed with"),
-            NoKey::Unavailable => Self::Unavailable,
+            NoKey::Unavailable(wait) => Self::Unavailable(wait),
         }
     }
 }
 
 const OTHER_ALGORITHM: &str = "it is signed with another algorithm than the key's";
+const WRONG_SIGNATURE: &str = "its signature is wrong";
 
 /// Checks tokens. Its `Debug` shows no key.
 pub struct Verifier {
@@ -143,12 +145,27 @@ impl Verifier {
         }
         let claims = match &self.keys {
             Keys::Secret(secret) => self.decode(token, secret, Algorithm::HS256),
-            Keys::Public(jwks) => {
-                let public = jwks.find(header.kid.as_deref(), header.alg).await?;
-                self.decode(token, &public.key, public.algorithm)
-            }
+            Keys::Public(jwks) => self.decode_by_set(token, &header, jwks).await,
         }?;
         claims.check(get_current_timestamp().cast_signed())
+    }
+
+    /// Finds the key and decodes. A token without a key id that no key in memory has signed may be signed with a
+    /// new one, like one that names an unknown key.
+    async fn decode_by_set(&self, token: &str, header: &Header, jwks: &Jwks) -> Result<UncheckedClaims, TokenError> {
+        let decode = async || {
+            let public = jwks.find(header.kid.as_deref(), header.alg).await?;
+            self.decode(token, &public.key, public.algorithm)
+        };
+        match decode().await {
+            Err(TokenError::Invalid(WRONG_SIGNATURE | OTHER_ALGORITHM))
+                if header.kid.is_none() && jwks::ALGORITHMS.contains(&header.alg) =>
+            {
+                jwks.look_for(token).await?;
+                decode().await
+            }
+            decoded => decoded,
+        }
     }
 
     /// Checks everything except the expiry and the claims of this server.
@@ -183,7 +200,7 @@ impl fmt::Debug for Verifier {
 
 fn in_words(error: &ErrorKind) -> &'static str {
     match error {
-        ErrorKind::InvalidSignature => "its signature is wrong",
+        ErrorKind::InvalidSignature => WRONG_SIGNATURE,
         ErrorKind::InvalidAlgorithm => OTHER_ALGORITHM,
         ErrorKind::ImmatureSignature => "it is not valid yet",
         ErrorKind::InvalidAudience => "it is for another audience",

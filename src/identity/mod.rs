@@ -8,10 +8,15 @@ pub mod origin;
 pub mod resume;
 pub mod secret;
 
+use std::time::Duration;
+
 use crate::ids::UserId;
 use crate::protocol::{Code, Refusal};
 use jwt::{JwtRole, TokenError, Verifier};
 use resume::{ResumeClaims, ResumeKey};
+
+/// Clients whose tokens have an unknown key come back within this time after keys may be read again.
+const KEY_SPREAD: Duration = Duration::from_secs(5);
 
 /// The caller of a request, by its Bearer token.
 #[derive(Clone, Debug)]
@@ -69,7 +74,11 @@ impl Keys {
         let claims = self.jwt.verify(token).await.map_err(|error| match error {
             TokenError::Expired => Code::TokenExpired.into(),
             TokenError::Invalid(why) => Refusal::new(Code::Unauthenticated, format!("The token is not valid: {why}.")),
-            TokenError::Unavailable => Code::Unavailable.into(),
+            // Not all at once: the first one that comes has the keys read.
+            TokenError::Unavailable(wait) => {
+                let refusal = Refusal::new(Code::Unavailable, "The token is signed with a key that is not known yet.");
+                refusal.retry_after(wait + KEY_SPREAD.mul_f64(rand::random::<f64>()))
+            }
         })?;
         match (claims.role, claims.subject) {
             (JwtRole::Service, _) => Ok(Caller::Service { expires_at: claims.expires_at }),

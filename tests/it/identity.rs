@@ -427,7 +427,21 @@ async fn a_key_that_is_new_at_the_issuer_is_fetched_when_a_token_names_it() {
     believed(&server, "the old key", &old.sign(&claims(json!({})))).await;
     set.send(key_set(&[&new])).expect("the issuer listens");
     believed(&server, "the new key", &new.sign(&claims(json!({})))).await;
-    not_believed(&server, "the key that was taken away", &old.sign(&claims(json!({}))), "unauthenticated").await;
+    // Keys were read a moment ago and are not read again yet. What is unknown until then is refused for now, never
+    // for good: it may be a key that is newer still.
+    let (newer, open) = (Signer::es256("newer"), server.open().await);
+    set.send(key_set(&[&new, &newer])).expect("the issuer listens");
+    for signer in [&old, &newer] {
+        let token = signer.sign(&claims(json!({})));
+        let answer = server.get("/v1/reading-sessions", Some(&token)).await;
+        let seconds: u64 = answer.headers["retry-after"].to_str().expect("text").parse().expect("whole seconds");
+        assert!(seconds <= 36, "{seconds}");
+        answer.refused(503, "unavailable");
+        let way = Join { token: Some(token), ..Join::invite(&open.invite, "Una") };
+        let ended = Client::refused(server.address(), &open.id.to_string(), &way).await;
+        assert_eq!((ended.code, &ended.error["code"]), (1013, &json!("unavailable")));
+        assert_eq!(ended.error["retry"], true);
+    }
     // While the issuer is away the keys that are known are good.
     issuer.abort();
     assert!(issuer.await.is_err_and(|error| error.is_cancelled()));

@@ -1,6 +1,7 @@
 //! The public keys of a key set, each with the one algorithm that it is used with.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
@@ -34,8 +35,8 @@ pub(in crate::identity) enum NoKey {
     OtherAlgorithm,
     /// The token names no key, and more than one could be meant.
     Ambiguous,
-    /// It may be a new key, but the key set cannot be read just now.
-    Unavailable,
+    /// It may be a new key, but the key set is not read again before this time has passed.
+    Unavailable(Duration),
 }
 
 /// The keys of a set that can be used.
