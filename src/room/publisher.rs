@@ -30,6 +30,8 @@ pub(super) struct Publisher {
     seq: u64,
     /// The fewest and the most people in any count that was sent, by that diff or a snapshot since.
     sent_occupancy: (usize, usize),
+    /// Whether counts are sent instead of people.
+    counts: bool,
     /// The people who changed since that diff.
     pending: IndexMap<ParticipantId, Pending>,
     /// When the next diff is due.
@@ -96,7 +98,9 @@ impl Publisher {
         self.due.is_some_and(|at| at <= now)
     }
 
-    /// Publishes what changed since the last diff.
+    /// Publishes what changed since the last diff. Once over the limit, the room has to fall some way below it until
+    /// people are sent again: everybody is sent a list then, which must not happen each time that one person comes
+    /// and goes.
     pub(super) fn publish(&mut self, roster: &Roster, detail_limit: usize) -> Publication {
         self.due = None;
         self.people = None;
@@ -106,9 +110,11 @@ impl Publisher {
         }
         let occupancy = roster.occupancy();
         let sent = std::mem::replace(&mut self.sent_occupancy, (occupancy, occupancy));
-        let changes = match (sent.1 > detail_limit, occupancy > detail_limit) {
+        let most = if self.counts { back_to_people(detail_limit) } else { detail_limit };
+        let changes = match (std::mem::replace(&mut self.counts, occupancy > most), occupancy > most) {
             // Also where only a snapshot since the last diff went without the list.
             (true, false) => return Publication::Refresh,
+            // Where people were sent until now no such count was sent.
             (_, true) if sent == (occupancy, occupancy) => return Publication::Nothing,
             (_, true) => None,
             (false, false) => Some(changes(pending, roster)),
@@ -123,8 +129,14 @@ impl Publisher {
         let occupancy = roster.occupancy();
         let (fewest, most) = self.sent_occupancy;
         self.sent_occupancy = (fewest.min(occupancy), most.max(occupancy));
-        let people = (occupancy <= detail_limit).then(|| self.people.get_or_insert_with(|| list(roster)).clone());
+        self.counts |= occupancy > detail_limit;
+        let people = (!self.counts).then(|| self.people.get_or_insert_with(|| list(roster)).clone());
         Snapshot { seq: self.seq, occupancy, people }
+    }
+
+    #[cfg(test)]
+    pub(super) fn sends_counts(&self) -> bool {
+        self.counts
     }
 
     #[cfg(test)]
@@ -141,6 +153,12 @@ impl Publisher {
     pub(super) fn clear_people(&mut self) {
         self.people = None;
     }
+}
+
+/// How many people a room that sent counts may have when it sends people again: a tenth less than the limit, and at
+/// least one less, unless nobody would be left.
+pub(super) fn back_to_people(detail_limit: usize) -> usize {
+    detail_limit - detail_limit.div_ceil(10).min(detail_limit - 1)
 }
 
 fn list(roster: &Roster) -> People {

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::TryRecvError;
 
-use super::publisher::{LARGE, NEWER};
+use super::publisher::{LARGE, NEWER, back_to_people};
 use super::*;
 use crate::clock::{Clock, Moment};
 use crate::domain::idle::{IdleCounts, IdleRule};
@@ -972,6 +972,14 @@ async fn a_room_that_falls_below_the_detail_limit_asks_everybody_to_look_again()
     let mut crowd = crowd(&world, LIMIT + 1);
     world.tick().await;
     crowd[0].hear();
+    // At the limit it may be over it again in a moment: counts still.
+    crowd.pop().expect("some came").seat.leave();
+    world.tick().await;
+    let diff = crowd[0].hear_diff();
+    assert_eq!((diff.occupancy, diff.changes.is_some()), (LIMIT, false));
+    let newcomer = world.observe();
+    assert_eq!((newcomer.view.occupancy, &newcomer.view.people), (LIMIT, &None));
+
     crowd.pop().expect("some came").seat.leave();
     world.tick().await;
     assert!(matches!(crowd[0].hear().as_slice(), [Event::Refresh]));
@@ -983,6 +991,29 @@ async fn a_room_that_falls_below_the_detail_limit_asks_everybody_to_look_again()
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_comes_and_goes_at_the_detail_limit_has_nobody_sent_the_list() {
+    let world = small();
+    let mut crowd = crowd(&world, LIMIT + 1);
+    world.tick().await;
+    crowd[0].hear();
+    for _ in 0..20 {
+        crowd.pop().expect("some came").seat.leave();
+        world.tick().await;
+        assert!(matches!(crowd[0].hear().as_slice(), [Event::Diff(diff)] if diff.changes.is_none()));
+        crowd.push(world.join(&entrant("In and out")));
+        world.tick().await;
+        assert!(matches!(crowd[0].hear().as_slice(), [Event::Diff(diff)] if diff.changes.is_none()));
+    }
+}
+
+#[test]
+fn a_room_falls_a_tenth_below_its_limit_before_it_sends_people_again() {
+    for (limit, back) in [(1, 1), (2, 1), (3, 2), (10, 9), (11, 9), (500, 450)] {
+        assert_eq!(back_to_people(limit), back, "{limit}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_came_while_the_room_was_briefly_over_the_detail_limit_gets_the_list() {
     let world = small();
     let mut crowd = crowd(&world, LIMIT);
@@ -990,6 +1021,7 @@ async fn who_came_while_the_room_was_briefly_over_the_detail_limit_gets_the_list
     let mut newcomer = world.join(&entrant("One too many"));
     assert_eq!(newcomer.view.people, None);
     // Before the diff that would have held the count, the room is small enough again.
+    crowd.pop().expect("some came").seat.leave();
     crowd.pop().expect("some came").seat.leave();
     world.tick().await;
     newcomer.hear();
@@ -1002,8 +1034,10 @@ async fn who_came_while_the_room_was_briefly_below_the_detail_limit_hears_the_co
     let mut crowd = crowd(&world, LIMIT + 1);
     world.tick().await;
     crowd.pop().expect("some came").seat.leave();
+    crowd.pop().expect("some came").seat.leave();
     let mut observer = world.observe();
-    assert_eq!(observer.view.occupancy, LIMIT);
+    assert_eq!((observer.view.occupancy, &observer.view.people), (LIMIT - 1, &None), "no diff says so yet");
+    let _another = world.join(&entrant("At the limit"));
     let _newcomer = world.join(&entrant("One too many"));
     world.tick().await;
     observer.hear();
@@ -1612,9 +1646,11 @@ impl Run {
         let Client { view, ended, .. } = &self.clients[client];
         let (seq, present) = self.clients[client].seat.room().presence();
         if ended.is_none() {
-            let limit = self.world.shared().rules.detail_limit;
+            let counts = self.clients[client].seat.room().lock().publisher.sends_counts();
+            // Below the limit only where the room was over it before.
+            assert!(counts || present.len() <= self.world.shared().rules.detail_limit);
             assert_eq!((view.seq, view.occupancy), (seq, present.len()));
-            assert_eq!(view.people, (present.len() <= limit).then(|| people(&present)));
+            assert_eq!(view.people, (!counts).then(|| people(&present)));
         }
     }
 
@@ -1685,7 +1721,10 @@ impl Run {
             assert_eq!(person.status == Status::Reconnecting, open == 0, "{person:?}");
         }
         let limit = self.world.shared().rules.detail_limit;
-        let expected = (present.len() <= limit).then(|| people(&present));
+        let counts = room.lock().publisher.sends_counts();
+        assert!(counts || present.len() <= limit);
+        assert!(!counts || present.len() > back_to_people(limit), "all that changed is published");
+        let expected = (!counts).then(|| people(&present));
         for client in connected {
             assert_eq!(client.ended, None);
             assert!(client.seat.participant().is_none_or(|id| present.iter().any(|person| person.id == id)));

@@ -70,19 +70,28 @@ async fn over_the_detail_limit_counts_come_instead_of_names() {
     let all: BTreeSet<_> = five.iter().copied().chain([sixth.id(), seventh.id()]).collect();
     assert_eq!((BTreeSet::from_iter(listed(&everybody["items"])), &everybody["occupancy"]), (all, &json!(7)));
 
-    // Down to six: a count. Down to five: all are sent one full state, and diffs from then on.
+    // Down to six and to five: counts, since the next one to come would be one too many again. Below the limit
+    // all are sent one full state, and diffs from then on.
     seventh.leave().await;
     for client in clients.iter_mut().chain([&mut sixth]) {
         assert_eq!(client.frame("occupancy").await["occupancy"], 6);
     }
     clients.pop().expect("five").leave().await;
     clients.push(sixth);
+    for client in &mut clients {
+        let states = client.count("state");
+        assert_eq!(client.frame("occupancy").await["occupancy"], 5);
+        assert_eq!(client.count("state"), states);
+    }
+    let late = server.observer(&session).await;
+    assert_eq!((&late.welcome["participants"], &late.welcome["occupancy"]), (&json!([]), &json!(5)));
+    clients.remove(0).leave().await;
     let rest = ids(&clients);
     for client in &mut clients {
         let (seq, states) = (client.seq, client.count("state"));
         client.sees(&rest).await;
         assert_eq!((client.count("state"), client.seq), (states + 1, seq));
-        assert_eq!(client.view[&rest[4]]["state"], json!({"page": 6}));
+        assert_eq!(client.view[&rest[3]]["state"], json!({"page": 6}));
     }
     clients[0].send(json!({"type": "update", "state": {"page": 1}})).await;
     for client in &mut clients {
@@ -106,6 +115,7 @@ async fn somebody_who_came_in_a_moment_of_too_many_is_told_of_everybody_as_well(
     let late = server.guest(&session, "Late").await;
     assert_eq!(listed(&late.welcome["participants"]), [late.id()]);
     clients.pop().expect("three").leave().await;
+    clients.pop().expect("two").leave().await;
     clients.push(late);
     server.publish(&session);
     let here = ids(&clients);
