@@ -30,6 +30,8 @@ const SHARED_BYTES: usize = 4096;
 pub enum Incoming<'a> {
     /// A text message, also one that was sent in fragments.
     Text(Cow<'a, str>),
+    /// A fragment of a text that is not the last and holds nothing: of these a text may have any number.
+    EmptyFragment,
     /// To be answered with a Pong of the same payload.
     Ping(&'a [u8]),
     /// The answer to a Ping, or unsolicited.
@@ -153,25 +155,22 @@ impl Decoder {
         Ok((input.len() >= bytes).then_some(Head { opcode, fin, bytes, payload_bytes }))
     }
 
-    /// The message that a whole frame is or completes; `None` for a fragment that is not the last.
+    /// The message that a whole frame is or completes; `None` for a fragment with content that is not the last.
     fn message<'a>(&mut self, head: &Head, payload: &'a [u8]) -> Result<Option<Incoming<'a>>, Violation> {
         Ok(match (head.opcode, head.fin) {
             (TEXT, true) => {
                 let text = str::from_utf8(payload).map_err(|_| Violation::NotUtf8)?;
                 Some(Incoming::Text(Cow::Borrowed(text)))
             }
-            (TEXT, false) => {
-                self.fragments = Some(payload.to_vec());
-                None
+            (TEXT | CONTINUATION, false) => {
+                self.fragments.get_or_insert_default().extend_from_slice(payload);
+                payload.is_empty().then_some(Incoming::EmptyFragment)
             }
-            (CONTINUATION, fin) => {
-                let fragments = self.fragments.get_or_insert_default();
+            (CONTINUATION, true) => {
+                let mut fragments = self.fragments.take().unwrap_or_default();
                 fragments.extend_from_slice(payload);
-                if !fin {
-                    return Ok(None);
-                }
-                let text = String::from_utf8(self.fragments.take().unwrap_or_default());
-                Some(Incoming::Text(Cow::Owned(text.map_err(|_| Violation::NotUtf8)?)))
+                let text = String::from_utf8(fragments).map_err(|_| Violation::NotUtf8)?;
+                Some(Incoming::Text(Cow::Owned(text)))
             }
             (CLOSE, _) => Some(Incoming::Close(close_code(payload)?)),
             (PING, _) => Some(Incoming::Ping(payload)),

@@ -67,12 +67,18 @@ impl Inbound {
                 Ok(Received::Nothing)
             }
             Incoming::Text(_) | Incoming::Ping(_) => Ok(Received::Nothing),
-            Incoming::Pong(payload) => Ok(self.pulse.pong(payload, now).map_or(Received::Nothing, Received::Quality)),
+            Incoming::EmptyFragment => self.keeps_pace(app, out).map(|_| Received::Nothing),
+            Incoming::Pong(payload) => match self.pulse.pong(payload, now) {
+                Some(quality) => Ok(Received::Quality(quality)),
+                // Nobody asked for it.
+                None => self.keeps_pace(app, out).map(|_| Received::Nothing),
+            },
             Incoming::Close(code) => Err(End::Closed(code)),
         }
     }
 
-    /// Whether a frame is to be served. Pings count too, or they would be a way around the limit.
+    /// Whether a frame is to be served. Pings, Pongs that answer nothing and empty fragments count too, or they
+    /// would be a way around the limit.
     fn keeps_pace(&mut self, app: &App, out: &mut FrameBatch) -> Result<bool, End> {
         let (wait, is_last) = match self.pace.frame() {
             Verdict::Serve => return Ok(true),

@@ -159,10 +159,11 @@ async fn a_character_that_is_cut_by_fragments_is_whole_again() {
     let mut stage = Stage::new().await;
     let mut raw = stage.join("Euro").await;
     let message = r#"{"type":"update","state":{"price":"5 €, 𝄞"}}"#.as_bytes();
-    // One byte a frame, with Pings in between, which may stand there.
+    // One byte a frame, with a few Pongs in between, which may stand there.
     raw.send(&frame(TEXT, b"")).await;
-    for byte in message {
-        raw.send(&[frame(CONTINUATION, &[*byte]), frame(FIN | PONG, b"unasked")].concat()).await;
+    for bytes in message.chunks(5) {
+        let bytes: Vec<_> = bytes.iter().flat_map(|byte| frame(CONTINUATION, &[*byte])).collect();
+        raw.send(&[bytes, frame(FIN | PONG, b"unasked")].concat()).await;
     }
     raw.send(&frame(FIN | PING, b"now")).await;
     raw.send(&frame(FIN | CONTINUATION, b"")).await;

@@ -10,6 +10,7 @@ const MAX: usize = 4096;
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Received {
     Text(String),
+    EmptyFragment,
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>),
@@ -19,6 +20,7 @@ impl From<Incoming<'_>> for Received {
     fn from(incoming: Incoming<'_>) -> Self {
         match incoming {
             Incoming::Text(text) => Self::Text(text.into_owned()),
+            Incoming::EmptyFragment => Self::EmptyFragment,
             Incoming::Ping(payload) => Self::Ping(payload.to_vec()),
             Incoming::Pong(payload) => Self::Pong(payload.to_vec()),
             Incoming::Close(code) => Self::Close(code),
@@ -178,6 +180,15 @@ fn each_broken_rule_has_its_code() {
     assert_eq!(decode([masked(FIN | CLOSE, &4999_u16.to_be_bytes()).as_slice()]).0, [Received::Close(Some(4999))]);
     // By its head alone.
     assert_eq!(broken(&[FIN | TEXT, 0xff, 0, 0, 0, 0, 0xff, 0, 0, 0]), Some(1009));
+}
+
+#[test]
+fn empty_fragments_are_counted_one_by_one() {
+    let bytes = [masked(TEXT, b""), masked(CONTINUATION, b"a"), masked(CONTINUATION, b"").repeat(2), masked(FIN, b"b")];
+    let (received, violation, _) = decode([bytes.concat().as_slice()]);
+    assert_eq!(violation, None);
+    assert_eq!(received[..3], [const { Received::EmptyFragment }; 3]);
+    assert_eq!(received[3..], [Received::Text("ab".to_owned())]);
 }
 
 #[test]
