@@ -1,6 +1,6 @@
-//! Orphans: processes that a crashed server left behind. They are found by the handle in their row, or by
-//! the `SIMULATOR_ID` in their environment where the row has no handle yet; never by a process id alone,
-//! which another process may have by now.
+//! Orphans: processes that a crashed server left behind, and those of a simulator that left its process group.
+//! They are found by the handle in their row, or by the `SIMULATOR_ID` in their environment where the row has no
+//! handle yet; never by a process id alone, which another process may have by now.
 //!
 //! Both are read from `/proc`. Where there is none (macOS) nothing is found: simulators have to end by
 //! themselves when their output breaks, or by hand.

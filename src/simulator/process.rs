@@ -78,8 +78,7 @@ impl Launcher {
         }
         command.envs(spec.environment()).env("PORT", port.number.to_string());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // A process group of its own: all that it starts ends with it, and Ctrl-C in the terminal does not reach
-        // it.
+        // A process group of its own: what it starts ends with it, and Ctrl-C in the terminal does not reach it.
         command.process_group(0);
         let mut child =
             command.spawn().map_err(|error| Fault(format!("'{}' could not be started: {error}", self.program)))?;
@@ -88,6 +87,7 @@ impl Launcher {
         trace(spec.id, child.stdout.take());
         trace(spec.id, child.stderr.take());
         Ok(Instance {
+            id: spec.id,
             handle: orphans::handle(group),
             child,
             group,
@@ -151,6 +151,7 @@ impl Drop for Port {
 /// A child that runs or has ended.
 #[derive(Debug)]
 pub struct Instance {
+    id: SimulatorId,
     child: Child,
     /// Its process id is also the id of its group.
     group: Pid,
@@ -200,6 +201,8 @@ impl Instance {
         }
         self.signal(Signal::SIGKILL);
         let _ = self.child.wait().await;
+        // A process in a session of its own (`setsid`) is in another group.
+        orphans::stop(self.id, None, deadline.saturating_duration_since(Instant::now())).await;
     }
 
     /// Signals the child and its group.

@@ -401,6 +401,27 @@ async fn one_that_ignores_its_end_is_killed_with_all_that_it_started() {
 }
 
 #[tokio::test]
+async fn what_has_left_for_a_session_of_its_own_is_stopped_too() {
+    let directory = TempDir::new().expect("a directory");
+    let child = directory.path().join("child");
+    let leaving = format!(
+        "setsid sh -c \"echo \\$\\$ > {0}.new; mv {0}.new {0}; exec sleep 600\" & exec sleep 600",
+        child.display()
+    );
+    let (command, file) = noted(&directory, &leaving);
+    let server = server_with(&command, &[]).await;
+    let ada = Player::new(&server.database.pool).await;
+    let simulator = ada.make(&server).await;
+    let (leader, child) = (pid(&file).await, pid(&child).await);
+    let group = |pid| nix::unistd::getpgid(Some(pid)).expect("it runs");
+    assert_eq!((group(leader), group(child)), (leader, child), "each has a group of its own");
+    server.delete(&one(simulator), Some(&ada.token)).await.expect(202);
+    becomes(&server, simulator, "STOPPED").await;
+    // Nothing of it is left when the row says so.
+    assert!(!runs(leader) && !runs(child));
+}
+
+#[tokio::test]
 async fn one_that_is_stopped_while_it_starts_never_runs() {
     let directory = TempDir::new().expect("a directory");
     // It is ready only once this test lets it.
