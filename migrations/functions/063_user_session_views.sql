@@ -3,7 +3,7 @@
 create or replace view public.active_sessions_summary with (security_invoker = true) as
 select s.platform,
        count(*) as active_count,
-       round(avg(extract(epoch from now() - s.started_at)) / 60, 1) as avg_session_minutes,
+       round(avg(greatest(extract(epoch from now() - s.started_at), 0)) / 60, 1) as avg_session_minutes,
        min(s.started_at) as oldest_session,
        max(s.last_activity_at) as latest_activity
 from public.user_sessions as s

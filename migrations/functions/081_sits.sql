@@ -6,7 +6,7 @@ create or replace view public.sit_weeks with (security_invoker = true) as
          to_char(week.starts_on, 'IYYY-"W"IW') as iso_week,
          week.starts_on as week_starts_on,
          count(*) as sits_completed,
-         round(sum(extract(epoch from s.completed_at - s.started_at)))::bigint as seconds
+         round(sum(greatest(extract(epoch from s.completed_at - s.started_at), 0)))::bigint as seconds
   from public.sits as s
   cross join lateral (select date_trunc('week', s.completed_at at time zone 'UTC')::date) as week (starts_on)
   where s.status = 'completed'
@@ -43,5 +43,29 @@ $$;
 comment on function public.abandon_overdue_sits is
   'Marks the sits as abandoned that were not completed within their length and this grace, and returns how many; also sits of rooms whose server is gone.';
 
-revoke all on function public.abandon_overdue_sits from public, anon, authenticated, service_role, lastseen_service;
-grant execute on function public.abandon_overdue_sits to lastseen_service, service_role;
+create or replace function public.purge_sits(older_than interval default '365 days') returns bigint
+language sql set search_path = ''
+as $$
+  -- No sit is over before it started, so that the index by start finds those that may be old enough.
+  with old as materialized (
+    select s.id from public.sits as s
+    where s.status <> 'open' and s.started_at < now() - older_than
+      and coalesce(s.completed_at, s.started_at + make_interval(secs => s.sit_length_seconds)) < now() - older_than
+    order by s.id
+    for update skip locked
+  ), purged as (
+    delete from public.sits as s using old where s.id = old.id returning s.id
+  )
+  select count(*) from purged
+$$;
+comment on function public.purge_sits is
+  'Deletes the sits that were over longer ago than this, and returns how many. Sits of rooms go with their session.';
+
+revoke all on function
+  public.abandon_overdue_sits,
+  public.purge_sits
+from public, anon, authenticated, service_role, lastseen_service;
+grant execute on function
+  public.abandon_overdue_sits,
+  public.purge_sits
+to lastseen_service, service_role;

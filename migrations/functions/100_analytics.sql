@@ -7,7 +7,7 @@ select s.id,
        s.close_reason,
        s.created_at,
        s.last_seen_at,
-       extract(epoch from s.last_seen_at - s.created_at)::bigint as length_seconds,
+       greatest(extract(epoch from s.last_seen_at - s.created_at), 0)::bigint as length_seconds,
        -- Looked up for each session by an index, so that a query for a few days costs no more.
        people.participants
 from public.reading_sessions as s
@@ -50,7 +50,7 @@ returns table (sessions bigint, average_seconds double precision, median_seconds
 language sql stable rows 1 set search_path = ''
 as $$
   with opened as materialized (
-    select s.id, extract(epoch from s.last_seen_at - s.created_at)::double precision as seconds
+    select s.id, greatest(extract(epoch from s.last_seen_at - s.created_at), 0)::double precision as seconds
     from public.reading_sessions as s
     where s.created_at > now() - make_interval(days => days)
   )

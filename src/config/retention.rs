@@ -14,18 +14,21 @@ pub struct Retention {
     pub user_sessions: Duration,
     /// Check-ins, since their hour was over.
     pub check_ins: Duration,
+    /// Sits that were completed or abandoned, since they were over.
+    pub sits: Duration,
 }
 
 /// What is kept how long, unless the setting says otherwise.
-pub(super) const RETENTION: &str = "reading-sessions=30d,user-sessions=90d,check-ins=7d";
+pub(super) const RETENTION: &str = "reading-sessions=30d,user-sessions=90d,check-ins=7d,sits=365d";
 
 impl Retention {
     /// What is kept, by its name in the setting.
-    fn kinds(&mut self) -> [(&'static str, &mut Duration); 3] {
+    fn kinds(&mut self) -> [(&'static str, &mut Duration); 4] {
         [
             ("reading-sessions", &mut self.reading_sessions),
             ("user-sessions", &mut self.user_sessions),
             ("check-ins", &mut self.check_ins),
+            ("sits", &mut self.sits),
         ]
     }
 
@@ -46,8 +49,8 @@ impl FromStr for Retention {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut retention =
-            Self { reading_sessions: Duration::ZERO, user_sessions: Duration::ZERO, check_ins: Duration::ZERO };
+        let none = Duration::ZERO;
+        let mut retention = Self { reading_sessions: none, user_sessions: none, check_ins: none, sits: none };
         retention.set(RETENTION)?;
         retention.set(text)?;
         Ok(retention)
@@ -66,6 +69,7 @@ mod tests {
         let retention = "user-sessions=1d".parse::<Retention>().expect("a retention");
         assert_eq!(retention.reading_sessions, Duration::from_hours(30 * 24));
         assert_eq!(retention.check_ins, Duration::from_hours(7 * 24));
+        assert_eq!(retention.sits, Duration::from_hours(365 * 24));
         assert!("7d".parse::<Retention>().is_err());
         assert!("reading-sessions=soon".parse::<Retention>().is_err());
     }

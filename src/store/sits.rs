@@ -8,9 +8,10 @@ use super::{Cursor, Store, StoreError, Viewer};
 use crate::domain::ids::{PartnershipId, SitId, UserId};
 use crate::domain::sit::{Completion, Sit, SitFilter, SitStatus, SitWeek};
 
-/// The columns of [`Sit`].
+/// The columns of [`Sit`]. A duration is never negative, whoever wrote the times.
 const COLUMNS: &str = "id, user_id, partnership_id, room_sit_id, sit_length_seconds, started_at, completed_at, status,
-    round(extract(epoch from completed_at - started_at))::bigint AS duration_seconds";
+    CASE WHEN completed_at IS NOT NULL
+         THEN round(greatest(extract(epoch from completed_at - started_at), 0))::bigint END AS duration_seconds";
 
 from_row! {
     Sit {
@@ -50,7 +51,8 @@ impl Store {
         .await
     }
 
-    /// Completes a sit of the viewer's; before its length is over only where that is meant.
+    /// Completes a sit of the viewer's; before its length is over only where that is meant. Where the clock was set
+    /// back behind its start it ends as it began.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -58,7 +60,7 @@ impl Store {
         self.ask(async {
             let mut transaction = self.begin_as(viewer).await?;
             let done = sqlx::query_as(AssertSqlSafe(format!(
-                "UPDATE sits SET status = 'completed', is_completed = true, completed_at = now()
+                "UPDATE sits SET status = 'completed', is_completed = true, completed_at = greatest(now(), started_at)
                  WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2) AND status = 'open'
                    AND ($3 OR started_at + make_interval(secs => sit_length_seconds) <= now())
                  RETURNING {COLUMNS}"
@@ -155,6 +157,19 @@ impl Store {
             transaction.commit().await?;
             Ok(page)
         })
+        .await
+    }
+
+    /// Deletes sits that were over longer ago than this, and returns how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn purge_sits(&self, older_than: Duration) -> Result<i64, StoreError> {
+        self.batch(
+            sqlx::query_scalar("SELECT purge_sits(make_interval(secs => $1))")
+                .bind(older_than.as_secs_f64())
+                .fetch_one(&self.batches),
+        )
         .await
     }
 

@@ -27,6 +27,8 @@ pub enum Policy {
     PurgeUserSessions,
     /// Deletes check-ins after their retention.
     PurgeCheckIns,
+    /// Deletes sits after their retention.
+    PurgeSits,
 }
 
 /// The effect of a policy.
@@ -52,7 +54,7 @@ impl From<Vec<SessionId>> for Effect {
 
 impl Policy {
     /// All policies in the order of a sweep: those that end something before those that delete.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Idle,
         Self::Age,
         Self::Company,
@@ -62,6 +64,7 @@ impl Policy {
         Self::Purge,
         Self::PurgeUserSessions,
         Self::PurgeCheckIns,
+        Self::PurgeSits,
     ];
 
     /// The word in answers and metrics.
@@ -76,6 +79,7 @@ impl Policy {
             Self::Purge => "purged",
             Self::PurgeUserSessions => "user_sessions_purged",
             Self::PurgeCheckIns => "check_ins_purged",
+            Self::PurgeSits => "sits_purged",
         }
     }
 
@@ -93,7 +97,12 @@ impl Policy {
     pub fn asks_who_was_seen(self) -> bool {
         match self {
             Self::Idle | Self::Company | Self::TimeOutUserSessions | Self::Simulators => true,
-            Self::Age | Self::AbandonSits | Self::Purge | Self::PurgeUserSessions | Self::PurgeCheckIns => false,
+            Self::Age
+            | Self::AbandonSits
+            | Self::Purge
+            | Self::PurgeUserSessions
+            | Self::PurgeCheckIns
+            | Self::PurgeSits => false,
         }
     }
 
@@ -108,7 +117,8 @@ impl Policy {
             | Self::Simulators
             | Self::Purge
             | Self::PurgeUserSessions
-            | Self::PurgeCheckIns => CloseReason::Idle,
+            | Self::PurgeCheckIns
+            | Self::PurgeSits => CloseReason::Idle,
         }
     }
 
@@ -133,6 +143,7 @@ impl Policy {
             Self::Purge => store.purge_closed_sessions(rules.retention.reading_sessions).await?.into(),
             Self::PurgeUserSessions => store.purge_user_sessions(rules.retention.user_sessions).await?.into(),
             Self::PurgeCheckIns => store.purge_check_ins(rules.retention.check_ins).await?.into(),
+            Self::PurgeSits => store.purge_sits(rules.retention.sits).await?.into(),
         })
     }
 }

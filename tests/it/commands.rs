@@ -79,7 +79,7 @@ async fn the_help_lists_every_setting_with_its_default_and_its_variable() {
         ("flush-interval", "5s"),
         ("expiring-notice", "5m"),
         ("idle-after", "5m"),
-        ("retention", "reading-sessions=30d,user-sessions=90d,check-ins=7d"),
+        ("retention", "reading-sessions=30d,user-sessions=90d,check-ins=7d,sits=365d"),
         ("user-session-timeout", "1h"),
         ("sit-grace", "5m"),
         ("idle-counts", "seen"),

@@ -192,6 +192,7 @@ async fn the_admin_calls_are_for_the_service_alone() {
         "purged",
         "user_sessions_purged",
         "check_ins_purged",
+        "sits_purged",
         "failed",
     ];
     assert_eq!(keys(&swept), BTreeSet::from(policies));

@@ -95,6 +95,51 @@ async fn a_sit_is_completed_once_on_time_or_early_where_that_is_said() {
 }
 
 #[tokio::test]
+async fn where_the_clock_was_set_back_a_sit_lasted_no_time() {
+    let server = TestServer::start(&[]).await;
+    let token = user(Uuid::now_v7(), "Ada");
+    let sit = start(&server, &token, json!({"sit_length_seconds": 600})).await;
+    let ahead = "UPDATE sits SET started_at = now() + interval '1 hour' WHERE id = $1";
+    execute(&server.database.pool, ahead, sit).await;
+    let done = complete(&server, &token, sit, json!({"early": true})).await.expect(200);
+    assert_eq!((&done["duration_seconds"], &done["completed_at"]), (&json!(0), &done["started_at"]));
+
+    // Also where somebody else wrote the times.
+    let backwards = "UPDATE sits SET completed_at = started_at - interval '1 hour' WHERE id = $1";
+    execute(&server.database.pool, backwards, sit).await;
+    let page = server.get("/v1/sits", Some(&token)).await.expect(200);
+    assert_eq!(page["items"][0]["duration_seconds"], 0);
+    let open = start(&server, &token, json!({"sit_length_seconds": 600})).await;
+    let page = server.get("/v1/sits?completed=false", Some(&token)).await.expect(200);
+    assert_eq!((id(&page["items"][0]["id"]), &page["items"][0]["duration_seconds"]), (open, &Value::Null));
+}
+
+#[tokio::test]
+async fn old_sits_are_deleted_by_the_sweep() {
+    let server = TestServer::start(&quiet(&["--sweep-interval", "1h", "--retention", "sits=2d"])).await;
+    let token = user(Uuid::now_v7(), "Ada");
+    let mut sits = Vec::new();
+    for ended in [
+        "UPDATE sits SET started_at = now() - interval '50 hours' WHERE id = $1",
+        "UPDATE sits SET started_at = now() - interval '50 hours', status = 'completed', is_completed = true,
+            completed_at = now() - interval '47 hours' WHERE id = $1",
+        "UPDATE sits SET started_at = now() - interval '50 hours', status = 'completed', is_completed = true,
+            completed_at = now() - interval '49 hours' WHERE id = $1",
+    ] {
+        let sit = start(&server, &token, json!({"sit_length_seconds": 86_400})).await;
+        execute(&server.database.pool, ended, sit).await;
+        sits.push(sit);
+    }
+    // The first one is abandoned by this sweep, and was over a day after it had begun.
+    assert_eq!(did(&server.sweep().await), json!({"sits_abandoned": 1, "sits_purged": 1}));
+    let kept: Vec<Uuid> =
+        sqlx::query_scalar("SELECT id FROM sits ORDER BY id").fetch_all(&server.database.pool).await.expect("rows");
+    assert_eq!(kept, sits[..2]);
+    assert_eq!(did(&server.sweep().await), json!({}));
+    assert_eq!(server.metric("lastseen_swept_total{policy=\"sits_purged\"}").await, 1.0);
+}
+
+#[tokio::test]
 async fn several_open_sits_of_one_user_are_never_confused() {
     let server = TestServer::start(&[]).await;
     let (ada, bob) = (Uuid::now_v7(), Uuid::now_v7());

@@ -86,7 +86,7 @@ begin
     'lastseen.open_user_session(uuid,uuid,text,text,jsonb,jsonb,jsonb,text,inet,text,interval,interval)',
     'lastseen.time_out_user_sessions(interval)', 'expire_user_sessions()', 'end_inactive_sessions(integer)',
     'lastseen.purge_user_sessions(interval)', 'cleanup_old_sessions(integer)', 'lastseen.settle_user_sessions(text)',
-    'cleanup_old_check_ins(interval)', 'lastseen.note_partnership_members()', 'abandon_overdue_sits(interval)',
+    'cleanup_old_check_ins(interval)', 'lastseen.note_partnership_members()', 'abandon_overdue_sits(interval)', 'purge_sits(interval)',
     'lastseen.abandon_sit_of_closed_session()', 'lastseen.start_room_sit(uuid,uuid,uuid,integer,text)',
     'lastseen.finish_room_sit(uuid,uuid[],uuid[],timestamp with time zone[])',
     'lastseen.make_simulator(uuid,uuid,jsonb,double precision,text,text,integer)',

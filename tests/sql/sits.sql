@@ -66,6 +66,7 @@ begin
   assert fixture.fails_with('42501', $q$ insert into partnership_members values (fixture.id(101), fixture.id(1)) $q$);
   assert fixture.fails_with('42501', $q$ update partnerships set user_ids = array[fixture.id(1)] $q$);
   assert fixture.fails_with('42501', $q$ select abandon_overdue_sits() $q$);
+  assert fixture.fails_with('42501', $q$ select purge_sits() $q$);
   assert fixture.fails_with('42501', $q$ select lastseen.finish_room_sit(fixture.id(1), '{}', '{}', '{}') $q$);
 
   perform fixture.become('authenticated', fixture.id(3));
@@ -86,6 +87,26 @@ begin
   assert abandon_overdue_sits() = 1 and abandon_overdue_sits() = 0;
   assert (select array_agg(status order by id) from sits where id in (fixture.id(205), fixture.id(206)))
     = array['abandoned', 'open'];
+end
+$$;
+
+-- What is over for long is deleted, what is open stays, however old it is; a clock that was set back gives no negative sum.
+insert into sits (id, user_id, sit_length_seconds, started_at, completed_at, is_completed, status) values
+  (fixture.id(220), fixture.id(4), 600, now() - interval '40 years 1 day', now() - interval '40 years 1 second', true, 'completed'),
+  (fixture.id(221), fixture.id(4), 600, now() - interval '40 years 1 day', now() - interval '39 years', true, 'completed'),
+  (fixture.id(222), fixture.id(4), 600, now() - interval '40 years 601 seconds', null, false, 'abandoned'),
+  (fixture.id(223), fixture.id(4), 600, now() - interval '40 years 599 seconds', null, false, 'abandoned'),
+  (fixture.id(224), fixture.id(4), 600, now() - interval '41 years', null, false, 'open'),
+  (fixture.id(225), fixture.id(4), 600, '2027-06-01 10:00Z', '2027-06-01 09:00Z', true, 'completed');
+
+do $$
+begin
+  perform fixture.become('lastseen_service');
+  assert (select seconds = 0 from sit_weeks where user_id = fixture.id(4) and iso_week = '2027-W22');
+  assert purge_sits('100 years') = 0;
+  assert purge_sits('40 years') = 2 and purge_sits('40 years') = 0;
+  assert (select array_agg(right(id::text, 3) order by id) from sits where user_id = fixture.id(4))
+    = array['221', '223', '224', '225'];
 end
 $$;
 
