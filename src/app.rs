@@ -8,17 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use ipnet::IpNet;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admissions;
 use crate::admission::limits::Limits;
+use crate::admission::rates::Rates;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::identity::Keys;
-use crate::identity::client_address::{Network, canonical};
+use crate::identity::client_address::canonical;
 use crate::identity::invite::InviteToken;
 use crate::identity::origin::Origins;
 use crate::metrics::Metrics;
@@ -36,7 +36,7 @@ use crate::task::{Tasks, tick};
 use crate::user_session::UserSessions;
 use rules::ConnectionRules;
 
-/// How often networks are forgotten that may open as many sessions as any other.
+/// How often networks and users are forgotten that may do as much as any other.
 const FORGET_INTERVAL: Duration = Duration::from_mins(1);
 
 /// All parts of a server. Handlers take those that they need by [`FromRef`].
@@ -53,8 +53,7 @@ pub struct Parts {
     pub limits: Arc<Limits>,
     pub origins: Origins,
     pub trusted_proxies: Vec<IpNet>,
-    /// The limit of sessions that one network opens per minute.
-    pub session_rate: DefaultKeyedRateLimiter<Network>,
+    pub rates: Rates,
     pub registry: Arc<Registry>,
     pub write_behind: Arc<WriteBehind>,
     pub user_sessions: Arc<UserSessions>,
@@ -116,7 +115,7 @@ impl App {
             limits,
             origins: Origins::new(&settings.network),
             trusted_proxies: settings.network.trusted_proxies.iter().copied().map(canonical).collect(),
-            session_rate: RateLimiter::keyed(Quota::per_minute(settings.limits.max_sessions_per_minute)),
+            rates: Rates::new(&settings.limits),
             write_behind: Arc::clone(&registry.shared().write_behind),
             sits: Arc::new(SitRecorder::new(sits, Arc::clone(&registry), store.clone())),
             registry,
@@ -144,10 +143,10 @@ impl App {
         self.sits.spawn(tasks);
         self.figures.spawn(tasks);
         self.supervisor.spawn(tasks);
-        tasks.spawn("session rate", &self.0, |parts| async move {
+        tasks.spawn("rates", &self.0, |parts| async move {
             loop {
                 sleep(FORGET_INTERVAL).await;
-                parts.session_rate.retain_recent();
+                parts.rates.forget();
             }
         });
     }

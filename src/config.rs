@@ -4,6 +4,7 @@ mod network;
 mod retention;
 mod simulators;
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -170,9 +171,15 @@ pub struct LimitSettings {
     /// WebSockets and streams of events from one address
     #[arg(long, env = "LASTSEEN_MAX_CONNECTIONS_PER_IP", default_value_t = 1000, value_name = "N")]
     pub max_connections_per_ip: usize,
+    /// WebSockets and streams of events that one address may begin in a minute, and at once; one without a resume token or a JWT counts five times [default: six times --max-connections-per-ip]
+    #[arg(long, env = "LASTSEEN_MAX_HANDSHAKES_PER_MINUTE", value_name = "N")]
+    pub max_handshakes_per_minute: Option<NonZeroU32>,
     /// Sessions that one address may open in a minute (the service is not limited)
     #[arg(long, env = "LASTSEEN_MAX_SESSIONS_PER_MINUTE", default_value = "60", value_name = "N")]
-    pub max_sessions_per_minute: std::num::NonZeroU32,
+    pub max_sessions_per_minute: NonZeroU32,
+    /// Calls that change something, by one user in a minute, and at once (the service is not limited)
+    #[arg(long, env = "LASTSEEN_MAX_WRITES_PER_MINUTE", default_value = "600", value_name = "N")]
+    pub max_writes_per_minute: NonZeroU32,
     /// Bytes of one WebSocket message from a client
     #[arg(long, env = "LASTSEEN_MAX_MESSAGE_BYTES", default_value_t = 4096, value_name = "BYTES",
           value_parser = clap::value_parser!(u32).range(128..=65_536))]
@@ -183,6 +190,17 @@ pub struct LimitSettings {
     /// How long a stopping server waits for its connections to end
     #[arg(long, env = "LASTSEEN_DRAIN_TIMEOUT", default_value = "15s", value_parser = duration, value_name = "TIME")]
     pub drain_timeout: Duration,
+}
+
+impl LimitSettings {
+    /// How much may come from one network in a minute, and at once. All people whom `max-connections-per-ip` lets in
+    /// can come at the same moment: each counts five times as a newcomer and once for the look at the link.
+    pub fn max_handshakes_per_minute(&self) -> NonZeroU32 {
+        self.max_handshakes_per_minute.unwrap_or_else(|| {
+            let most = u32::try_from(self.max_connections_per_ip).unwrap_or(u32::MAX).saturating_mul(6);
+            NonZeroU32::new(most).unwrap_or(NonZeroU32::MIN)
+        })
+    }
 }
 
 /// All settings of `lastseen serve`.

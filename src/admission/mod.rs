@@ -3,6 +3,7 @@
 mod claimant;
 mod granted;
 pub mod limits;
+pub mod rates;
 mod refusal;
 mod single_flight;
 

@@ -13,6 +13,7 @@ use utoipa::IntoParams;
 use super::access::{Access, Sessions};
 use super::extract::{Address, Filter, Ids};
 use crate::admission::join_refusal;
+use crate::admission::rates::Arrival;
 use crate::app::App;
 use crate::identity::client_address::Network;
 use crate::identity::{Caller, jwt};
@@ -67,7 +68,9 @@ pub async fn follow(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let device = device(query.platform.as_deref(), query.client_session.as_deref(), &headers, address)?;
-    let permit = app.limits.take(Network::of(address))?;
+    let network = Network::of(address);
+    app.rates.arrive(network, Arrival::Known)?;
+    let permit = app.limits.take(network)?;
     let access = Sessions::from_ref(&app).access(&caller, id).await?;
     let participant = participant(&app, &caller, id).await?;
     let watch = subscribe(&app, &access, participant)?;

@@ -11,22 +11,32 @@ use serde::de::{DeserializeOwned, Deserializer, Error};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::identity::{Caller, client_address::client_address};
+use crate::identity::Caller;
+use crate::identity::client_address::{Network, client_address};
 use crate::protocol::{Code, Refusal};
 use crate::socket::upgrade::{Peer, bearer};
 use crate::user_session::ClientSession;
 
+/// The caller of a request. A call that changes something counts for it, so that no call is without a limit.
 impl FromRequestParts<App> for Caller {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
         let named = parts.headers.contains_key(header::AUTHORIZATION);
-        match bearer(&parts.headers) {
+        let caller = match bearer(&parts.headers) {
             None if named => {
-                Err(Refusal::new(Code::Unauthenticated, "The Authorization header must be 'Bearer' and a token."))
+                return Err(Refusal::new(
+                    Code::Unauthenticated,
+                    "The Authorization header must be 'Bearer' and a token.",
+                ));
             }
-            token => app.keys.caller(token).await,
+            token => app.keys.caller(token).await?,
+        };
+        if !parts.method.is_safe() {
+            let Address(address) = Address::from_request_parts(parts, app).await?;
+            app.rates.write(&caller, Network::of(address))?;
         }
+        Ok(caller)
     }
 }
 

@@ -10,22 +10,30 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::Sessions;
-use super::extract::{Body, Ids, whole_or_null};
+use super::extract::{Address, Body, Filter, Ids, whole_or_null};
+use super::page::{Listing, Page};
 use crate::admission::dead_invite;
-use crate::app::PublicUrl;
+use crate::admission::rates::Arrival;
+use crate::app::{App, PublicUrl};
 use crate::domain::invite::{Inspection, Invite, NewInvite};
 use crate::identity::Caller;
+use crate::identity::client_address::Network;
 use crate::identity::invite::InviteToken;
 use crate::ids::{InviteId, SessionId, UserId};
 use crate::protocol::v1::Timestamp;
 use crate::protocol::{Code, Refusal};
 use crate::room::Role;
+use crate::store::Cursor;
 
 /// The longest lifetime of an invite with an end: ten years.
 const LONGEST_LIFE_SECONDS: i64 = 10 * 366 * 24 * 3600;
 
 /// An invite without its token.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0193a1b2-0000-7000-8000-000000000002", "role": "guest", "max_uses": 5, "uses": 1,
+    "expires_at": "2026-11-22T09:30:00.123Z", "created_at": "2026-11-21T09:30:00.123Z", "revoked_at": null,
+}))]
 pub struct ShownInvite {
     id: InviteId,
     role: Role,
@@ -153,22 +161,12 @@ pub async fn make(
     }
 }
 
-/// The invites of a session.
-#[derive(Serialize, ToSchema)]
-#[schema(example = json!({"items": [{
-    "id": "0193a1b2-0000-7000-8000-000000000002", "role": "guest", "max_uses": 5, "uses": 1,
-    "expires_at": "2026-11-22T09:30:00.123Z", "created_at": "2026-11-21T09:30:00.123Z", "revoked_at": null,
-}]}))]
-pub struct Invites {
-    items: Vec<ShownInvite>,
-}
-
-/// The invites of a session, without their tokens. For hosts and the service.
+/// The invites of a session, the newest first, without their tokens. For hosts and the service.
 #[utoipa::path(
     get, path = "/v1/reading-sessions/{id}/invites", tag = "invites",
-    params(("id" = SessionId, Path, description = "The session")),
+    params(("id" = SessionId, Path, description = "The session"), Listing),
     responses(
-        (status = OK, description = "All invites, also revoked ones", body = Invites),
+        (status = OK, description = "A page of the invites, also revoked ones", body = Page<ShownInvite>),
         (status = NOT_FOUND, description = "`session_not_found`"),
     ),
 )]
@@ -176,10 +174,13 @@ pub async fn list(
     State(sessions): State<Sessions>,
     caller: Caller,
     Ids(id): Ids<SessionId>,
-) -> Result<Json<Invites>, Refusal> {
+    Filter(listing): Filter<Listing>,
+) -> Result<Json<Page<ShownInvite>>, Refusal> {
     let access = sessions.host(&caller, id).await?;
-    let invites = sessions.store.invites(access.viewer, id).await?;
-    Ok(Json(Invites { items: invites.into_iter().map(Into::into).collect() }))
+    let asked = listing.asked()?;
+    let invites = sessions.store.invites(access.viewer, id, asked.after, asked.rows()).await?;
+    let place = |invite: &Invite| Cursor { at: invite.created_at, id: invite.id.0 };
+    Ok(Json(asked.page(invites, place, Into::into)))
 }
 
 /// Revokes an invite: it admits no more people; participants who joined by it stay. For hosts and the service.
@@ -237,14 +238,18 @@ pub struct Inspected {
         (status = OK, description = "The session that it opens", body = Inspected),
         (status = NOT_FOUND, description = "`invite_not_found`"),
         (status = GONE, description = "`invite_expired`: past its end, used up, revoked, or its session is over"),
+        (status = TOO_MANY_REQUESTS, description = "`rate_limited`"),
     ),
 )]
 pub async fn inspect(
+    State(app): State<App>,
     State(sessions): State<Sessions>,
+    Address(address): Address,
     token: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Inspected>, Refusal> {
     // A text that is not valid UTF-8 is no token, and is refused like an unknown one.
     let token = token.map(|Path(token)| token).unwrap_or_default();
+    app.rates.arrive(Network::of(address), Arrival::Known)?;
     let found = sessions.store.inspect_invite(&InviteToken::presented(token).sha256()).await?;
     match found {
         Inspection::Open { session: id, title, expires_at } => {

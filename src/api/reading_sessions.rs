@@ -1,7 +1,6 @@
 //! `/v1/reading-sessions`: open, list, read, change, close.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -95,9 +94,8 @@ pub async fn open(
     };
     let title = body.title.as_deref().map(title).transpose()?;
     let max_participants = capacity(body.max_participants)?.unwrap_or(app.max_participants);
-    if !by_service && app.session_rate.check_key(&Network::of(address)).is_err() {
-        let refusal = Refusal::new(Code::RateLimited, "Too many sessions were opened from this address.");
-        return Err(refusal.retry_about(Duration::from_secs(10)));
+    if !by_service {
+        app.rates.open_session(Network::of(address))?;
     }
     let id = SessionId::new();
     let created_by = host.as_ref().map(|(user, _)| *user);

@@ -42,8 +42,9 @@ pub fn user_agent(headers: &HeaderMap) -> Option<String> {
 /// session is opened by a flush.
 ///
 /// # Errors
-/// `session_id_taken` or `session_ended`: the connection is attached to nothing.
+/// `session_id_taken`, `session_ended` or `rate_limited`: the connection is attached to nothing.
 pub async fn attach(app: &App, user: UserId, device: Device, wire: Wire) -> Result<Attachment, Refusal> {
+    app.rates.write_by(user)?;
     let attachment = app.user_sessions.attach(user, device, wire);
     // While the flush fails this would fail as well, and keep the connection waiting.
     if app.write_behind.is_failing() {

@@ -23,6 +23,7 @@ use super::connection::{self, Entered, Held};
 use super::device::device;
 use super::frame::Decoder;
 use super::transport::Transport;
+use crate::admission::rates::Arrival;
 use crate::admission::{Admission, Credentials, join_refusal};
 use crate::app::App;
 use crate::identity::client_address::{Network, client_address};
@@ -101,7 +102,7 @@ impl UpgradeRequest {
     /// Checks what every WebSocket of the server must have before its credentials are looked at.
     ///
     /// # Errors
-    /// What is wrong with the handshake, its origin, or the number of connections.
+    /// What is wrong with the handshake, its origin, or the number of connections and how fast they come.
     pub(super) fn check(app: &App, request: &Request) -> Result<Self, Refusal> {
         let accept = handshake(request)?;
         if !app.origins.allow(request.headers()) {
@@ -109,7 +110,9 @@ impl UpgradeRequest {
         }
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip()).ok_or(Code::Internal)?;
         let address = client_address(peer, request.headers(), &app.trusted_proxies);
-        let held = Held { permit: app.limits.take(Network::of(address))?, token: app.tracker.token() };
+        let network = Network::of(address);
+        app.rates.arrive(network, arrival(request))?;
+        let held = Held { permit: app.limits.take(network)?, token: app.tracker.token() };
         Ok(Self { accept, address, held })
     }
 }
@@ -196,6 +199,17 @@ async fn admit(app: &App, request: Result<AdmissionRequest, Refusal>) -> Result<
     let admission = app.admissions.admit(request.session, &request.credentials).await;
     app.metrics.admission_seconds.observe(started.elapsed().as_secs_f64());
     Ok(Admitted { admission: admission?, request })
+}
+
+/// What a handshake costs, by what it shows. A credential that is no good is refused without a question to the
+/// database, also where an invite comes along.
+fn arrival(request: &Request) -> Arrival {
+    let headers = request.headers();
+    let keys = request.uri().query().into_iter().flat_map(|query| query.split('&'));
+    let is_known = shown_bearer(headers).is_some()
+        || by_protocol(headers, RESUME).is_some()
+        || keys.into_iter().any(|pair| pair.starts_with("resume="));
+    if is_known { Arrival::Known } else { Arrival::Stranger }
 }
 
 /// The Bearer token of a request.

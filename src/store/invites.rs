@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
-use super::{Store, StoreError, Viewer};
+use super::{Cursor, Store, StoreError, Viewer};
 use crate::domain::ids::{InviteId, SessionId};
 use crate::domain::invite::{Inspection, InspectionVerdict, Invite, InviteFault, NewInvite};
 
@@ -53,18 +53,28 @@ impl Store {
         .await
     }
 
-    /// The invites to a session, newest first.
+    /// A page of the invites to a session, newest first.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn invites(&self, viewer: Viewer, session: SessionId) -> Result<Vec<Invite>, StoreError> {
+    pub async fn invites(
+        &self,
+        viewer: Viewer,
+        session: SessionId,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<Invite>, StoreError> {
         self.ask(async {
             let mut transaction = self.begin_as(viewer).await?;
             let invites = sqlx::query_as(
                 "SELECT id, role, max_uses, uses, expires_at, created_at, revoked_at FROM session_invites
-                 WHERE session_id = $1 ORDER BY created_at DESC, id DESC",
+                 WHERE session_id = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
+                 ORDER BY created_at DESC, id DESC LIMIT $4",
             )
             .bind(session)
+            .bind(after.map(|cursor| cursor.at))
+            .bind(after.map(|cursor| cursor.id))
+            .bind(limit)
             .fetch_all(&mut *transaction)
             .await?;
             transaction.commit().await?;
@@ -92,7 +102,7 @@ impl Store {
         .await
     }
 
-    /// What a link is good for.
+    /// What a link is good for. Anyone may ask, so only a few ask at a time: joins have the other connections.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -107,13 +117,15 @@ impl Store {
             session_expires_at: Option<DateTime<Utc>>,
         }
         let row: Row = self
-            .ask(
+            .ask(async {
+                let _turn = self.inspections.acquire().await;
                 sqlx::query_as("SELECT * FROM lastseen.inspect_invite($1, make_interval(secs => $2), $3)")
                     .bind(token_sha256.as_slice())
                     .bind(self.idle.timeout.as_secs_f64())
                     .bind(self.idle.counts.as_str())
-                    .fetch_one(&self.requests),
-            )
+                    .fetch_one(&self.requests)
+                    .await
+            })
             .await?;
         match (row.verdict, row.detail, row.session_id, row.session_expires_at) {
             (InspectionVerdict::Ok, _, Some(session), Some(session_expires_at)) => {

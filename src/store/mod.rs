@@ -28,6 +28,7 @@ use chrono::{DateTime, Utc};
 use crossbeam_queue::SegQueue;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection, Postgres, Transaction};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -44,6 +45,9 @@ const REPORT_PATIENCE: Duration = Duration::from_secs(8);
 
 /// How long a flush or a sweep waits for one statement.
 const BATCH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many connections to the database the looks at invites, which anyone may take, use at a time.
+const INSPECTIONS: usize = 2;
 
 /// A connection that was not used for this long is pinged before it is used again.
 const RESTED: Duration = Duration::from_secs(1);
@@ -86,6 +90,8 @@ pub struct Store {
     /// For what takes longer than a request may wait; an operator looks at one after the other.
     reports: PgPool,
     batcher: Arc<admission::Batcher>,
+    /// The right to look at an invite.
+    inspections: Arc<Semaphore>,
     /// Admissions to be undone with a flush.
     compensations: Arc<SegQueue<admission::Compensation>>,
     /// Statements that no request waits for; [`Store::close`] does.
@@ -111,7 +117,8 @@ impl Store {
         let reports = pool(1, REPORT_PATIENCE).connect_lazy_with(options);
         let batcher = Arc::new(admission::Batcher::start(requests.clone(), idle, &node));
         let (compensations, background) = (Arc::default(), TaskTracker::new());
-        Ok(Self { requests, batches, reports, batcher, compensations, background, idle, node })
+        let inspections = Arc::new(Semaphore::new(INSPECTIONS));
+        Ok(Self { requests, batches, reports, batcher, inspections, compensations, background, idle, node })
     }
 
     /// The name of this server in the database.

@@ -40,9 +40,14 @@ export function hostTools(room, { people, onLink, onRevoked }) {
   // Links
 
   async function listLinks() {
-    const links = await call('/invites', {}, $('links-problem')); // not asked for by the person: it clears no other problem
-    if (!links) return;
-    const good = links.items.filter(({ revoked_at }) => !revoked_at);
+    const good = [];
+    for (let cursor = ''; cursor !== null;) {
+      const query = new URLSearchParams({ limit: 200, ...(cursor && { cursor }) });
+      const links = await call(`/invites?${query}`, {}, $('links-problem')); // not asked for by the person: it clears no other problem
+      if (!links) return;
+      good.push(...links.items.filter(({ revoked_at }) => !revoked_at));
+      cursor = links.next_cursor;
+    }
     $('links').replaceChildren(...good.map(link));
     $('no-links').hidden = good.length > 0;
   }

@@ -87,6 +87,9 @@ async fn the_help_lists_every_setting_with_its_default_and_its_variable() {
         ("drain-timeout", "15s"),
         ("max-connections", "100000"),
         ("max-connections-per-ip", "1000"),
+        ("max-handshakes-per-minute", "six times --max-connections-per-ip"),
+        ("max-sessions-per-minute", "60"),
+        ("max-writes-per-minute", "600"),
     ];
     // Settings whose default is another setting's, or made at the start.
     let without = [

@@ -143,6 +143,62 @@ async fn a_token_is_shown_once_and_only_its_hash_is_kept() {
 }
 
 #[tokio::test]
+async fn invites_are_listed_in_pages() {
+    let server = TestServer::start(&[]).await;
+    let session = server.open_as(Some(&service()), json!({})).await;
+    let mut made = vec![session.body["invite"]["id"].clone()];
+    for _ in 0..59 {
+        made.push(make(&server, session.id, json!({})).await["id"].clone());
+    }
+    made.reverse();
+    let page = server.get(&invites(session.id), Some(&service())).await.expect(200);
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(50), "unless it says otherwise");
+    let (mut listed, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = server.get(&format!("{}?limit=25{cursor}", invites(session.id)), Some(&service())).await.expect(200);
+        let items = page["items"].as_array().expect("a list");
+        assert!(items.len() <= 25);
+        listed.extend(items.iter().map(|invite| invite["id"].clone()));
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(listed, made, "newest first, each once");
+    for query in ["limit=0", "limit=201", "limit=all", "cursor=x"] {
+        let answer = server.get(&format!("{}?{query}", invites(session.id)), Some(&service())).await;
+        answer.refused(422, "invalid_request");
+    }
+}
+
+#[tokio::test]
+async fn looks_at_invites_leave_the_database_to_others() {
+    let server = std::sync::Arc::new(TestServer::start(&[]).await);
+    let pool = &server.database.pool;
+    let mut hold = pool.begin().await.expect("a transaction");
+    sqlx::query("LOCK TABLE session_invites IN ACCESS EXCLUSIVE MODE").execute(&mut *hold).await.expect("a lock");
+    let mut looks = JoinSet::new();
+    for _ in 0..20 {
+        let server = std::sync::Arc::clone(&server);
+        looks.spawn(async move { inspect(&server, "lsi_0123456789abcdefghijklmnopqrstuv").await });
+    }
+    let waiting = async || -> i64 {
+        let query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'session_invites'::regclass
+                     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        sqlx::query_scalar(query).fetch_one(pool).await.expect("a number")
+    };
+    eventually("looks that wait", async || (waiting().await > 0).then_some(())).await;
+    let mut most = 0;
+    let ada = user(Uuid::now_v7(), "Ada");
+    while !looks.is_empty() {
+        most = most.max(waiting().await);
+        server.get("/v1/check-ins/active", Some(&ada)).await.expect(200);
+        while let Some(look) = looks.try_join_next() {
+            look.expect("an answer").refused(503, "unavailable");
+        }
+    }
+    assert!((1..=2).contains(&most), "{most} connections to the database looked at invites");
+}
+
+#[tokio::test]
 async fn a_revoked_invite_is_dead_and_cannot_be_revoked_again() {
     let server = TestServer::start(&[]).await;
     let (session, other) = (server.open().await, server.open().await);

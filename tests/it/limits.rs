@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use uuid::Uuid;
 
 use crate::harness::client::Step;
-use crate::harness::raw::Raw;
+use crate::harness::raw::{CONTINUATION, FIN, PONG, Raw, TEXT, frame};
 use crate::harness::rest::{Answer, Opened, service, user};
 use crate::harness::{Client, Join, TestServer, eventually};
 
@@ -213,6 +213,114 @@ async fn an_address_opens_no_more_sessions_a_minute_than_it_may() {
     }
     let sessions = server.get("/v1/reading-sessions", Some(&service())).await.expect(200);
     assert_eq!(sessions["items"].as_array().map(Vec::len), Some(4), "those that were refused were not made");
+}
+
+#[tokio::test]
+async fn an_address_does_not_come_in_faster_than_it_may() {
+    // Four strangers, and two more handshakes of people who are known.
+    let flags = ["--max-handshakes-per-minute", "22", "--trusted-proxies", "127.0.0.0/8", "--guest-hosts"];
+    let server = TestServer::start(&flags).await;
+    let open = server.open_as(Some(&service()), json!({})).await;
+    let refused = async |way: &Join| {
+        let answer = server.handshake(&open.id.to_string(), way).await;
+        let is_refused = answer.status == 429;
+        if is_refused {
+            assert_retry_after(&answer);
+            answer.refused(429, "rate_limited");
+        }
+        is_refused
+    };
+    let ada = Client::join(server.address(), open.id, &forwarded(&open, "203.0.113.1")).await;
+    let bogus = Join { headers: forwarded(&open, "203.0.113.1").headers, ..Join::invite("lsi_bogus", "Eve") };
+    let mut guesses = 0;
+    while !refused(&bogus).await {
+        guesses += 1;
+        assert!(guesses < 1000, "guessing goes on for ever");
+    }
+    assert!(guesses >= 3, "{guesses}");
+    assert!(refused(&forwarded(&open, "203.0.113.1")).await, "a good link makes no difference");
+    // Whoever has a token may still come, and go on looking, for a while.
+    let back = Join { headers: bogus.headers.clone(), ..Join::resume(&ada.resume_token()) };
+    let again = Client::join(server.address(), open.id, &back).await;
+    assert_eq!(again.id(), ada.id());
+    let mut looks = 0;
+    let headers = [("x-forwarded-for", "203.0.113.1")];
+    let look = format!("/v1/invites/{}", open.invite);
+    let last = loop {
+        let answer = server.raw(reqwest::Method::GET, &look, &headers, "").await;
+        if answer.status != 200 {
+            break answer;
+        }
+        looks += 1;
+        assert!(looks < 1000, "looking goes on for ever");
+    };
+    assert!(looks >= 1);
+    assert_retry_after(&last);
+    last.refused(429, "rate_limited");
+    // Others are not touched.
+    let bob = Client::join(server.address(), open.id, &forwarded(&open, "203.0.113.2")).await;
+    assert_eq!(bob.welcome["occupancy"], 2);
+}
+
+#[tokio::test]
+async fn a_user_does_not_write_faster_than_it_may() {
+    let server = TestServer::start(&["--max-writes-per-minute", "3"]).await;
+    let open = server.open_as(Some(&service()), json!({})).await;
+    let (una, uri) = (user(Uuid::now_v7(), "Una"), user(Uuid::now_v7(), "Uri"));
+    let sit = async |token: &str| server.post("/v1/sits", Some(token), json!({"sit_length_seconds": 60})).await;
+    let mut made = 0;
+    let last = loop {
+        let answer = sit(&una).await;
+        if answer.status != 201 {
+            break answer;
+        }
+        made += 1;
+        assert!(made < 1000, "writing goes on for ever");
+    };
+    assert!(made >= 3, "{made}");
+    assert_retry_after(&last);
+    last.refused(429, "rate_limited");
+    // It may still read and join; only the row of its device is not made.
+    let sits = server.get("/v1/sits", Some(&una)).await.expect(200);
+    assert_eq!(sits["items"].as_array().map(Vec::len), Some(made));
+    let way = Join {
+        token: Some(una),
+        more: "platform=web&client_session=tab".to_owned(),
+        ..Join::invite(&open.invite, "Una")
+    };
+    let mut joined = Client::join(server.address(), open.id, &way).await;
+    let error = joined.frame("error").await;
+    assert_eq!((&error["code"], &error["retry"]), (&json!("rate_limited"), &json!(true)));
+    joined.catch_up().await;
+    // Another user is not touched, and the service not limited.
+    sit(&uri).await.expect(201);
+    for _ in 0..10 {
+        server.open_as(Some(&service()), json!({})).await;
+    }
+}
+
+#[tokio::test]
+async fn pongs_that_answer_nothing_and_empty_fragments_are_frames_too() {
+    let server = TestServer::start(&["--grace", "10m"]).await;
+    let open = server.open().await;
+    let mut watcher = joined(&server, &open, "Ada").await;
+    let pongs = frame(FIN | PONG, b"unasked").repeat(60);
+    let fragments = [frame(TEXT, b""), frame(CONTINUATION, b"").repeat(60)].concat();
+    for bytes in [pongs, fragments] {
+        let mut raw = Raw::join(server.address(), open.id, &open.invite, "Mallory").await;
+        raw.try_send(&bytes).await;
+        assert_eq!(raw.close_code().await, 4029);
+        let id = raw.id();
+        watcher.until("Mallory lost", |ada| ada.view.get(&id).is_some_and(|it| it["status"] == "reconnecting")).await;
+    }
+    // A message in parts is a message.
+    let mut parts = Raw::join(server.address(), open.id, &open.invite, "Bob").await;
+    let beat = br#"{"type":"beat","ref":7}"#;
+    let [start, middle, end] = [&beat[..8], &beat[8..16], &beat[16..]];
+    for (first, part) in [(TEXT, start), (CONTINUATION, middle), (FIN | CONTINUATION, end)] {
+        parts.send(&frame(first, part)).await;
+    }
+    assert_eq!(parts.json_of("beat").await["ref"], 7);
 }
 
 #[tokio::test]

@@ -184,7 +184,7 @@ impl Report {
         [
             (
                 failed("rate_limited"),
-                "rate_limited: the server takes so many connections of one address (its --max-connections-per-ip). Raise that, or come from several with --source-addresses 127.0.0.2-20.",
+                "rate_limited: the server takes so many connections of one address (its --max-connections-per-ip, --max-handshakes-per-minute). Raise these, or come from several with --source-addresses 127.0.0.2-20.",
             ),
             (
                 failed("at_capacity"),

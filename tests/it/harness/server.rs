@@ -35,6 +35,10 @@ pub fn settings(database: &TestDatabase, flags: &[&str]) -> Settings {
         "5",
         "--max-sessions-per-minute",
         "100000",
+        "--max-handshakes-per-minute",
+        "1000000",
+        "--max-writes-per-minute",
+        "1000000",
         "--data-dir",
         "/nonexistent",
     ];
