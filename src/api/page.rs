@@ -19,10 +19,10 @@ const MOST_ITEMS: i64 = 200;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Page<T> {
     #[schema(max_items = 200)]
-    items: Vec<T>,
+    pub items: Vec<T>,
     /// Shown as `cursor` it gives the next page; null on the last one.
     #[schema(required)]
-    next_cursor: Option<String>,
+    pub next_cursor: Option<String>,
 }
 
 /// The query of a list without filters.
@@ -56,6 +56,9 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// One page that holds the whole list.
+    pub const ALL: Self = Self { after: None, items: i64::MAX };
+
     /// Reads `limit` and `cursor` of a query.
     ///
     /// # Errors

@@ -4,21 +4,23 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::access::Sessions;
-use super::extract::Ids;
+use super::extract::{Filter, Ids};
+use super::page::{Asked, Page};
 use crate::identity::Caller;
 use crate::ids::{ParticipantId, SessionId};
 use crate::protocol::v1::{Participant, Timestamp};
 use crate::protocol::{Code, Refusal};
 use crate::room::Status;
+use crate::store::Cursor;
 
 /// The people in a session.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
-    "seq": 41, "occupancy": 1,
+    "seq": 41, "occupancy": 1, "next_cursor": null,
     "items": [{
         "id": "0193a1b2-0000-7000-8000-000000000003", "user_id": null, "name": "Ada", "role": "guest",
         "status": "active", "quality": "good", "connections": 2, "joined_at": "2026-11-21T09:31:00.000Z",
@@ -30,12 +32,46 @@ pub struct Presence<'a> {
     seq: u64,
     occupancy: usize,
     items: Vec<Participant<'a>>,
+    /// Shown as `cursor` it gives the next page; null on the last one.
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// Which of the people are listed.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Listing {
+    /// How many on a page: all where there is neither this nor a cursor.
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 200)]
+    limit: Option<String>,
+    /// The `next_cursor` of an earlier page.
+    #[param(min_length = 1)]
+    cursor: Option<String>,
+}
+
+impl<'a> Presence<'a> {
+    /// The page of these people that is asked for, those who came first in front. All of them in one answer
+    /// are one snapshot, which diffs continue.
+    fn page(seq: u64, mut people: Vec<Participant<'a>>, listing: &Listing) -> Result<Self, Refusal> {
+        let asked = match (&listing.limit, &listing.cursor) {
+            (None, None) => Asked::ALL,
+            (limit, cursor) => Asked::read(limit.as_deref(), cursor.as_deref())?,
+        };
+        let place = |person: &Participant<'_>| Cursor { at: person.joined_at.0, id: person.id.0 };
+        let occupancy = people.len();
+        // A cursor holds microseconds.
+        let order = |cursor: Cursor| (cursor.at.timestamp_micros(), cursor.id);
+        people.sort_by_key(|person| order(place(person)));
+        people.retain(|person| asked.after.is_none_or(|after| order(place(person)) > order(after)));
+        let Page { items, next_cursor } = asked.page(people, place, |person| person);
+        Ok(Self { seq, occupancy, items, next_cursor })
+    }
 }
 
 /// The people in a session: all of them, also in a room over its detail limit.
 #[utoipa::path(
     get, path = "/v1/reading-sessions/{id}/participants", tag = "participants",
-    params(("id" = SessionId, Path, description = "The session")),
+    params(("id" = SessionId, Path, description = "The session"), Listing),
     responses(
         (status = OK, description = "The people in the session", body = Presence<'static>),
         (status = NOT_FOUND, description = "`session_not_found`"),
@@ -45,18 +81,18 @@ pub async fn list(
     State(sessions): State<Sessions>,
     caller: Caller,
     Ids(id): Ids<SessionId>,
+    Filter(listing): Filter<Listing>,
 ) -> Result<Response, Refusal> {
     let access = sessions.access(&caller, id).await?;
     if let Some(room) = sessions.registry.find(id) {
-        let (seq, mut people) = room.presence();
-        people.sort_by_key(|person| (person.joined_at, person.id));
+        let (seq, people) = room.presence();
         let clock = sessions.registry.shared().clock;
-        let items: Vec<_> = people.iter().map(|person| Participant::of(person, &clock)).collect();
-        return Ok(Json(Presence { seq, occupancy: items.len(), items }).into_response());
+        let people = people.iter().map(|person| Participant::of(person, &clock)).collect();
+        return Ok(Json(Presence::page(seq, people, &listing)?).into_response());
     }
     // No connection here: participants that the store has as present are on another server, or reconnecting.
     let stored = sessions.store.present(access.viewer, id).await?;
-    let items: Vec<_> = stored
+    let people = stored
         .iter()
         .map(|person| Participant {
             id: person.id,
@@ -71,7 +107,7 @@ pub async fn list(
             state: &person.state,
         })
         .collect();
-    Ok(Json(Presence { seq: 0, occupancy: items.len(), items }).into_response())
+    Ok(Json(Presence::page(0, people, &listing)?).into_response())
 }
 
 /// Removes a person for good: their connections end with 4512, and no token admits them again. For hosts and the

@@ -124,7 +124,7 @@ async fn the_people_of_a_session_may_look_at_it_and_nobody_else() {
         assert_eq!(time(&session["expires_at"]) - time(&session["last_seen_at"]), TimeDelta::hours(1));
     }
     for presence in cast.call(Method::GET, "/participants", Value::Null, false).await {
-        assert_eq!(keys(&presence), BTreeSet::from(["seq", "occupancy", "items"]));
+        assert_eq!(keys(&presence), BTreeSet::from(["seq", "occupancy", "items", "next_cursor"]));
         let items = presence["items"].as_array().expect("a list");
         let names: Vec<_> = items.iter().map(|person| person["name"].as_str().expect("a name")).collect();
         // In the order in which they came. The host user has not connected: it is not present.
@@ -153,7 +153,7 @@ async fn only_hosts_and_the_service_may_change_a_session() {
         assert_eq!(keys(&invite), BTreeSet::from(FRESH_INVITE));
     }
     for invites in cast.call(Method::GET, "/invites", Value::Null, true).await {
-        assert_eq!(keys(&invites), BTreeSet::from(["items"]));
+        assert_eq!(keys(&invites), BTreeSet::from(["items", "next_cursor"]));
     }
     // Callers who may delete get 404 for an unknown id, others 403.
     for (rest, code) in [("participants", "not_found"), ("invites", "invite_not_found")] {
@@ -598,6 +598,38 @@ async fn people_are_told_from_the_live_room_and_where_there_is_none_from_the_dat
         (beside.participants(session.id).await["occupancy"] == 1).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn people_are_listed_in_pages_where_that_is_asked_for() {
+    let server = TestServer::start(&["--grace", "60s"]).await;
+    let session = server.open().await;
+    let mut clients = Vec::new();
+    for name in 0..7 {
+        clients.push(server.guest(&session, &format!("Guest {name}")).await);
+    }
+    let beside = server.beside("other", &[]).await;
+    let address = path(session.id, "/participants");
+    for rest in [&server, &beside] {
+        let all = rest.participants(session.id).await;
+        assert_eq!((all["items"].as_array().map(Vec::len), &all["next_cursor"]), (Some(7), &Value::Null));
+        let (mut listed, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = rest.get(&format!("{address}?limit=3{cursor}"), Some(&service())).await.expect(200);
+            assert_eq!(page["occupancy"], 7, "of the room, not of the page");
+            let items = page["items"].as_array().expect("a list");
+            assert!(items.len() <= 3);
+            listed.extend(items.iter().map(|person| person["id"].clone()));
+            let Some(next) = page["next_cursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        let expected: Vec<_> =
+            all["items"].as_array().expect("a list").iter().map(|person| person["id"].clone()).collect();
+        assert_eq!(listed, expected, "in the order of the whole, each once");
+        assert_eq!(listed, clients.iter().map(|client| json!(client.id())).collect::<Vec<_>>());
+        rest.get(&format!("{address}?limit=0"), Some(&service())).await.refused(422, "invalid_request");
+        rest.get(&format!("{address}?cursor=x"), Some(&service())).await.refused(422, "invalid_request");
+    }
 }
 
 #[tokio::test]
