@@ -103,7 +103,7 @@ impl Embedded {
         if !cluster.exists() {
             cluster.create(&programs, options.durable).await?;
         }
-        let leftovers = cluster.clear_leftovers().await;
+        let leftovers = cluster.clear_leftovers(&socket_dir).await;
 
         let postmaster = cluster.postmaster(&programs, &socket_dir, options);
         let embedded = Self { socket_dir, guard: Guard::start(postmaster, home.log(), home.into_lock())? };

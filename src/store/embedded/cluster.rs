@@ -128,25 +128,46 @@ impl Cluster {
         command
     }
 
-    /// Ends a postmaster that a crashed server left running, and removes a `postmaster.pid` that only seems to be in
-    /// use. The lock on the data directory is ours, so no running server needs either.
-    pub(super) async fn clear_leftovers(&self) -> Leftovers {
-        let file = self.directory.join("postmaster.pid");
-        let Some(pid) = read_pid(&file) else {
-            return Leftovers::None;
-        };
-        match self.holder(pid) {
-            // PostgreSQL clears this one itself.
-            Holder::None => {}
-            Holder::Postmaster => self.end(pid).await,
-            // The process id was reused, as happens in containers, where ids are small. PostgreSQL would take any
-            // process of its user for its postmaster, and refuse to start for ever.
-            Holder::Other => {
-                tracing::warn!("removing a stale {}: process {pid} is another program", file.display());
-                let _ = fs::remove_file(&file);
-            }
+    /// Ends a postmaster that a crashed server left running, and removes lock files that only seem to be in use. The
+    /// lock on the data directory is ours, so no running server needs them.
+    ///
+    /// Where a postmaster runs of which no file tells, PostgreSQL does not start beside it: it finds the shared memory
+    /// of this cluster in use. A postmaster without its file ends by itself within a minute.
+    pub(super) async fn clear_leftovers(&self, socket_dir: &Path) -> Leftovers {
+        let (of_cluster, of_socket) =
+            (self.directory.join("postmaster.pid"), socket_dir.join(format!(".s.PGSQL.{PORT}.lock")));
+        let left = [lock_file(&of_cluster), lock_file(&of_socket)];
+        if let LockFile::Of(pid) = left[0]
+            && self.holder(pid) == Holder::Postmaster
+        {
+            self.end(pid).await;
         }
-        Leftovers::Found
+        for (file, found) in [of_cluster, of_socket].into_iter().zip(left) {
+            self.remove_stale(&file, found);
+        }
+        if left == [LockFile::Missing; 2] { Leftovers::None } else { Leftovers::Found }
+    }
+
+    /// Removes a lock file for which PostgreSQL would refuse to start for ever.
+    fn remove_stale(&self, file: &Path, found: LockFile) {
+        let why = match found {
+            LockFile::Missing => return,
+            // A disk was full, or power was lost while it was written.
+            LockFile::Unreadable => "it holds no process id".to_owned(),
+            LockFile::Of(pid) => match self.holder(pid) {
+                // PostgreSQL clears this one itself, and judges one that does not end.
+                Holder::None | Holder::Postmaster => return,
+                // The process id was reused, as happens in containers, where ids are small. PostgreSQL takes
+                // any process of its user for its postmaster.
+                Holder::Other => format!("process {pid} is another program"),
+            },
+        };
+        tracing::warn!("removing a stale {}: {why}", file.display());
+        if let Err(error) = fs::remove_file(file)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!("cannot remove {}: {error}", file.display());
+        }
     }
 
     async fn end(&self, pid: Pid) {
@@ -212,11 +233,26 @@ enum Holder {
     Other,
 }
 
-/// The process id is the first line.
-fn read_pid(file: &Path) -> Option<Pid> {
-    let text = fs::read_to_string(file).ok()?;
-    let pid = text.lines().next()?.trim().parse().ok()?;
-    (pid > 0).then(|| Pid::from_raw(pid))
+/// A lock file of PostgreSQL: of the cluster, or of its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LockFile {
+    Missing,
+    /// Empty, or not what PostgreSQL writes.
+    Unreadable,
+    Of(Pid),
+}
+
+/// The process id is the first line, negative where it is not a postmaster's.
+fn lock_file(file: &Path) -> LockFile {
+    match fs::read(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => LockFile::Missing,
+        Err(_) => LockFile::Unreadable,
+        Ok(text) => {
+            let text = String::from_utf8_lossy(&text);
+            let pid = text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()?.checked_abs());
+            pid.filter(|pid| *pid > 0).map_or(LockFile::Unreadable, |pid| LockFile::Of(Pid::from_raw(pid)))
+        }
+    }
 }
 
 /// Makes what the server needs, where it is missing: the database and the two roles.

@@ -206,8 +206,9 @@ async fn a_stale_postmaster_pid_does_not_stop_the_start() {
     let mut stranger = account.command("sleep").arg("60").spawn().unwrap();
     let stale =
         format!("{}\n{}\n1700000000\n5432\n/nowhere\n\n  5432001  1\nready\n", stranger.id(), cluster.display());
-    let pid_file = cluster.join("postmaster.pid");
-    fs::write(&pid_file, stale).unwrap();
+    // A crash leaves both.
+    fs::write(cluster.join("postmaster.pid"), &stale).unwrap();
+    fs::write(home.path().join("run/.s.PGSQL.5432.lock"), stale).unwrap();
 
     let database = start(home.path()).await;
     assert!(stranger.try_wait().unwrap().is_none(), "the stranger is left alone");
@@ -215,6 +216,21 @@ async fn a_stale_postmaster_pid_does_not_stop_the_start() {
     stranger.kill().unwrap();
     stranger.wait().unwrap();
     database.stop().await;
+}
+
+/// As after a full disk or a power cut: the lock files are there, and what they hold is lost.
+#[tokio::test]
+async fn lock_files_that_hold_nothing_do_not_stop_the_start() {
+    let home = tempfile::tempdir().unwrap();
+    start(home.path()).await.stop().await;
+    for rest in [&b""[..], b"\n", b"what?\n", b"0\n", b"-1\n", b"12345678901234567890\n", b"\xff\0\xfe"] {
+        for file in ["postgres/postmaster.pid", "run/.s.PGSQL.5432.lock"] {
+            fs::write(home.path().join(file), rest).unwrap();
+        }
+        let database = start(home.path()).await;
+        connect(database.app()).await;
+        database.stop().await;
+    }
 }
 
 #[tokio::test]
