@@ -6,7 +6,7 @@ use crate::clock::Moment;
 use crate::domain::reading_session::ReadingSession;
 use crate::identity::resume::ResumeClaims;
 use crate::ids::InviteId;
-use crate::room::{Entrant, JoinError, Joined, Reservation, Room, Subscriber};
+use crate::room::{Applicant, Entrant, JoinError, Joined, Reservation, Room, Subscriber};
 use crate::store::Store;
 use crate::store::admission::Compensation;
 
@@ -37,11 +37,16 @@ pub(super) enum Admittee {
 }
 
 impl Admission {
-    /// Keeps a reservation until the room is joined.
-    pub(super) fn hold(&mut self, held: Option<Reservation>) {
-        if let Admittee::Participant { reservation, .. } = &mut self.admittee {
-            *reservation = held;
+    /// Reserves a place until the room is joined. Where there is none, the store takes back what it granted when
+    /// this is dropped.
+    ///
+    /// # Errors
+    /// [`JoinError`] where there is none.
+    pub(super) fn reserve(&mut self) -> Result<(), JoinError> {
+        if let Admittee::Participant { entrant, reservation } = &mut self.admittee {
+            *reservation = self.room.reserve(Applicant::Participant(entrant.id))?;
         }
+        Ok(())
     }
 
     /// The claims of the participant's current resume token; `None` for an observer.

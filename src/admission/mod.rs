@@ -5,23 +5,20 @@ mod granted;
 pub mod limits;
 pub mod rates;
 mod refusal;
-mod single_flight;
 
 use std::sync::Arc;
-
-use tokio::time::timeout;
+use std::time::Instant;
 
 use crate::identity::{Caller, Keys};
 use crate::ids::SessionId;
 use crate::protocol::{Code, Refusal};
-use crate::room::{Registry, Room};
+use crate::room::Registry;
 use crate::store::admission::{AdmissionRequest, Admitted, Verdict};
-use crate::store::{PATIENCE, Store, Viewer};
+use crate::store::{Store, Viewer};
 use claimant::Claimant;
 pub use granted::Admission;
 use granted::Admittee;
 pub use refusal::{dead_invite, join_refusal};
-use single_flight::SingleFlight;
 
 /// What a client sends to join a session.
 #[derive(Clone, Default)]
@@ -42,13 +39,12 @@ pub struct Admissions {
     keys: Arc<Keys>,
     store: Store,
     registry: Arc<Registry>,
-    opening: SingleFlight,
 }
 
 impl Admissions {
     /// Admissions to the rooms in `registry`.
     pub fn new(keys: Arc<Keys>, store: Store, registry: Arc<Registry>) -> Self {
-        Self { keys, store, registry, opening: SingleFlight::default() }
+        Self { keys, store, registry }
     }
 
     /// The keys that credentials are checked with.
@@ -74,11 +70,7 @@ impl Admissions {
         };
         match self.recall(session, &claimant) {
             Some(admission) => Ok(admission),
-            // The limit covers the wait for another admission to open the room.
-            None => match timeout(PATIENCE, self.admit_by_store(session, claimant)).await {
-                Ok(answer) => answer,
-                Err(_) => Err(Code::Unavailable.into()),
-            },
+            None => self.admit_by_store(session, claimant).await,
         }
     }
 
@@ -100,29 +92,31 @@ impl Admissions {
         })
     }
 
+    /// Asks the store, then opens the room where it is not in memory, then reserves a place. Before the
+    /// verdict a request holds nothing that others wait for: anybody can send bad credentials.
     async fn admit_by_store(&self, session: SessionId, claimant: Claimant) -> Result<Admission, Refusal> {
+        // A room that is full of people refuses without a question to the store.
         if let Some(room) = self.registry.find(session) {
-            return self.admit_into(room, claimant).await;
+            room.check_capacity(claimant.applicant).map_err(join_refusal)?;
         }
-        let flight = self.opening.enter(session).await;
-        // The admission before this one may have opened the room; then the next need not wait for this answer.
-        if let Some(room) = self.registry.find(session) {
-            drop(flight);
-            return self.admit_into(room, claimant).await;
-        }
+        let asked = Instant::now();
         let admitted = self.ask(session, &claimant).await?;
-        let room = self.registry.open(admitted.session.clone());
-        let mut admission = self.admission(Arc::clone(&room), admitted, &claimant);
-        admission.hold(room.reserve(claimant.applicant).map_err(join_refusal)?);
-        Ok(admission)
-    }
-
-    /// Reserves a place first, so that a full room refuses without a question to the store.
-    async fn admit_into(&self, room: Arc<Room>, claimant: Claimant) -> Result<Admission, Refusal> {
-        let reservation = room.reserve(claimant.applicant).map_err(join_refusal)?;
-        let admitted = self.ask(room.id(), &claimant).await?;
-        let mut admission = self.admission(room, admitted, &claimant);
-        admission.hold(reservation);
+        let Admitted { session, mut entrant, compensation, uncounted_invite } = admitted;
+        // Whoever has just left is known here as of then, and to the store as of the last flush.
+        if let Some(state) = self.registry.shared().write_behind.departed_state(entrant.id, asked) {
+            entrant.state = state;
+        }
+        let room = self.registry.open(session.clone());
+        let mut admission = Admission {
+            room,
+            admittee: Admittee::Participant { entrant, reservation: None },
+            compensation: Some(compensation),
+            uncounted_invite,
+            until: claimant.until,
+            session,
+            store: self.store.clone(),
+        };
+        admission.reserve().map_err(join_refusal)?;
         Ok(admission)
     }
 
@@ -137,19 +131,6 @@ impl Admissions {
         match self.store.admit(request).await? {
             Verdict::Admitted(admitted) => Ok(*admitted),
             Verdict::Rejected(rejection) => Err(refusal::of_rejection(rejection, self.store.idle())),
-        }
-    }
-
-    fn admission(&self, room: Arc<Room>, admitted: Admitted, claimant: &Claimant) -> Admission {
-        let Admitted { session, entrant, compensation, uncounted_invite } = admitted;
-        Admission {
-            room,
-            admittee: Admittee::Participant { entrant, reservation: None },
-            compensation: Some(compensation),
-            uncounted_invite,
-            until: claimant.until,
-            session,
-            store: self.store.clone(),
         }
     }
 

@@ -13,6 +13,10 @@ use crate::store::user_sessions::UserSessionError;
 pub fn join_refusal(error: JoinError) -> Refusal {
     match error {
         JoinError::Full => Code::SessionFull.into(),
+        JoinError::Promised => {
+            Refusal::new(Code::Unavailable, "The last places are being taken just now. Try again in a moment.")
+                .retry_about(Duration::from_secs(1))
+        }
         JoinError::Closed(reason) => Refusal::closed(reason),
         JoinError::Draining => Code::Draining.into(),
         // The room was dropped from memory in between: the next attempt opens it again.

@@ -9,6 +9,13 @@ use serde_json::value::RawValue;
 #[derive(Clone, Debug)]
 pub struct Document(Arc<RawValue>);
 
+impl Document {
+    /// Whether this is a copy of the other one, and not only one with the same text.
+    pub fn is_copy_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl From<Box<RawValue>> for Document {
     fn from(json: Box<RawValue>) -> Self {
         Self(json.into())

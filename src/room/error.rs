@@ -9,8 +9,10 @@ pub enum JoinError {
     Closed(CloseReason),
     /// All people had left and the room has left memory: open it again.
     Retired,
-    /// All places are taken.
+    /// All places are taken by people who are here.
     Full,
+    /// The places that are left are promised to people on the way, some of whom may not come.
+    Promised,
     /// The server stops.
     Draining,
 }

@@ -104,15 +104,20 @@ impl Liveness {
         !self.queued.swap(true, Ordering::AcqRel)
     }
 
-    /// Gives the place in the queue up and takes the changes out. A leave stays: it is final.
+    /// Gives the place in the queue up and says what is to be written. The changes stay until they are written.
     pub(super) fn take(&self) -> (Option<LeaveReason>, Option<State>) {
         self.queued.swap(false, Ordering::AcqRel);
-        let mut unwritten = self.unwritten.lock();
-        (unwritten.left, unwritten.state.take())
+        let unwritten = self.unwritten.lock();
+        (unwritten.left, unwritten.state.clone())
     }
 
-    /// Puts a state back that was not written, unless there is a newer one.
-    pub(super) fn restore_state(&self, state: State) {
-        self.unwritten.lock().state.get_or_insert(state);
+    /// The database has this state. A newer one stays to be written. A leave stays too: it is final.
+    pub(super) fn state_written(&self, state: &State) {
+        self.unwritten.lock().state.take_if(|unwritten| unwritten.is_copy_of(state));
+    }
+
+    /// The state that the database does not have.
+    pub(super) fn unwritten_state(&self) -> Option<State> {
+        self.unwritten.lock().state.clone()
     }
 }

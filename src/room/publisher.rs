@@ -78,7 +78,7 @@ impl Publisher {
         let (id, known, left) = match change {
             Change::Joined(id) => (*id, false, None),
             Change::Updated(id) => (*id, true, None),
-            Change::Left(liveness, reason) => (liveness.participant(), true, Some(*reason)),
+            Change::Left(person, reason) => (person.id, true, Some(*reason)),
         };
         self.pending.entry(id).or_insert(Pending { known, left }).left = left;
     }

@@ -1,4 +1,4 @@
-//! Places in a room, promised before the store is asked for an admission.
+//! Places in a room, promised to people whom the store has admitted and who are on the way.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::roster::{Entrant, Roster};
 use crate::domain::reading_session::ReadingSession;
 use crate::ids::{ParticipantId, UserId};
 
-/// The person whom an admission is asked for, as far as it is known before the store is asked.
+/// The person whom an admission is asked for, as far as it is known.
 #[derive(Clone, Copy, Debug)]
 pub enum Applicant {
     /// The holder of a resume token.
@@ -29,7 +29,7 @@ impl Applicant {
     }
 }
 
-/// A place that is promised while an admission is under way; given back when it is dropped unused.
+/// A place that is promised to a person on the way; given back when it is dropped unused.
 #[derive(Debug)]
 pub struct Reservation {
     room: Arc<Room>,
@@ -37,6 +37,20 @@ pub struct Reservation {
 }
 
 impl Room {
+    /// Whether the people who are here leave a place for an applicant. A promise counts for nothing here: it may
+    /// not be kept.
+    ///
+    /// # Errors
+    /// [`JoinError`] where they do not, and where the room takes nobody in.
+    pub fn check_capacity(&self, applicant: Applicant) -> Result<(), JoinError> {
+        let inner = self.lock();
+        inner.check_open()?;
+        if applicant.find(&inner.roster).is_none() && inner.is_full() {
+            return Err(JoinError::Full);
+        }
+        Ok(())
+    }
+
     /// Promises a place to an applicant; `None` where that person is here already and needs none.
     ///
     /// # Errors

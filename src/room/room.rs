@@ -46,7 +46,7 @@ pub(super) struct Inner {
     pub(super) subscribers: Subscribers,
     pub(super) publisher: Publisher,
     expiry: Expiry,
-    /// Places promised to people whose admission is under way.
+    /// Places promised to people on the way.
     pub(super) reserved: usize,
     /// WebSockets of the service.
     pub(super) observers: usize,
@@ -262,12 +262,12 @@ impl Room {
     /// Notes a change of the roster for the next diff, and what of it has to be stored.
     pub(super) fn note(&self, inner: &mut Inner, change: Change, now: Moment) {
         inner.publisher.note(&change, &inner.roster);
-        if let Change::Left(liveness, reason) = change {
+        if let Change::Left(person, reason) = change {
             self.shared.metrics.left(reason, 1);
-            inner.expiry.note_past_activity(liveness.active());
+            inner.expiry.note_past_activity(person.liveness.active());
             // A removal and a close are written where they are decided.
             if matches!(reason, LeaveReason::Left | LeaveReason::Timeout) {
-                self.shared.write_behind.left(&liveness, reason);
+                self.shared.write_behind.left(&person.liveness, reason, person.state.clone());
             }
         }
         self.publish_later(inner, now);
@@ -337,11 +337,18 @@ impl Inner {
         self.life == Life::Draining
     }
 
+    /// Whether the people who are here take all places.
+    pub(super) fn is_full(&self) -> bool {
+        self.roster.occupancy() >= self.session.max_participants
+    }
+
     pub(super) fn check_place(&self) -> Result<(), JoinError> {
-        if self.roster.occupancy() + self.reserved < self.session.max_participants {
-            Ok(())
-        } else {
+        if self.is_full() {
             Err(JoinError::Full)
+        } else if self.roster.occupancy() + self.reserved >= self.session.max_participants {
+            Err(JoinError::Promised)
+        } else {
+            Ok(())
         }
     }
 

@@ -41,8 +41,8 @@ pub enum Change {
     Joined(ParticipantId),
     /// A person who is here looks different.
     Updated(ParticipantId),
-    /// A person is gone; the liveness is its last trace.
-    Left(Arc<Liveness>, LeaveReason),
+    /// A person is gone, and looked like this.
+    Left(Arc<Participant>, LeaveReason),
 }
 
 #[derive(Debug)]
@@ -239,7 +239,7 @@ impl Roster {
         if let Some(user) = person.shown.user_id {
             self.users.remove(&user);
         }
-        Some(Change::Left(Arc::clone(&person.shown.liveness), reason))
+        Some(Change::Left(person.shown, reason))
     }
 
     /// A new public state.

@@ -46,7 +46,7 @@ impl Room {
     /// [`JoinError`] where the room is not open any more or has no place.
     pub fn join(
         self: &Arc<Self>,
-        entrant: Entrant,
+        mut entrant: Entrant,
         reservation: Option<Reservation>,
         subscriber: Arc<dyn Subscriber>,
     ) -> Result<Joined, JoinError> {
@@ -64,8 +64,10 @@ impl Room {
         let known = inner.roster.get(id).map(|known| (Arc::clone(&known.liveness), known.connections == 0));
         let (liveness, comes_back) = known.unwrap_or_else(|| {
             let liveness = Liveness::new(id, self.id(), now, now);
-            // Memory is right: the state in the store may be older than a flush.
-            shared.write_behind.state(&liveness, entrant.state.clone());
+            // What is not written yet is newer than what the store said.
+            if let Some(state) = shared.write_behind.came_back(&liveness) {
+                entrant.state = state;
+            }
             (liveness, false)
         });
         shared.write_behind.active(&liveness, now);
@@ -187,8 +189,12 @@ impl Seat {
     /// A new public state (a JSON object, checked before).
     pub fn set_state(&self, state: State) {
         if let Some(liveness) = &self.liveness {
-            self.room.shared.write_behind.state(liveness, state.clone());
-            self.room.update(|roster| roster.set_state(liveness.participant(), state));
+            self.room.update(|roster| {
+                let change = roster.set_state(liveness.participant(), state.clone())?;
+                // Under the room's lock: of two updates that cross, the one that is shown is written.
+                self.room.shared.write_behind.state(liveness, state);
+                Some(change)
+            });
         }
     }
 

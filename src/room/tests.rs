@@ -636,13 +636,46 @@ async fn a_new_state_is_told_and_noted_for_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_newcomer_brings_along_is_noted_for_the_store() {
+async fn what_the_store_said_of_a_newcomer_is_not_written_back() {
     let world = World::new();
     let _ada = world.join(&Entrant { state: state(4), ..entrant("Ada") });
     let chunk = world.shared().write_behind.take(10).pop().expect("a row");
-    assert_eq!(chunk.rows()[0].state.as_deref().map(RawValue::get), Some("{\"page\":4}"));
+    assert!(chunk.rows()[0].state.is_none(), "the store has said it");
     assert_eq!((chunk.rows()[0].seen, chunk.rows()[0].active), (world.now(), world.now()));
     chunk.written();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_shows_what_it_showed_last_whatever_the_store_has_of_it() {
+    let world = World::new();
+    let ada = Entrant { state: state(1), ..entrant("Ada") };
+    let first = world.join(&ada);
+    first.seat.set_state(state(2));
+    first.seat.leave();
+    let back = world.join(&ada);
+    assert_eq!(back.shown().state.get(), "{\"page\":2}");
+    let chunk = world.shared().write_behind.take(10).pop().expect("a row");
+    assert_eq!(chunk.rows()[0].state.as_deref().map(RawValue::get), Some("{\"page\":2}"));
+    chunk.written();
+}
+
+#[test]
+fn of_updates_that_cross_the_one_that_is_shown_is_written() {
+    let world = World::new();
+    let ada = entrant("Ada");
+    let tabs = [world.join(&ada), world.join(&ada)];
+    for round in 0..2000 {
+        std::thread::scope(|scope| {
+            for (tab, page) in tabs.iter().zip([1, 2]) {
+                let seat = &tab.seat;
+                scope.spawn(move || seat.set_state(state(page)));
+            }
+        });
+        let chunk = world.shared().write_behind.take(10).pop().expect("a row");
+        let written = chunk.rows()[0].state.clone().expect("a state");
+        assert_eq!(tabs[0].shown().state.get(), written.get(), "round {round}");
+        chunk.written();
+    }
 }
 
 // Connections, graces, idleness
@@ -783,6 +816,7 @@ async fn a_full_room_takes_nobody_in() {
     let world = World::new().holding(2);
     let (room, _crowd) = (world.room(), crowd(&world, 2));
     assert_eq!(room.reserve(Applicant::Stranger).err(), Some(JoinError::Full));
+    assert_eq!(room.check_capacity(Applicant::Stranger), Err(JoinError::Full));
     assert_eq!(join(&room, entrant("Late"), None).err(), Some(JoinError::Full));
     assert_eq!(room.occupancy(), 2);
 }
@@ -792,8 +826,9 @@ async fn a_promised_place_counts_until_it_is_given_back() {
     let world = World::new().holding(1);
     let room = world.room();
     let place = room.reserve(Applicant::Stranger).expect("it is empty").expect("a stranger needs a place");
-    assert_eq!(room.reserve(Applicant::Stranger).err(), Some(JoinError::Full));
-    assert_eq!(join(&room, entrant("Without a place"), None).err(), Some(JoinError::Full));
+    assert_eq!(room.reserve(Applicant::Stranger).err(), Some(JoinError::Promised));
+    assert_eq!(join(&room, entrant("Without a place"), None).err(), Some(JoinError::Promised));
+    assert_eq!(room.check_capacity(Applicant::Stranger), Ok(()), "the promise may not be kept");
     drop(place);
     assert!(matches!(room.reserve(Applicant::Stranger), Ok(Some(_))));
 }
@@ -1673,7 +1708,11 @@ impl Run {
                 self.clients.push(client);
                 self.knows_the_room(self.clients.len() - 1);
             }
-            Err(error) => assert_eq!((error, is_here, is_full), (JoinError::Full, false, true)),
+            Err(error) => {
+                assert_eq!((is_here, is_full), (false, true));
+                let expected = if room.occupancy() >= PLACES { JoinError::Full } else { JoinError::Promised };
+                assert_eq!(error, expected);
+            }
         }
     }
 

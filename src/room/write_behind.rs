@@ -7,8 +7,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crossbeam_queue::SegQueue;
+use dashmap::DashMap;
 use parking_lot::Mutex;
 
 use super::liveness::Liveness;
@@ -17,12 +19,26 @@ use crate::clock::Moment;
 use crate::domain::participant::LeaveReason;
 use crate::ids::{InviteId, ParticipantId, SessionId};
 
+/// How long it is known after its leave was written what a participant showed last: longer than an admission
+/// that asked the store before.
+const DEPARTED_FOR: Duration = Duration::from_secs(10);
+
 /// The participants that the next flush has to write, and the uses of invites that it has to add.
 #[derive(Debug, Default)]
 pub struct WriteBehind {
     queue: SegQueue<Arc<Liveness>>,
+    /// Those who left, until the database has it and no admission is under way that has read it before.
+    departed: DashMap<ParticipantId, Departed>,
     invite_uses: Mutex<HashMap<InviteId, i32>>,
     failing: AtomicBool,
+}
+
+/// A participant who left.
+#[derive(Debug)]
+struct Departed {
+    liveness: Arc<Liveness>,
+    state: State,
+    written_at: Option<Instant>,
 }
 
 impl WriteBehind {
@@ -38,10 +54,28 @@ impl WriteBehind {
         self.seen(liveness, now);
     }
 
-    /// Notes that the participant is gone. One that comes back gets a liveness of its own.
-    pub fn left(&self, liveness: &Arc<Liveness>, reason: LeaveReason) {
+    /// Notes that the participant is gone, and what it showed. One that comes back gets a liveness of its own.
+    pub fn left(&self, liveness: &Arc<Liveness>, reason: LeaveReason, state: State) {
         liveness.set_left(reason);
+        let departed = Departed { liveness: Arc::clone(liveness), state, written_at: None };
+        self.departed.insert(liveness.participant(), departed);
         self.enqueue(liveness);
+    }
+
+    /// What a participant showed when it left, where that may be newer than what the store answered to a request
+    /// that was sent at `asked`.
+    pub fn departed_state(&self, participant: ParticipantId, asked: Instant) -> Option<State> {
+        let departed = self.departed.get(&participant)?;
+        departed.written_at.is_none_or(|written| written >= asked).then(|| departed.state.clone())
+    }
+
+    /// A participant who had left is back, with this liveness. The state that was not written yet, where there is
+    /// one, is now to be written with it.
+    pub(super) fn came_back(&self, liveness: &Arc<Liveness>) -> Option<State> {
+        let (_, departed) = self.departed.remove(&liveness.participant())?;
+        let state = departed.liveness.unwritten_state()?;
+        self.state(liveness, state.clone());
+        Some(state)
     }
 
     /// Notes a new public state.
@@ -80,8 +114,9 @@ impl WriteBehind {
     /// those who left or have a new state apart from those who were only seen, which cost less to write.
     ///
     /// Two rows of one participant (gone and come back as a newcomer between two flushes) become the
-    /// newer one.
+    /// newer one, which has the unwritten state of the older one.
     pub fn take(self: &Arc<Self>, chunk_rows: usize) -> Vec<Chunk> {
+        self.departed.retain(|_, departed| departed.written_at.is_none_or(|at| at.elapsed() < DEPARTED_FOR));
         // Bounded by what stands in the queue now, so that beats that come meanwhile do not prolong it.
         let mut rows: Vec<Row> = (0..self.queue.len()).map_while(|_| self.queue.pop()).map(Row::read).collect();
         rows.sort_by(|a, b| {
@@ -159,16 +194,23 @@ impl Chunk {
 
     /// The database has them.
     pub fn written(mut self) {
-        self.rows.clear();
+        for Row { liveness, left, state, .. } in self.rows.drain(..) {
+            if let Some(state) = state {
+                liveness.state_written(&state);
+            }
+            if left.is_some()
+                && let Some(mut departed) = self.write_behind.departed.get_mut(&liveness.participant())
+                && Arc::ptr_eq(&departed.liveness, &liveness)
+            {
+                departed.written_at = Some(Instant::now());
+            }
+        }
     }
 }
 
 impl Drop for Chunk {
     fn drop(&mut self) {
         for row in self.rows.drain(..) {
-            if let Some(state) = row.state {
-                row.liveness.restore_state(state);
-            }
             self.write_behind.enqueue(&row.liveness);
         }
     }
@@ -266,7 +308,7 @@ mod tests {
         for liveness in &people {
             write_behind.seen(liveness, Moment::from_millis(2));
         }
-        write_behind.left(&people[2], LeaveReason::Left);
+        write_behind.left(&people[2], LeaveReason::Left, state(0));
         write_behind.state(&people[1], state(1));
         let chunks = write_behind.take(10);
         let ids = |chunk: &Chunk| chunk.rows().iter().map(Row::participant).collect::<Vec<_>>();
@@ -280,14 +322,36 @@ mod tests {
     fn somebody_who_left_and_came_back_as_a_newcomer_is_present() {
         let write_behind = Arc::new(WriteBehind::default());
         let gone = liveness(1);
-        write_behind.left(&gone, LeaveReason::Left);
+        write_behind.state(&gone, state(2));
+        write_behind.left(&gone, LeaveReason::Left, state(2));
         let at = Moment::from_millis(1);
         let back = Liveness::new(gone.participant(), gone.session(), at, at);
+        assert_eq!(write_behind.came_back(&back).as_deref().map(RawValue::get), Some("{\"page\":2}"));
         write_behind.seen(&back, at);
         let chunk = write_behind.take(10).pop().expect("a row");
         assert_eq!(chunk.rows().len(), 1);
         assert_eq!(chunk.rows()[0].left, None);
+        assert_eq!(chunk.rows()[0].state.as_deref().map(RawValue::get), Some("{\"page\":2}"));
         chunk.written();
+    }
+
+    #[test]
+    fn what_a_participant_showed_last_is_known_to_whoever_asked_before_it_was_written() {
+        let write_behind = Arc::new(WriteBehind::default());
+        let gone = liveness(1);
+        write_behind.left(&gone, LeaveReason::Left, state(2));
+        let known = |asked| write_behind.departed_state(gone.participant(), asked).is_some();
+        let before = Instant::now();
+        assert!(known(before));
+        let chunk = write_behind.take(10).pop().expect("a row");
+        assert!(known(Instant::now()), "it is on its way");
+        chunk.written();
+        assert!(known(before));
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(!known(Instant::now()), "the store has it");
+        let back = Liveness::new(gone.participant(), gone.session(), gone.seen(), gone.seen());
+        assert!(write_behind.came_back(&back).is_none(), "nothing is left to write");
+        assert!(!known(before), "it is here");
     }
 
     #[test]

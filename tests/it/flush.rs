@@ -68,6 +68,33 @@ async fn a_join_a_state_and_a_leave_reach_the_database() {
 }
 
 #[tokio::test]
+async fn who_comes_back_before_a_flush_shows_what_it_showed_last() {
+    let server = TestServer::start(&["--flush-interval", "20m"]).await;
+    let session = server.open().await;
+    let pool = &server.database.pool;
+    let mut ada = guest(&server, &session, "Ada").await;
+    ada.send(json!({"type": "update", "state": {"page": 1}})).await;
+    ada.catch_up().await;
+    server.sweep().await;
+    assert_eq!(person(pool, ada.id()).await.state, json!({"page": 1}));
+
+    ada.send(json!({"type": "update", "state": {"page": 2}})).await;
+    let (id, resume) = (ada.id(), ada.resume_token());
+    assert_eq!(ada.leave().await.code, 1000);
+    let back = Client::join(server.address(), session.id, &Join::resume(&resume)).await;
+    assert_eq!(back.view[&id]["state"], json!({"page": 2}));
+    server.sweep().await;
+    let row = person(pool, id).await;
+    assert_eq!((row.is_active, row.state), (true, json!({"page": 2})));
+
+    // Also where the leave was written before.
+    assert_eq!(back.leave().await.code, 1000);
+    server.sweep().await;
+    let back = Client::join(server.address(), session.id, &Join::resume(&resume)).await;
+    assert_eq!(back.view[&id]["state"], json!({"page": 2}));
+}
+
+#[tokio::test]
 async fn a_lost_connection_is_written_as_a_timeout_once_the_grace_has_run_out() {
     let server = TestServer::start(&["--grace", "200ms"]).await;
     let session = server.open().await;
@@ -417,7 +444,7 @@ async fn beats_leaves_and_states_of_one_flush_are_each_written() {
     crowd.beat();
     for (place, liveness) in crowd.people_here.iter().enumerate() {
         match place % 3 {
-            0 => crowd.write_behind.left(liveness, LeaveReason::Left),
+            0 => crowd.write_behind.left(liveness, LeaveReason::Left, state(0)),
             1 => crowd.write_behind.state(liveness, state(7)),
             _ => {}
         }

@@ -17,6 +17,7 @@ mod events;
 mod flush;
 mod identity;
 mod invites;
+mod knocking;
 mod large_rooms;
 mod limits;
 mod liveness;

@@ -68,7 +68,7 @@ impl From<Change> for Said {
         match change {
             Change::Joined(id) => Self::Joined(id),
             Change::Updated(id) => Self::Updated(id),
-            Change::Left(liveness, reason) => Self::Left(liveness.participant(), reason),
+            Change::Left(person, reason) => Self::Left(person.id, reason),
         }
     }
 }
@@ -207,7 +207,7 @@ fn nothing_happens_to_somebody_who_is_not_here() {
 }
 
 #[test]
-fn removing_takes_all_connections_and_hands_back_the_liveness() {
+fn removing_takes_all_connections_and_hands_back_the_person() {
     let (mut roster, ada, at) = (roster(), entrant("Ada"), now());
     join(&mut roster, &ada, at);
     join(&mut roster, &ada, at);
@@ -215,7 +215,7 @@ fn removing_takes_all_connections_and_hands_back_the_liveness() {
     let Some(Change::Left(last, LeaveReason::Removed)) = roster.remove(ada.id, LeaveReason::Removed) else {
         panic!("Ada was here");
     };
-    assert!(Arc::ptr_eq(&last, &liveness));
+    assert!(Arc::ptr_eq(&last.liveness, &liveness));
     assert_eq!(roster.occupancy(), 0);
 }
 
