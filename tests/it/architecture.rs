@@ -50,7 +50,7 @@ fn the_floor_names_neither_the_wire_nor_the_database() {
     let files = source::files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     let bare = |file: &str| BARE.iter().any(|module| file.starts_with(&format!("{module}/")));
     let (mut read, mut wrong) = (0, Vec::new());
-    for (file, text) in files.iter().filter(|(file, _)| bare(file) && !file.ends_with("tests.rs")) {
+    for (file, text) in files.iter().filter(|(file, _)| bare(file) && !source::is_test(file)) {
         read += 1;
         let named = foreign_names(text).into_iter().filter(|name| (file.as_str(), *name) != CARRIED);
         wrong.extend(named.map(|name| format!("{file}: {name}")));

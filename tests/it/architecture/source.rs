@@ -39,6 +39,11 @@ pub struct Arrow {
     pub test: bool,
 }
 
+/// Whether a file holds tests alone: `tests.rs`, or a file below a folder `tests`.
+pub fn is_test(file: &str) -> bool {
+    file.trim_end_matches(".rs").split('/').any(|part| part == "tests")
+}
+
 impl Source {
     /// Reads all Rust files of a directory. The binary's `main.rs` is another crate and is left out.
     pub fn read(directory: &Path) -> Self {
@@ -53,7 +58,7 @@ impl Source {
         for (name, text) in files {
             let mut path: ModulePath = name.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
             path.pop_if(|last| last == "mod" || last == "lib");
-            let test = path.last().is_some_and(|last| last == "tests");
+            let test = is_test(name);
             for (inner, code) in sections(text) {
                 let (mut path, test) = (path.clone(), test || inner.is_some());
                 path.extend(inner);
@@ -256,6 +261,8 @@ fn a_use_leads_to_the_module_where_the_item_is() {
         ("room/mod.rs", "mod seat;\nmod room;\npub use room::Room;\npub use seat::{Seat as Chair, Joined};"),
         ("room/room.rs", "pub struct Room;"),
         ("room/seat.rs", "use super::Room;\n#[cfg(test)]\nmod tests {\n    use super::*;\n    use crate::api;\n}"),
+        ("room/tests.rs", "mod joins;\nuse super::*;"),
+        ("room/tests/joins.rs", "use super::*;\nuse crate::room::Room;"),
         ("api.rs", "fn sit(chair: crate::room::Chair, other: std::fs::File) {}"),
     ]);
     let arrows: Vec<_> = source
@@ -274,6 +281,9 @@ fn a_use_leads_to_the_module_where_the_item_is() {
             "room::seat -> room::room",
             "room::seat::tests -> api in tests",
             "room::seat::tests -> room::seat in tests",
+            "room::tests -> room in tests",
+            "room::tests::joins -> room::room in tests",
+            "room::tests::joins -> room::tests in tests",
         ]
     );
 }

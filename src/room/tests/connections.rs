@@ -1,0 +1,132 @@
+//! Connections, graces, idleness.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn several_connections_are_one_participant() {
+    let (world, mut watcher) = watched(World::new()).await;
+    let ada = entrant("Ada");
+    let (phone, tablet, desk) = (world.join(&ada), world.join(&ada), world.join(&ada));
+    assert_eq!((desk.view.occupancy, desk.shown().connections), (2, 3));
+    world.tick().await;
+    assert_eq!(watcher.received_changes(), joins([ada.id]));
+
+    drop(phone);
+    world.tick().await;
+    assert_eq!(watcher.received_changes(), updates(ada.id));
+    tablet.seat.leave();
+    world.tick().await;
+    assert_eq!(watcher.received_changes(), updates(ada.id));
+    assert_eq!((desk.shown().connections, desk.shown().status), (1, Status::Active));
+
+    desk.seat.leave();
+    world.tick().await;
+    assert_eq!(watcher.received_changes(), leaves(ada.id, LeaveReason::Left));
+}
+
+#[tokio::test(start_paused = true)]
+async fn coming_back_within_the_grace_is_neither_a_leave_nor_a_join() {
+    let (world, mut watcher) = watched(World::new()).await;
+    let ada = entrant("Ada");
+    let connection = world.join(&ada);
+    world.tick().await;
+    watcher.received();
+
+    drop(connection);
+    world.tick().await;
+    assert_eq!(watcher.received_changes(), updates(ada.id));
+    assert_eq!(watcher.view.people.as_ref().expect("names")[&ada.id].status, Status::Reconnecting);
+
+    world.pass(GRACE - DIFF - A_MILLISECOND).await;
+    let _back = world.join(&ada);
+    world.pass(GRACE * 2).await;
+    assert_eq!(watcher.received_changes(), updates(ada.id));
+    assert_eq!(watcher.view.people.as_ref().expect("names")[&ada.id].status, Status::Active);
+    assert_eq!(world.counted.joins(), 2, "Ada joined once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quick_return_is_one_update() {
+    let (world, mut watcher) = watched(World::new()).await;
+    let ada = entrant("Ada");
+    let connection = world.join(&ada);
+    world.tick().await;
+    watcher.received();
+    drop(connection);
+    let _back = world.join(&ada);
+    world.pass(GRACE * 2).await;
+    assert_eq!(watcher.received_changes(), updates(ada.id));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_come_back_within_the_grace_leaves_by_timeout() {
+    let (world, mut watcher) = watched(World::new()).await;
+    let ada = world.join(&entrant("Ada"));
+    let id = ada.id();
+    drop(ada);
+    world.pass(GRACE - A_MILLISECOND).await;
+    watcher.received();
+    assert!(world.room().participant(id).is_some());
+    world.pass(A_MILLISECOND + DIFF).await;
+    assert_eq!(watcher.received_changes(), leaves(id, LeaveReason::Timeout));
+    assert_eq!(world.written_leave(id), Some(LeaveReason::Timeout));
+    assert_eq!(world.counted.leaves(LeaveReason::Timeout), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grace_shorter_than_the_interval_ends_in_time() {
+    let (world, _watcher) = watched(World::with(|rules| rules.timings.grace = DIFF / 2)).await;
+    let ada = world.join(&entrant("Ada"));
+    let id = ada.id();
+    world.tick().await;
+    drop(ada);
+    world.pass(DIFF / 2).await;
+    assert!(world.room().participant(id).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_goodbye_is_noted_for_the_store_and_a_return_takes_it_back() {
+    let (world, _watcher) = watched(World::new()).await;
+    let ada = entrant("Ada");
+    world.join(&ada).seat.leave();
+    assert_eq!(world.written_leave(ada.id), Some(LeaveReason::Left));
+    let _back = world.join(&ada);
+    assert_eq!(world.written_leave(ada.id), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_nothing_is_shown_as_idle_until_it_does_something() {
+    let (world, mut watcher) = watched(World::new()).await;
+    let ada = world.join(&entrant("Ada"));
+    world.pass(IDLE_AFTER / 2).await;
+    watcher.seat.active(world.now());
+    // Being received, as an unattended tab is, changes nothing.
+    ada.seat.seen(world.now());
+    world.pass(IDLE_AFTER / 2 - A_MILLISECOND).await;
+    watcher.received();
+    assert_eq!(ada.shown().status, Status::Active);
+
+    world.pass(A_MILLISECOND + DIFF).await;
+    assert_eq!(watcher.received_changes(), updates(ada.id()));
+    assert_eq!(ada.shown().status, Status::Idle);
+    assert_eq!(watcher.shown().status, Status::Active);
+
+    ada.seat.active(world.now());
+    assert_eq!(ada.shown().status, Status::Active);
+    world.tick().await;
+    assert_eq!(watcher.received_changes(), updates(ada.id()));
+    world.pass(IDLE_AFTER).await;
+    assert_eq!(ada.shown().status, Status::Idle, "it can become idle again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_tick_still_ends_what_is_over() {
+    let world = World::new();
+    let (room, ada) = (world.room(), world.join(&entrant("Ada")));
+    let bob = world.join(&entrant("Bob"));
+    drop(ada);
+    let late = world.now() + IDLE_AFTER * 2;
+    assert!(!room.tick(late));
+    assert_eq!(room.occupancy(), 1);
+    assert_eq!(bob.shown().status, Status::Idle);
+}

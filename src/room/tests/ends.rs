@@ -1,0 +1,116 @@
+//! Removal, close and drain.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_participant_is_told_and_gone_with_all_its_connections() {
+    let (world, mut watcher) = watched(World::new().holding(2)).await;
+    let ada = entrant("Ada");
+    let (mut phone, mut tablet) = (world.join(&ada), world.join(&ada));
+    world.tick().await;
+    let seq = watcher.view.seq;
+    watcher.received();
+
+    assert!(world.room().remove(ada.id));
+    for connection in [&mut phone, &mut tablet] {
+        connection.received();
+        assert_eq!(connection.ended, Some(Gone::Removed));
+        assert_eq!(connection.seat.catch_up().err(), Some(Gone::Removed));
+        assert!(connection.seat.shown().is_none());
+    }
+    watcher.received();
+    assert_eq!(watcher.ended, None);
+    assert!(matches!(world.room().reserve(Applicant::Stranger), Ok(Some(_))), "its place is free");
+
+    world.tick().await;
+    assert_eq!(watcher.received_changes(), leaves(ada.id, LeaveReason::Removed));
+    assert_eq!(watcher.view.seq, seq + 2);
+    assert_eq!(world.written_leave(ada.id), None, "the call that removed it has stored that");
+
+    drop(phone);
+    tablet.seat.leave();
+    world.tick().await;
+    watcher.received_nothing();
+    assert!(!world.room().remove(ada.id), "it is not here any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_room_tells_everybody_and_takes_nobody() {
+    let (world, mut watcher) = watched(World::new()).await;
+    let (room, mut observer) = (world.room(), world.observe());
+    assert!(world.registry.close(world.session.id, CloseReason::Host));
+    for client in [&mut watcher, &mut observer] {
+        assert!(matches!(client.received().as_slice(), [Event::Closed(CloseReason::Host)]));
+        assert_eq!(client.seat.catch_up().err(), Some(Gone::Closed(CloseReason::Host)));
+    }
+    let refused = Some(JoinError::Closed(CloseReason::Host));
+    assert_eq!(room.reserve(Applicant::Stranger).err(), refused);
+    assert_eq!(join(&room, entrant("Late"), None).err(), refused);
+    assert_eq!(observe(&room).err(), refused);
+    assert!(room.recall(Applicant::Participant(watcher.id())).is_none());
+    assert!(!world.is_in_memory());
+    assert!(!world.registry.close(world.session.id, CloseReason::Idle), "it is closed already");
+    assert_eq!(world.counted.leaves(LeaveReason::Closed), 1);
+
+    let id = watcher.id();
+    watcher.seat.leave();
+    drop(observer.seat);
+    world.pass(GRACE * 2).await;
+    assert_eq!(room.occupancy(), 0);
+    assert_eq!(world.written_leave(id), None, "the call that closed the session has stored that");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_in_a_room_that_is_closed_meanwhile_is_worth_nothing() {
+    let world = World::new();
+    let room = world.room();
+    let place = room.reserve(Applicant::Stranger).expect("it is empty");
+    world.registry.close(world.session.id, CloseReason::Idle);
+    assert_eq!(join(&room, entrant("Late"), place).err(), Some(JoinError::Closed(CloseReason::Idle)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draining_room_asks_everybody_to_come_back_and_nobody_leaves() {
+    let (world, mut watcher) = watched(World::new()).await;
+    let (room, mut observer) = (world.room(), world.observe());
+    let mut ada = world.join(&entrant("Ada"));
+    world.tick().await;
+    for client in [&mut watcher, &mut observer, &mut ada] {
+        client.received();
+    }
+    world.registry.drain(1, async || {}).await;
+    for client in [&mut watcher, &mut observer, &mut ada] {
+        assert!(matches!(client.received().as_slice(), [Event::Draining]));
+        assert_eq!(client.seat.catch_up().err(), Some(Gone::Draining));
+    }
+    assert_eq!(join(&room, entrant("Late"), None).err(), Some(JoinError::Draining));
+    assert_eq!(observe(&room).err(), Some(JoinError::Draining));
+
+    let ids = [watcher.id(), ada.id()];
+    ada.seat.leave();
+    drop((watcher.seat, observer.seat));
+    world.pass(GRACE * 2).await;
+    assert_eq!(room.occupancy(), 2);
+    assert!(matches!(watcher.events.try_recv(), Err(TryRecvError::Closed)), "no diff was published");
+    for id in ids {
+        assert_eq!(room.participant(id).map(|person| person.status), Some(Status::Active));
+        assert_eq!(world.written_leave(id), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rooms_drain_in_batches_and_those_opened_meanwhile_take_nobody() {
+    let world = World::new();
+    let rooms: Vec<_> = (0..5).map(|_| world.registry.open(session())).collect();
+    let pauses = Cell::new(0);
+    let drained = || rooms.iter().filter(|room| observe(room).err() == Some(JoinError::Draining)).count();
+    world
+        .registry
+        .drain(2, async || {
+            pauses.set(pauses.get() + 1);
+            assert_eq!(drained(), (2 * pauses.get()).min(rooms.len()));
+        })
+        .await;
+    assert_eq!(pauses.get(), 3);
+    assert_eq!(world.room().reserve(Applicant::Stranger).err(), Some(JoinError::Draining));
+}
