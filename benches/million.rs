@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
-use lastseen::ids::{ParticipantId, SessionId};
+use lastseen::domain::ids::{ParticipantId, SessionId};
+use lastseen::domain::user_session;
 use lastseen::protocol::v1::Frames;
 use lastseen::room::{Joined, Registry, Subscriber};
 use lastseen::store::embedded::{Embedded, Options};
 use lastseen::store::{Store, schema};
 use lastseen::task::flush::Flusher;
 use lastseen::task::sweep::Sweeper;
-use lastseen::user_session::{self, UserSessions};
+use lastseen::user_session::UserSessions;
 use rand::seq::SliceRandom;
 use serde_json::{Value, json};
 use sqlx::PgPool;

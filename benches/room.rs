@@ -8,10 +8,11 @@ use std::time::Duration;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use lastseen::clock::{Clock, Moment};
-use lastseen::ids::{ConnectionId, ParticipantId, SessionId};
+use lastseen::domain::ids::{ConnectionId, ParticipantId, SessionId};
+use lastseen::domain::participant::Quality;
 use lastseen::protocol::v1::{self, Frames};
 use lastseen::room::roster::Roster;
-use lastseen::room::{Joined, Liveness, Quality, Registry, Room, Timings, WriteBehind};
+use lastseen::room::{Joined, Liveness, Registry, Room, Timings, WriteBehind};
 use lastseen::store::presence::CHUNK_ROWS;
 
 const TIMINGS: Timings = Timings { grace: Duration::from_secs(15), idle_after: Duration::from_secs(300) };

@@ -22,5 +22,3 @@ pub mod socket;
 pub mod store;
 pub mod task;
 pub mod user_session;
-
-pub use self::domain::ids;

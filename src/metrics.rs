@@ -11,7 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::room::{LeaveReason, RoomMetrics};
+use crate::domain::participant::LeaveReason;
+use crate::room::RoomMetrics;
 
 /// One label whose values are a closed set of words. Names, ids and tokens must not be labels.
 type Label = [(&'static str, &'static str); 1];

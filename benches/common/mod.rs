@@ -8,11 +8,12 @@ use clap::Parser;
 use lastseen::app::rules;
 use lastseen::clock::Clock;
 use lastseen::config::Settings;
+use lastseen::domain::ids::{ParticipantId, SessionId};
 use lastseen::domain::reading_session::ReadingSession;
-use lastseen::ids::{ParticipantId, SessionId};
+use lastseen::domain::role::Role;
 use lastseen::metrics::Metrics;
 use lastseen::protocol::v1::Frames;
-use lastseen::room::{Entrant, Event, Role, Schedule, Shared, Subscriber, WriteBehind};
+use lastseen::room::{Entrant, Event, Schedule, Shared, Subscriber, WriteBehind};
 use serde_json::value::RawValue;
 
 /// The defaults of `lastseen serve`.

@@ -2,11 +2,11 @@
 
 use super::Credentials;
 use crate::clock::{Clock, Moment};
+use crate::domain::ids::{ParticipantId, SessionId, UserId};
 use crate::identity::Caller;
 use crate::identity::invite::InviteToken;
 use crate::identity::jwt;
 use crate::identity::resume::ResumeKey;
-use crate::ids::{ParticipantId, SessionId, UserId};
 use crate::protocol::{Code, Refusal};
 use crate::room::Applicant;
 

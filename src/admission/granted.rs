@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::clock::Moment;
+use crate::domain::ids::InviteId;
 use crate::domain::reading_session::ReadingSession;
 use crate::identity::resume::ResumeClaims;
-use crate::ids::InviteId;
 use crate::room::{Applicant, Entrant, JoinError, Joined, Reservation, Room, Subscriber};
 use crate::store::Store;
 use crate::store::admission::Compensation;

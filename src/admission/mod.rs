@@ -9,8 +9,8 @@ mod refusal;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::domain::ids::SessionId;
 use crate::identity::{Caller, Keys};
-use crate::ids::SessionId;
 use crate::protocol::{Code, Refusal};
 use crate::room::Registry;
 use crate::store::admission::{AdmissionRequest, Admitted, Verdict};

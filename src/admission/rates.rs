@@ -9,9 +9,9 @@ use std::time::Duration;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use crate::config::LimitSettings;
+use crate::domain::ids::UserId;
 use crate::identity::Caller;
 use crate::identity::client_address::Network;
-use crate::ids::UserId;
 use crate::protocol::{Code, Refusal};
 
 /// What the arrival of a stranger counts: it asks the database, and either makes a row or is refused.

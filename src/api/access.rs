@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 
 use crate::app::App;
-use crate::domain::reading_session::ReadingSession;
+use crate::domain::ids::{ParticipantId, SessionId, UserId};
+use crate::domain::reading_session::{CloseReason, ReadingSession};
+use crate::domain::role::Role;
 use crate::identity::Caller;
 use crate::identity::resume::ResumeClaims;
-use crate::ids::{ParticipantId, SessionId, UserId};
 use crate::protocol::{Code, Refusal};
-use crate::room::{CloseReason, Registry, Role};
+use crate::room::Registry;
 use crate::store::{Store, Viewer};
 
 /// Reading sessions: what is stored of them, and their rooms in memory.

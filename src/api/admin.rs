@@ -9,9 +9,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::domain::participant::Status;
 use crate::identity::Caller;
 use crate::protocol::Refusal;
-use crate::room::Status;
 use crate::store::analytics::Count;
 use crate::task::sweep::Sweeper;
 use crate::task::sweep::Swept;

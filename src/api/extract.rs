@@ -11,11 +11,12 @@ use serde::de::{DeserializeOwned, Deserializer, Error};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::domain::ids::{CheckInId, SessionId, SimulatorId, SitId};
+use crate::domain::user_session::ClientSession;
 use crate::identity::Caller;
 use crate::identity::client_address::{Network, client_address};
 use crate::protocol::{Code, Refusal};
 use crate::socket::upgrade::{Peer, bearer};
-use crate::user_session::ClientSession;
 
 /// The caller of a request. A call that changes something counts for it, so that no call is without a limit.
 impl FromRequestParts<App> for Caller {
@@ -74,7 +75,7 @@ pub trait FromIds: Sized {
     fn from_ids(segments: &[(String, String)]) -> Result<Self, Refusal>;
 }
 
-impl FromIds for crate::ids::SessionId {
+impl FromIds for SessionId {
     fn from_ids(segments: &[(String, String)]) -> Result<Self, Refusal> {
         segment(segments, 0, Code::SessionNotFound).map(Self)
     }
@@ -98,15 +99,15 @@ macro_rules! ids_of_things {
 }
 
 ids_of_things!(
-    crate::ids::CheckInId: Code::CheckInNotFound,
-    crate::ids::SitId: Code::SitNotFound,
-    crate::ids::SimulatorId: Code::NotFound
+    CheckInId: Code::CheckInNotFound,
+    SitId: Code::SitNotFound,
+    SimulatorId: Code::NotFound
 );
 
-impl<Second: std::convert::From<Uuid>> FromIds for (crate::ids::SessionId, Second) {
+impl<Second: std::convert::From<Uuid>> FromIds for (SessionId, Second) {
     fn from_ids(segments: &[(String, String)]) -> Result<Self, Refusal> {
         let session = segment(segments, 0, Code::SessionNotFound)?;
-        Ok((crate::ids::SessionId(session), segment(segments, 1, Code::NotFound)?.into()))
+        Ok((SessionId(session), segment(segments, 1, Code::NotFound)?.into()))
     }
 }
 

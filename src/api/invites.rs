@@ -15,14 +15,14 @@ use super::page::{Listing, Page};
 use crate::admission::dead_invite;
 use crate::admission::rates::Arrival;
 use crate::app::{App, PublicUrl};
+use crate::domain::ids::{InviteId, SessionId, UserId};
 use crate::domain::invite::{Inspection, Invite, NewInvite};
+use crate::domain::role::Role;
 use crate::identity::Caller;
 use crate::identity::client_address::Network;
 use crate::identity::invite::InviteToken;
-use crate::ids::{InviteId, SessionId, UserId};
 use crate::protocol::v1::Timestamp;
 use crate::protocol::{Code, Refusal};
-use crate::room::Role;
 use crate::store::Cursor;
 
 /// The longest lifetime of an invite with an end: ten years.

@@ -10,11 +10,11 @@ use utoipa::{IntoParams, ToSchema};
 use super::access::Sessions;
 use super::extract::{Filter, Ids};
 use super::page::{Asked, Page};
+use crate::domain::ids::{ParticipantId, SessionId};
+use crate::domain::participant::Status;
 use crate::identity::Caller;
-use crate::ids::{ParticipantId, SessionId};
 use crate::protocol::v1::{Participant, Timestamp};
 use crate::protocol::{Code, Refusal};
-use crate::room::Status;
 use crate::store::Cursor;
 
 /// The people in a session.

@@ -16,13 +16,13 @@ use super::invites::{FreshInvite, fresh};
 use super::openapi;
 use super::page::{self, Asked, Page};
 use crate::app::App;
+use crate::domain::ids::SessionId;
 use crate::domain::reading_session::{NewSession, ReadingSession, SessionChange};
+use crate::domain::role::Role;
 use crate::identity::Caller;
 use crate::identity::client_address::Network;
-use crate::ids::SessionId;
 use crate::protocol::v1::{Session, Timestamp};
 use crate::protocol::{Code, Refusal, name};
-use crate::room::Role;
 use crate::store::Cursor;
 
 /// The longest title, in characters.

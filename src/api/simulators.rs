@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::extract::{Body, Ids};
 use crate::domain::ids::{SimulatorId, UserId};
 use crate::domain::simulator::{Made, NewSimulator, Simulator, SimulatorStatus};
+use crate::domain::user_session::ClientSession;
 use crate::identity::Caller;
 use crate::protocol::problem::{MEDIA_TYPE, Problem};
 use crate::protocol::v1::Timestamp;
@@ -18,7 +19,6 @@ use crate::protocol::{Code, Refusal};
 use crate::simulator::supervisor::Supervisor;
 use crate::store::Store;
 use crate::store::Viewer;
-use crate::user_session::ClientSession;
 
 /// The most symbols that a simulator starts with.
 const MOST_SYMBOLS: usize = 50;

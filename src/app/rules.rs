@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::config::Settings;
+use crate::domain::user_session;
 use crate::room::{Rules, Timings};
-use crate::user_session;
 
 /// The timings and bounds of a connection; see `config` for each.
 #[derive(Clone, Copy, Debug)]

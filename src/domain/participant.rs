@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::document::Document;
 use super::ids::{ParticipantId, UserId};
 use super::reading_session::CloseReason;
-pub use super::role::Role;
+use super::role::Role;
 use super::words::words;
 
 words! {

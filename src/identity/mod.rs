@@ -10,7 +10,7 @@ pub mod secret;
 
 use std::time::Duration;
 
-use crate::ids::UserId;
+use crate::domain::ids::UserId;
 use crate::protocol::{Code, Refusal};
 use jwt::{JwtRole, TokenError, Verifier};
 use resume::{ResumeClaims, ResumeKey};

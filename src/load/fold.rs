@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::frame::{Diff, Person, Reason, Snapshot};
-use crate::ids::ParticipantId;
+use crate::domain::ids::ParticipantId;
 
 /// What one client knows of its room.
 #[derive(Clone, Debug, Default)]

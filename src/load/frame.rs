@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::ids::ParticipantId;
+use crate::domain::ids::ParticipantId;
 
 /// A participant, as diffs have it: without the time of the last beat, which causes no diff.
 #[derive(Clone, PartialEq, Debug, Deserialize)]

@@ -6,7 +6,7 @@ use super::disagreement::{Disagreement, Kind};
 use super::fold::View;
 use super::frame::{Person, Snapshot};
 use super::room::{Room, Seat};
-use crate::ids::ParticipantId;
+use crate::domain::ids::ParticipantId;
 
 /// What differs in a room at present, for each client connected to it. `truth` is the server's answer over HTTP.
 pub fn disagreements(room: &Room, truth: &Snapshot) -> Vec<Disagreement> {
@@ -79,7 +79,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::ids::SessionId;
+    use crate::domain::ids::SessionId;
     use crate::load::room::Invited;
 
     fn person(id: ParticipantId, status: &str) -> Arc<Person> {

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::frame::Snapshot;
 use super::room::Invited;
 use super::target::Target;
-use crate::ids::SessionId;
+use crate::domain::ids::SessionId;
 
 /// The timeout of a call.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::fold::View;
 use super::frame::{Diff, Frame, Person, Snapshot, decode, kind};
 use super::whereabouts::Whereabouts;
-use crate::ids::{ParticipantId, SessionId};
+use crate::domain::ids::{ParticipantId, SessionId};
 
 /// How many decoded diffs are kept: all clients of a room receive the same text at about the same time.
 const RECENT: usize = 4;

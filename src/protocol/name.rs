@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::refusal::Refusal;
-use crate::user_session::ClientSession;
+use crate::domain::user_session::ClientSession;
 
 /// The longest display name, in characters.
 pub const MAX_NAME_CHARS: usize = 80;
@@ -51,7 +51,7 @@ pub fn client_session(field: &str, text: &str) -> Result<ClientSession, Refusal>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::user_session::Platform;
+    use crate::domain::user_session::Platform;
 
     #[test]
     fn names_are_trimmed_and_bounded() {

@@ -10,7 +10,7 @@ use utoipa::openapi::{Object, Type};
 
 use super::code::Code;
 use super::refusal::{FieldError, Refusal};
-use crate::room::CloseReason;
+use crate::domain::reading_session::CloseReason;
 
 /// The media type of refusals.
 pub const MEDIA_TYPE: &str = "application/problem+json";

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::code::Code;
-use crate::room::CloseReason;
+use crate::domain::reading_session::CloseReason;
 
 /// One field of a request that cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]

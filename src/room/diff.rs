@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::encoding::Encodings;
 use super::participant::Participant;
+use crate::domain::ids::ParticipantId;
 use crate::domain::participant::LeaveReason;
-use crate::ids::ParticipantId;
 
 /// What changed in a room's presence within one interval. Shared by all subscribers.
 #[derive(Debug)]

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use super::diff::Diff;
 use super::notice::Notice;
 use crate::clock::Moment;
-use crate::domain::reading_session::CloseReason;
-use crate::domain::reading_session::ReadingSession;
-use crate::ids::ParticipantId;
+use crate::domain::ids::ParticipantId;
+use crate::domain::reading_session::{CloseReason, ReadingSession};
 
 /// What every subscriber of a room receives. Values are shared: one allocation a room and event.
 #[derive(Clone, Debug)]

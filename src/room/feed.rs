@@ -11,8 +11,8 @@ use super::notice::Notice;
 use super::participant::Participant;
 use super::snapshot::{CaughtUp, Snapshot};
 use crate::clock::Moment;
+use crate::domain::ids::ParticipantId;
 use crate::domain::reading_session::ReadingSession;
-use crate::ids::ParticipantId;
 
 /// What a subscriber is sent.
 #[derive(Clone, Copy, Debug)]

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 
 use super::state::State;
 use crate::clock::Moment;
+use crate::domain::ids::{ParticipantId, SessionId};
 use crate::domain::participant::LeaveReason;
-use crate::ids::{ParticipantId, SessionId};
 
 /// What is known of one participant beyond what others are shown. A handful of atomics that the beats of
 /// its connections store to, without a lock.

@@ -34,8 +34,6 @@ mod tests;
 pub mod watch;
 pub mod write_behind;
 
-pub use crate::domain::participant::{LeaveReason, Quality, Role, Status};
-pub use crate::domain::reading_session::CloseReason;
 pub use census::Census;
 pub use diff::{Changes, Diff};
 pub use encoding::{CodecId, Encodings, Text};

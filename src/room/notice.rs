@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::clock::Moment;
-use crate::ids::{SessionId, UserId};
+use crate::domain::ids::{SessionId, UserId};
 
 /// Something that runs in a room for a while. One of each kind at a time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

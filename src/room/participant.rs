@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 
 use super::liveness::Liveness;
 use super::state::State;
-use crate::domain::participant::{Quality, Role, Status};
-use crate::ids::{ParticipantId, UserId};
+use crate::domain::ids::{ParticipantId, UserId};
+use crate::domain::participant::{Quality, Status};
+use crate::domain::role::Role;
 
 /// A person as the others see it. A value that is never changed in place: a change makes a new one,
 /// so that snapshots and diffs can share it without a copy and without a lock.

@@ -12,8 +12,8 @@ use super::roster::{Change, Roster};
 use super::rules::Rules;
 use super::snapshot::{List, People, Snapshot};
 use crate::clock::Moment;
+use crate::domain::ids::ParticipantId;
 use crate::domain::participant::LeaveReason;
-use crate::ids::ParticipantId;
 
 /// Rooms with more people than this gather changes for the longer interval.
 pub(super) const LARGE: usize = 100;

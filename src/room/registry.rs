@@ -10,9 +10,8 @@ use super::census::Census;
 use super::room::Room;
 use super::shared::Shared;
 use crate::clock::Moment;
-use crate::domain::reading_session::CloseReason;
-use crate::domain::reading_session::ReadingSession;
-use crate::ids::SessionId;
+use crate::domain::ids::SessionId;
+use crate::domain::reading_session::{CloseReason, ReadingSession};
 
 /// How long a room waits for those it was opened for; they may never come.
 const WAIT: Duration = Duration::from_secs(30);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::error::JoinError;
 use super::room::{Inner, Room};
 use super::roster::{Entrant, Roster};
+use crate::domain::ids::{ParticipantId, UserId};
 use crate::domain::reading_session::ReadingSession;
-use crate::ids::{ParticipantId, UserId};
 
 /// The person whom an admission is asked for, as far as it is known.
 #[derive(Clone, Copy, Debug)]

@@ -23,10 +23,9 @@ use super::snapshot::{CaughtUp, Snapshot};
 use super::subscribers::Subscribers;
 use super::write_behind::WriteBehind;
 use crate::clock::Moment;
+use crate::domain::ids::{ConnectionId, ParticipantId, SessionId};
 use crate::domain::participant::LeaveReason;
-use crate::domain::reading_session::CloseReason;
-use crate::domain::reading_session::ReadingSession;
-use crate::ids::{ConnectionId, ParticipantId, SessionId};
+use crate::domain::reading_session::{CloseReason, ReadingSession};
 
 /// The live side of one reading session.
 #[derive(Debug)]

@@ -12,8 +12,9 @@ use super::participant::Participant;
 use super::rules::Timings;
 use super::state::State;
 use crate::clock::Moment;
-use crate::domain::participant::{LeaveReason, Quality, Role, Status};
-use crate::ids::{ConnectionId, ParticipantId, UserId};
+use crate::domain::ids::{ConnectionId, ParticipantId, UserId};
+use crate::domain::participant::{LeaveReason, Quality, Status};
+use crate::domain::role::Role;
 
 /// A person who is admitted, with the result of the admission.
 #[derive(Clone, Debug)]

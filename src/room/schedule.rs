@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock::Moment;
-use crate::ids::SessionId;
+use crate::domain::ids::SessionId;
 
 /// Deadlines of rooms, earliest first. A deadline that the room does not care for any more is
 /// harmless: the room finds nothing to do.

@@ -13,8 +13,8 @@ use super::snapshot::{CaughtUp, Snapshot};
 use super::state::State;
 use super::subscribers::Subscriber;
 use crate::clock::Moment;
+use crate::domain::ids::{ConnectionId, ParticipantId};
 use crate::domain::participant::Quality;
-use crate::ids::{ConnectionId, ParticipantId};
 
 /// What a connection gets when it joins, all of one moment: what its subscriber receives continues the
 /// snapshot.

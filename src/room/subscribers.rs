@@ -10,7 +10,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::event::Event;
-use crate::ids::ConnectionId;
+use crate::domain::ids::ConnectionId;
 
 /// Receives the events of a room: in order, never from two tasks at once, and never under the room's
 /// lock. It must not wait: all other subscribers are served after it. It may still receive events after

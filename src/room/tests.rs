@@ -33,7 +33,9 @@ use super::*;
 use crate::clock::{Clock, Moment};
 use crate::domain::idle::{IdleCounts, IdleRule};
 use crate::domain::ids::{ParticipantId, SessionId, UserId};
-use crate::domain::reading_session::ReadingSession;
+use crate::domain::participant::{LeaveReason, Quality, Status};
+use crate::domain::reading_session::{CloseReason, ReadingSession};
+use crate::domain::role::Role;
 
 use self::client::*;
 use self::world::*;

@@ -7,7 +7,7 @@ use super::notice::Notice;
 use super::room::Room;
 use super::snapshot::{CaughtUp, Snapshot};
 use super::subscribers::Subscriber;
-use crate::ids::ConnectionId;
+use crate::domain::ids::ConnectionId;
 
 /// What a watcher gets when it begins, all of one moment: the events continue the snapshot.
 #[derive(Debug)]

@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use super::liveness::Liveness;
 use super::state::State;
 use crate::clock::Moment;
+use crate::domain::ids::{InviteId, ParticipantId, SessionId};
 use crate::domain::participant::LeaveReason;
-use crate::ids::{InviteId, ParticipantId, SessionId};
 
 /// How long it is known after its leave was written what a participant showed last: longer than an admission
 /// that asked the store before.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Fault, Spec};
 use crate::config::SimulatorSettings;
-use crate::ids::SimulatorId;
+use crate::domain::ids::SimulatorId;
 
 /// The port that simulators listen on; each pod has an address of its own.
 const PORT: u16 = 8080;

@@ -14,8 +14,8 @@ use serde_json::value::to_raw_value;
 
 use crate::config::SimulatorSettings;
 use crate::domain::document::Document;
+use crate::domain::ids::{SimulatorId, UserId, UserSessionId};
 use crate::domain::simulator::{Held, LauncherKind};
-use crate::ids::{SimulatorId, UserId, UserSessionId};
 use crate::store::Store;
 
 /// Why a simulator could not be launched, did not become ready, or ended; the text of its `error`.

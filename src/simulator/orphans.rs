@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::ID_VARIABLE;
-use crate::ids::SimulatorId;
+use crate::domain::ids::SimulatorId;
 
 /// How often it is checked whether they are gone.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Fault, Spec, orphans};
 use crate::config::SimulatorSettings;
-use crate::ids::SimulatorId;
+use crate::domain::ids::SimulatorId;
 
 /// The stop timeout without a setting.
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);

@@ -14,8 +14,8 @@ use tokio_util::task::TaskTracker;
 
 use super::{Fault, Instance, Launcher, Spec};
 use crate::config::SimulatorSettings;
+use crate::domain::ids::SimulatorId;
 use crate::domain::simulator::{Held, LauncherKind, Move, SimulatorStatus};
-use crate::ids::SimulatorId;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
 use crate::task::Tasks;

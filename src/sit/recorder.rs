@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::sits::{RunningSit, Sits};
 use crate::clock::Clock;
-use crate::ids::ParticipantId;
+use crate::domain::ids::ParticipantId;
 use crate::protocol::{Code, Refusal};
 use crate::room::{Registry, Room};
 use crate::store::room_sits::OpenRoomSit;

@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock::Moment;
+use crate::domain::ids::{RoomSitId, SessionId};
 use crate::domain::sit::EndedRoomSit;
-use crate::ids::{RoomSitId, SessionId};
 use crate::room::notice::{Feature, Notice, Phase, Presence};
 use crate::room::{Registry, Room};
 

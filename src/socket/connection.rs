@@ -19,10 +19,11 @@ use crate::admission::Admission;
 use crate::admission::limits::Permit;
 use crate::app::App;
 use crate::clock::Moment;
+use crate::domain::user_session::Device;
 use crate::protocol::Refusal;
 use crate::protocol::v1::{self, Session, Welcome};
 use crate::room::{JoinError, Joined};
-use crate::user_session::{Device, Wire};
+use crate::user_session::Wire;
 
 /// What a connection holds from before its upgrade to its end.
 #[derive(Debug)]

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use axum::http::{HeaderMap, header};
 
 use crate::app::App;
+use crate::domain::ids::UserId;
+use crate::domain::user_session::{Device, MAX_USER_AGENT_CHARS};
 use crate::identity::client_address::masked;
-use crate::ids::UserId;
 use crate::protocol::{Refusal, name};
 use crate::store::StoreError;
 use crate::store::user_sessions::UserSessionError;
-use crate::user_session::{Attachment, Device, MAX_USER_AGENT_CHARS, Wire};
+use crate::user_session::{Attachment, Wire};
 
 /// The device that a request describes: it needs both a platform and a session.
 ///

@@ -6,9 +6,11 @@ use super::subscription::Subscription;
 use super::transport::Transport;
 use crate::app::App;
 use crate::clock::Moment;
+use crate::domain::participant::Quality;
+use crate::domain::role::Role;
 use crate::protocol::v1::{self, ClientFrame};
 use crate::protocol::{Code, Refusal};
-use crate::room::{Quality, Role, State};
+use crate::room::State;
 use crate::user_session::Attachment;
 
 /// The state of one client's dialogue.

@@ -11,8 +11,8 @@ use super::pace::{Pace, Verdict};
 use super::pulse::Pulse;
 use crate::app::App;
 use crate::clock::Moment;
+use crate::domain::participant::Quality;
 use crate::protocol::{Code, Refusal, v1};
-use crate::room::Quality;
 
 /// Frames that cannot be understood before the connection ends.
 const MAX_BAD_FRAMES: u8 = 5;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::app::rules::ConnectionRules;
 use crate::clock::Moment;
+use crate::domain::participant::Quality;
 use crate::protocol::Code;
-use crate::room::Quality;
 
 /// The Pings of all connections are sent at this many moments of an interval, so that the server wakes up
 /// for many at once, and their Pongs arrive together.

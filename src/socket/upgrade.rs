@@ -26,12 +26,12 @@ use super::transport::Transport;
 use crate::admission::rates::Arrival;
 use crate::admission::{Admission, Credentials, join_refusal};
 use crate::app::App;
+use crate::domain::ids::SessionId;
+use crate::domain::user_session::Device;
 use crate::identity::client_address::{Network, client_address};
-use crate::ids::SessionId;
 use crate::protocol::problem::MEDIA_TYPE;
 use crate::protocol::v1::SUBPROTOCOL;
 use crate::protocol::{Code, Refusal, name};
-use crate::user_session::Device;
 
 /// The remote address of a request's TCP connection, put there by the accept loop.
 #[derive(Clone, Copy, Debug)]

@@ -15,9 +15,10 @@ use self::compensation::{CompensationGuard, Made};
 use super::{Store, StoreError};
 use crate::domain::admission::{AdmissionVerdict, Rejection};
 use crate::domain::document::Document;
+use crate::domain::ids::{InviteId, ParticipantId, SessionId, UserId};
 use crate::domain::reading_session::ReadingSession;
-use crate::ids::{InviteId, ParticipantId, SessionId, UserId};
-use crate::room::{Entrant, Role};
+use crate::domain::role::Role;
+use crate::room::Entrant;
 
 /// A request for admission: what a person presents to join a session.
 #[derive(Clone, Debug)]

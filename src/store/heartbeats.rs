@@ -7,8 +7,9 @@ use sqlx::FromRow;
 
 use super::{Store, StoreError};
 use crate::clock::Moment;
-use crate::ids::{UserId, UserSessionId};
-use crate::user_session::{Row, Rules};
+use crate::domain::ids::{UserId, UserSessionId};
+use crate::domain::user_session::Rules;
+use crate::user_session::Row;
 
 /// A user session that is over, or is not there, or is another user's: it has to leave memory.
 #[derive(Clone, Debug, FromRow)]

@@ -34,7 +34,7 @@ use uuid::Uuid;
 
 pub use self::error::StoreError;
 use crate::domain::idle::IdleRule;
-use crate::ids::UserId;
+use crate::domain::ids::UserId;
 
 /// How long a request waits for the database before it is refused as `unavailable`: a join is answered within 2 s
 /// whatever the database does.

@@ -7,9 +7,9 @@ use sqlx::FromRow;
 
 use super::{Store, StoreError};
 use crate::clock::Moment;
+use crate::domain::ids::{InviteId, ParticipantId, SessionId};
 use crate::domain::participant::StaleCause;
-use crate::ids::{InviteId, ParticipantId, SessionId};
-use crate::room::CloseReason;
+use crate::domain::reading_session::CloseReason;
 use crate::room::write_behind::Row;
 
 /// Rows of one statement.

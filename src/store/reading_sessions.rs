@@ -9,8 +9,8 @@ use sqlx::{FromRow, Row};
 use super::{Cursor, Store, StoreError, Viewer, invites};
 use crate::domain::ids::{ParticipantId, SessionId};
 use crate::domain::invite::Invite;
-use crate::domain::participant::Role;
 use crate::domain::reading_session::{CloseReason, Closed, Expiry, NewSession, ReadingSession, SessionChange};
+use crate::domain::role::Role;
 
 /// The columns of [`ReadingSession`]; the row's stamps may lag behind its participants, who are the truth.
 macro_rules! columns {

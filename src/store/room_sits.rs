@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::{Store, StoreError};
+use crate::domain::ids::{ParticipantId, RoomSitId, SessionId, SitId, UserId};
 use crate::domain::sit::EndedRoomSit;
-use crate::ids::{ParticipantId, RoomSitId, SessionId, SitId, UserId};
 
 /// A stored sit of a room that is not over yet.
 #[derive(Clone, Debug, FromRow)]

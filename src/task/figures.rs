@@ -16,10 +16,11 @@ use super::Tasks;
 use super::flush::Flusher;
 use super::sweep::{Sweeper, Swept};
 use crate::admission::limits::Limits;
+use crate::domain::participant::{LeaveReason, Status};
 use crate::metrics::{Counts, Metrics};
 use crate::protocol::Code;
 use crate::protocol::v1::Timestamp;
-use crate::room::{LeaveReason, Registry, Status, Text};
+use crate::room::{Registry, Text};
 use crate::user_session::UserSessions;
 
 /// How often they are sent.

@@ -9,15 +9,17 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::Tasks;
+use crate::domain::ids::InviteId;
 use crate::domain::participant::StaleCause;
-use crate::ids::InviteId;
+use crate::domain::reading_session::CloseReason;
+use crate::domain::user_session::ClientSession;
 use crate::metrics::Metrics;
 use crate::room::write_behind::Chunk;
-use crate::room::{CloseReason, Registry, WriteBehind};
+use crate::room::{Registry, WriteBehind};
 use crate::store::admission::Compensation;
 use crate::store::presence::{CHUNK_ROWS, Stale};
 use crate::store::{Store, StoreError};
-use crate::user_session::{ClientSession, UserSessions};
+use crate::user_session::UserSessions;
 
 /// The longest pause between attempts while flushes fail.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);

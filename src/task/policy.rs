@@ -2,8 +2,8 @@
 //! servers, cron and `lastseen sweep` apply the same rule.
 
 use crate::config::SessionSettings;
-use crate::ids::SessionId;
-use crate::room::CloseReason;
+use crate::domain::ids::SessionId;
+use crate::domain::reading_session::CloseReason;
 use crate::store::{Store, StoreError};
 
 /// A policy of the sweep.

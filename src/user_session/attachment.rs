@@ -7,9 +7,9 @@ use super::tracked::Tracked;
 use super::wire::Wire;
 use super::write_behind::UserSessions;
 use crate::clock::Moment;
+use crate::domain::ids::UserId;
 use crate::domain::participant::Quality;
 use crate::domain::user_session::{ClientSession, Device};
-use crate::ids::UserId;
 
 /// A connection's hold on its user session. Dropping it is losing the connection; [`Attachment::leave`] is
 /// leaving. Where the session turns out to have ended, all this does nothing any more.

@@ -6,9 +6,6 @@ mod tracked;
 mod wire;
 mod write_behind;
 
-pub use crate::domain::user_session::{
-    ClientSession, Device, EndReason, MAX_ID_CHARS, MAX_USER_AGENT_CHARS, Platform, Rules, UserSessionStatus,
-};
 pub use attachment::Attachment;
 pub use wire::Wire;
 pub use write_behind::{Chunk, Row, UserSessions};

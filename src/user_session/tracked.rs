@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use super::wire::Wire;
 use crate::clock::Moment;
+use crate::domain::ids::UserId;
 use crate::domain::participant::Quality;
 use crate::domain::user_session::{ClientSession, Device};
-use crate::ids::UserId;
 
 /// The session and its user. Where two users use the same id, the database decides to which user it belongs.
 pub type Key = (ClientSession, UserId);

@@ -12,9 +12,9 @@ use dashmap::DashMap;
 use super::tracked::{Key, Tracked};
 use super::wire::Wire;
 use crate::clock::{Clock, Moment};
+use crate::domain::ids::UserId;
 use crate::domain::participant::Quality;
 use crate::domain::user_session::{ClientSession, Device, Rules};
-use crate::ids::UserId;
 
 /// The user sessions that this server has connections of.
 #[derive(Debug)]
@@ -220,7 +220,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::user_session::{Attachment, Platform};
+    use crate::domain::user_session::Platform;
+    use crate::user_session::Attachment;
 
     const RULES: Rules = Rules { timeout: Duration::from_hours(1), idle_after: Duration::from_mins(5) };
 

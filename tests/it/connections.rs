@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use lastseen::admission::{Admissions, Credentials};
 use lastseen::domain::idle::{IdleCounts, IdleRule};
+use lastseen::domain::ids::SessionId;
 use lastseen::identity::Keys;
 use lastseen::identity::jwt::Verifier;
 use lastseen::identity::resume::ResumeKey;
-use lastseen::ids::SessionId;
 use lastseen::store::Store;
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -7,14 +7,14 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use lastseen::clock::Clock;
 use lastseen::domain::idle::{IdleCounts, IdleRule};
-use lastseen::ids::{ParticipantId, SessionId};
+use lastseen::domain::ids::{ParticipantId, SessionId};
+use lastseen::domain::participant::LeaveReason;
+use lastseen::domain::user_session;
 use lastseen::metrics::Metrics;
-use lastseen::room::{
-    LeaveReason, Liveness, Registry, RoomMetrics, Rules, Schedule, Shared, State, Timings, WriteBehind,
-};
+use lastseen::room::{Liveness, Registry, RoomMetrics, Rules, Schedule, Shared, State, Timings, WriteBehind};
 use lastseen::store::Store;
 use lastseen::task::flush::Flusher;
-use lastseen::user_session::{self, UserSessions};
+use lastseen::user_session::UserSessions;
 use serde_json::json;
 use serde_json::value::RawValue;
 use uuid::Uuid;

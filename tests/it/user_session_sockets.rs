@@ -8,9 +8,10 @@ use chrono::TimeDelta;
 use ipnet::IpNet;
 use lastseen::clock::Clock;
 use lastseen::domain::idle::{IdleCounts, IdleRule};
-use lastseen::ids::UserId;
+use lastseen::domain::ids::UserId;
+use lastseen::domain::user_session::{ClientSession, Device, Platform, Rules};
 use lastseen::store::Store;
-use lastseen::user_session::{ClientSession, Device, Platform, Rules, UserSessions, Wire};
+use lastseen::user_session::{UserSessions, Wire};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

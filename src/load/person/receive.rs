@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Out, Person, Stay};
-use crate::ids::ParticipantId;
+use crate::domain::ids::ParticipantId;
 use crate::load::disagreement::Kind;
 use crate::load::fold::Folded;
 use crate::load::frame::{Diff, Frame};

@@ -10,13 +10,14 @@ use super::values::{Participant, Session, Timestamp};
 use crate::clock::{Clock, Moment};
 use crate::config::Settings;
 use crate::domain::idle::IdleRule;
+use crate::domain::ids::{ConnectionId, ParticipantId};
+use crate::domain::participant::LeaveReason;
 use crate::domain::reading_session::ReadingSession;
-use crate::ids::{ConnectionId, ParticipantId};
 use crate::protocol::Refusal;
 use crate::protocol::codec::{Codec, EncodedFrame};
 use crate::room::feed::Message;
 use crate::room::notice::Phase;
-use crate::room::{self, LeaveReason, Notice, People, Snapshot, Text};
+use crate::room::{self, Notice, People, Snapshot, Text};
 
 /// Encodes frames, with the timings of a server.
 #[derive(Clone, Debug)]
@@ -254,8 +255,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::domain::reading_session::CloseReason;
     use crate::protocol::Code;
-    use crate::room::CloseReason;
 
     #[test]
     fn an_error_frame_holds_what_applies() {

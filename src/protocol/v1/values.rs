@@ -6,9 +6,11 @@ use serde_json::value::RawValue;
 
 use crate::clock::Clock;
 use crate::domain::idle::IdleRule;
-use crate::domain::reading_session::ReadingSession;
-use crate::ids::{ParticipantId, SessionId, UserId};
-use crate::room::{self, CloseReason, Quality, Role, Status};
+use crate::domain::ids::{ParticipantId, SessionId, UserId};
+use crate::domain::participant::{Quality, Status};
+use crate::domain::reading_session::{CloseReason, ReadingSession};
+use crate::domain::role::Role;
+use crate::room;
 
 /// A time as the contract has it: RFC 3339, UTC, milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, utoipa::ToSchema)]

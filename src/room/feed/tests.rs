@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::document::Document;
-use crate::domain::participant::{LeaveReason, Role, Status};
+use crate::domain::ids::SessionId;
+use crate::domain::participant::{LeaveReason, Status};
 use crate::domain::reading_session::CloseReason;
-use crate::ids::SessionId;
+use crate::domain::role::Role;
 use crate::room::Liveness;
 use crate::room::diff::Changes;
 use crate::room::notice::Phase;

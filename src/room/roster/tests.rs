@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::*;
 use crate::clock::Clock;
-use crate::ids::SessionId;
+use crate::domain::ids::SessionId;
 use crate::room::write_behind::WriteBehind;
 
 const GRACE: Duration = Duration::from_secs(15);

@@ -8,10 +8,10 @@ use uuid::Uuid;
 use super::*;
 use crate::clock::Clock;
 use crate::domain::idle::{IdleCounts, IdleRule};
-use crate::domain::participant::{LeaveReason, Role};
-use crate::domain::reading_session::CloseReason;
-use crate::domain::reading_session::ReadingSession;
-use crate::ids::{ParticipantId, UserId};
+use crate::domain::ids::{ParticipantId, UserId};
+use crate::domain::participant::LeaveReason;
+use crate::domain::reading_session::{CloseReason, ReadingSession};
+use crate::domain::role::Role;
 use crate::room::{Applicant, Entrant, Event, Joined, RoomMetrics, Rules, Schedule, Seat, Shared, Timings};
 
 const GRACE: Duration = Duration::from_secs(15);

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{AdmissionRequest, Row};
 use crate::domain::idle::IdleRule;
-use crate::ids::ParticipantId;
+use crate::domain::ids::ParticipantId;
 use crate::store::{PATIENCE, StoreError, patiently};
 
 /// Queues, each with one statement under way at a time.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::AdmissionRequest;
-use crate::ids::{InviteId, ParticipantId, SessionId, UserId};
+use crate::domain::ids::{InviteId, ParticipantId, SessionId, UserId};
 use crate::room::Applicant;
 use crate::store::{PATIENCE, Store, StoreError};
 

@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use clap::Parser;
 use lastseen::config::Settings;
-use lastseen::ids::SessionId;
+use lastseen::domain::ids::SessionId;
 use lastseen::server::Server;
 use uuid::Uuid;
 
