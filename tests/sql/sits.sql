@@ -107,6 +107,7 @@ begin
   assert purge_sits('40 years') = 2 and purge_sits('40 years') = 0;
   assert (select array_agg(right(id::text, 3) order by id) from sits where user_id = fixture.id(4))
     = array['221', '223', '224', '225'];
+  delete from sits where user_id = fixture.id(4);
 end
 $$;
 
