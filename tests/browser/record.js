@@ -40,7 +40,7 @@ try {
 
   const many = await newPerson(null, browser);
   await together(({ type }) => type === 'occupancy', () => crowd(many, server.origin, session.guestPath, Array.from({ length: 7 }, (_, n) => `Reader ${n}`)));
-  await together(({ type }) => type === 'state', () => many.evaluate(() => window.crowd.slice(0, 4).forEach((room) => room.leave())));
+  await together(({ type }) => type === 'state', () => many.evaluate(() => window.crowd.slice(0, 6).forEach((room) => room.leave())));
   await others.evaluate(() => window.crowd.forEach((room) => room.leave()));
   await together(({ joins }) => joins?.some(({ name }) => name === 'Dora'), async () => crowd(await newPerson(null, browser), server.origin, session.guestPath, ['Dora']));
 
