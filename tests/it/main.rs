@@ -7,6 +7,7 @@ mod admin_socket;
 mod analytics;
 mod architecture;
 mod auth_users;
+mod bounds;
 mod check_ins;
 mod closing_rules;
 mod commands;

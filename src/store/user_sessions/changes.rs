@@ -97,7 +97,7 @@ impl Store {
                 "WITH s AS (UPDATE user_sessions s SET
                     last_heartbeat_at = greatest(s.last_heartbeat_at, now()),
                     last_activity_at = CASE WHEN $2 THEN greatest(s.last_activity_at, now()) ELSE s.last_activity_at END,
-                    activity_count = s.activity_count + $3,
+                    activity_count = least(s.activity_count + $3, 1000000000000000),
                     expires_at = greatest(s.last_heartbeat_at, now()) + make_interval(secs => $4),
                     status = CASE WHEN $2 OR s.last_activity_at > now() - make_interval(secs => $5)
                                   THEN 'active' ELSE 'idle' END,
