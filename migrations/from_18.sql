@@ -15,4 +15,7 @@ comment on column public.user_sessions.expires_at is
 comment on column public.user_sessions.ip_address is
   'The client''s network, not its address: /24 of IPv4, /48 of IPv6.';
 
+-- What is defined no more; the others are dropped by the names that they have.
+drop function lastseen.withdraw_admission(uuid, uuid, uuid, uuid, bytea, text);
+
 drop table public._sqlx_migrations;

@@ -29,6 +29,7 @@ use crate::simulator::Launcher;
 use crate::simulator::supervisor::Supervisor;
 use crate::sit::{SitRecorder, Sits};
 use crate::store::Store;
+use crate::task::compensate::Compensator;
 use crate::task::figures::{Figures, Sources};
 use crate::task::flush::Flusher;
 use crate::task::sweep::Sweeper;
@@ -140,6 +141,7 @@ impl App {
         tick::spawn(tasks, &self.registry);
         self.flusher.spawn(tasks);
         self.sweeper.spawn(tasks);
+        Arc::new(Compensator::new(Arc::clone(&self.registry), self.store.clone())).spawn(tasks);
         self.sits.spawn(tasks);
         self.figures.spawn(tasks);
         self.supervisor.spawn(tasks);

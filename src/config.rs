@@ -58,7 +58,7 @@ pub struct DatabaseSettings {
     /// Directory of the programs initdb and postgres (15 or newer) for the embedded database; without it they are searched for
     #[arg(long, env = "LASTSEEN_POSTGRES_BIN", value_name = "DIR")]
     pub postgres_bin: Option<PathBuf>,
-    /// Connections to the database for requests; the flush has two more of its own
+    /// Connections to the database for requests; the flush, the sweep and figures have five more
     #[arg(long, env = "LASTSEEN_DATABASE_CONNECTIONS", default_value_t = 10, value_name = "N")]
     pub database_connections: u32,
     /// Write the embedded database through to the disk; off is for tests only
@@ -187,7 +187,7 @@ pub struct LimitSettings {
     /// A connection that takes no data for this long is cut
     #[arg(long, env = "LASTSEEN_WRITE_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub write_timeout: Duration,
-    /// How long a stopping server waits for its connections to end
+    /// How long a stopping server waits for its connections to end and its last writes; these have at least 3 s
     #[arg(long, env = "LASTSEEN_DRAIN_TIMEOUT", default_value = "15s", value_parser = duration, value_name = "TIME")]
     pub drain_timeout: Duration,
 }

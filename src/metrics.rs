@@ -37,9 +37,12 @@ pub struct Metrics {
     pub flush_rows: Counter,
     pub flush_user_sessions: Counter,
     pub flush_failures: Counter,
+    pub flush_dropped: Counter,
+    pub flush_locked: Counter,
     pub flush_seconds: Histogram,
     pub flush_backlog: Gauge,
     pub flush_age_seconds: Seconds,
+    pub compensations: Gauge,
     pub sweeps: Counter,
     pub sweep_seconds: Histogram,
     pub admission_seconds: Histogram,
@@ -84,9 +87,12 @@ impl Default for Metrics {
             flush_rows: Counter::default(),
             flush_user_sessions: Counter::default(),
             flush_failures: Counter::default(),
+            flush_dropped: Counter::default(),
+            flush_locked: Counter::default(),
             flush_seconds: seconds(),
             flush_backlog: Gauge::default(),
             flush_age_seconds: Seconds::default(),
+            compensations: Gauge::default(),
             sweeps: Counter::default(),
             sweep_seconds: seconds(),
             admission_seconds: seconds(),
@@ -134,6 +140,16 @@ impl Metrics {
             "Statements of flushes that failed; they are retried",
             self.flush_failures.clone(),
         );
+        r.register(
+            "flush_dropped",
+            "Rows that the database refused to flushes and that were dropped",
+            self.flush_dropped.clone(),
+        );
+        r.register(
+            "flush_locked",
+            "Rows that flushes left to the next one since another transaction had locked them",
+            self.flush_locked.clone(),
+        );
         r.register_with_unit("flush_duration", "Duration of a flush", Unit::Seconds, self.flush_seconds.clone());
         r.register("flush_backlog", "Participants and user sessions waiting to be written", self.flush_backlog.clone());
         r.register_with_unit(
@@ -142,6 +158,7 @@ impl Metrics {
             Unit::Seconds,
             self.flush_age_seconds.clone(),
         );
+        r.register("compensations", "Admissions that wait to be undone", self.compensations.clone());
         r.register("sweeps", "Sweeps run", self.sweeps.clone());
         r.register("sweep_failures", "Failures of sweep policies, by policy", self.sweep_failures.clone());
         r.register_with_unit("sweep_duration", "Duration of a sweep", Unit::Seconds, self.sweep_seconds.clone());

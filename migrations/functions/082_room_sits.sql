@@ -47,12 +47,27 @@ $$;
 comment on function lastseen.start_room_sit is
   'Starts a sit of a room and returns it; null where the session is not open, or another server has a sit there.';
 
+create or replace function lastseen.record_room_sit(
+  over public.room_sits, new_ids uuid[], users uuid[], came_at timestamptz[]
+) returns void
+language sql set search_path = ''
+as $$
+  insert into public.sits
+    (id, user_id, room_sit_id, sit_length_seconds, started_at, completed_at, is_completed, status)
+  select present.new_id, present.user_id, over.id, over.sit_length_seconds,
+         least(greatest(over.started_at, present.came_at), over.ends_at), over.ends_at, true, 'completed'
+  from unnest(new_ids, users, came_at) as present (new_id, user_id, came_at)
+  on conflict do nothing
+$$;
+comment on function lastseen.record_room_sit is 'Records a sit of a room for these users, each since when it came.';
+
 create or replace function lastseen.finish_room_sit(room_sit uuid, new_ids uuid[], users uuid[], came_at timestamptz[])
 returns boolean
-language plpgsql set search_path = ''
+language plpgsql set search_path = '' set lock_timeout = '1s'
 as $$
 declare
-  over public.room_sits;
+  over  public.room_sits;
+  place int;
 begin
   -- Also a sit that a sweep has abandoned since: it was announced as completed. But not one that ended
   -- before its time.
@@ -64,24 +79,32 @@ begin
     return false;
   end if;
 
-  insert into public.sits
-    (id, user_id, room_sit_id, sit_length_seconds, started_at, completed_at, is_completed, status)
-  select present.new_id, present.user_id, over.id, over.sit_length_seconds,
-         least(greatest(over.started_at, present.came_at), over.ends_at), over.ends_at, true, 'completed'
-  from unnest(new_ids, users, came_at) as present (new_id, user_id, came_at)
-  on conflict do nothing;
+  begin
+    perform lastseen.record_room_sit(over, new_ids, users, came_at);
+  exception when foreign_key_violation then
+    -- An account is gone, in a database that has a table of users: one after the other, for those that are there.
+    for place in 1 .. cardinality(users) loop
+      begin
+        perform lastseen.record_room_sit(over, new_ids[place:place], users[place:place], came_at[place:place]);
+      exception when foreign_key_violation then
+        null;
+      end;
+    end loop;
+  end;
   return true;
 end
 $$;
 comment on function lastseen.finish_room_sit is
-  'Ends a sit of a room on time and records it for each user who is there then. False where that was done before, or the sit was abandoned with its session.';
+  'Ends a sit of a room on time and records it for each user who is there then and whose account still exists. False where that was done before, or the sit was abandoned with its session.';
 
 revoke all on function
   lastseen.start_room_sit,
+  lastseen.record_room_sit,
   lastseen.finish_room_sit,
   lastseen.abandon_sit_of_closed_session
 from public, anon, authenticated, service_role, lastseen_service;
 grant execute on function
   lastseen.start_room_sit,
+  lastseen.record_room_sit,
   lastseen.finish_room_sit
 to lastseen_service, service_role;

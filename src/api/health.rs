@@ -73,6 +73,7 @@ pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
     }
     metrics.user_sessions.set(gauge(app.user_sessions.count() as u64));
     let backlog = app.registry.shared().write_behind.backlog() + app.user_sessions.backlog();
+    metrics.compensations.set(gauge(app.store.compensations() as u64));
     metrics.flush_backlog.set(gauge(backlog as u64));
     ([(header::CONTENT_TYPE, METRICS)], metrics.encode())
 }

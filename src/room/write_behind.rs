@@ -192,9 +192,29 @@ impl Chunk {
         &self.rows
     }
 
-    /// The database has them.
-    pub fn written(mut self) {
-        for Row { liveness, left, state, .. } in self.rows.drain(..) {
+    /// Two chunks of half the rows; the chunk itself where it has one row.
+    ///
+    /// # Errors
+    /// The chunk, where there is nothing to halve.
+    pub fn halves(mut self) -> Result<[Self; 2], Self> {
+        if self.rows.len() < 2 {
+            return Err(self);
+        }
+        let rows = self.rows.split_off(self.rows.len() / 2);
+        let write_behind = Arc::clone(&self.write_behind);
+        Ok([self, Self { write_behind, rows }])
+    }
+
+    /// The database has them, or refuses them for good.
+    pub fn written(self) {
+        self.written_except(|_| false);
+    }
+
+    /// The database has them, without those that go back into the queue.
+    pub fn written_except(mut self, goes_back: impl Fn(&Row) -> bool) {
+        let (left, written): (Vec<_>, Vec<_>) = self.rows.drain(..).partition(goes_back);
+        self.rows = left;
+        for Row { liveness, left, state, .. } in written {
             if let Some(state) = state {
                 liveness.state_written(&state);
             }

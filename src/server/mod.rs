@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::config::Settings;
 use crate::room::Registry;
 use crate::socket::end::End;
+use crate::store::StoreError;
 use crate::task::Tasks;
 pub use database::Database;
 pub use keys::server_secret;
@@ -26,6 +27,9 @@ pub use keys::server_secret;
 /// How many rooms are asked at once to reconnect later when the server stops, and the pause between batches.
 const DRAIN_BATCH: usize = 200;
 const DRAIN_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long the last writes may take where `drain-timeout` is used up.
+const LAST_WRITES_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long connections to the database may take to close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
@@ -80,11 +84,13 @@ impl Server {
     }
 
     /// Stops it: refuses new connections, asks all connections to reconnect later, writes what was seen, and
-    /// closes the database. No person is shown as leaving, since clients reconnect.
+    /// closes the database. No person is shown as leaving, since clients reconnect. All of it takes not much longer than
+    /// `drain-timeout`, whatever the database does.
     pub async fn stop(self) {
         tracing::info!(rooms = self.app.registry.census().rooms, "stopping");
         self.app.registry.refuse_newcomers();
         self.stop_accepting.cancel();
+        let deadline = Instant::now() + self.drain_timeout;
         self.app.figures.drain();
         let drained = timeout(self.drain_timeout, async {
             self.app.registry.drain(DRAIN_BATCH, async || sleep(DRAIN_PAUSE).await).await;
@@ -97,13 +103,15 @@ impl Server {
         self.accepting.abort();
         self.tasks.stop().await;
         self.app.supervisor.stop().await;
-        match self.app.flusher.flush().await {
+        let deadline = deadline.max(Instant::now() + LAST_WRITES_PATIENCE);
+        let late = || StoreError::Unavailable("no answer within drain-timeout".to_owned());
+        match timeout_at(deadline, self.app.flusher.flush()).await.unwrap_or_else(|_| Err(late())) {
             Ok(rows) => tracing::info!(rows, "last flush written"),
             Err(error) => {
                 tracing::error!(%error, lost = self.app.registry.shared().write_behind.backlog(), "last flush failed")
             }
         }
-        if let Err(error) = self.app.sits.record_all().await {
+        if let Err(error) = timeout_at(deadline, self.app.sits.record_all()).await.unwrap_or_else(|_| Err(late())) {
             tracing::warn!(%error, "ended sits not recorded; the next start records them");
         }
         // A connection whose statement hangs in a paused database never returns to the pool.

@@ -60,7 +60,11 @@ impl SitRecorder {
             .ok_or_else(|| Refusal::new(Code::Conflict, "A sit runs in this session: wait for its end."))?;
         let start = async {
             // The store holds one open sit a room: the last one is recorded first.
-            self.record_all().await?;
+            match self.record_all().await {
+                // Of another room, or else the statement below finds out.
+                Ok(()) | Err(StoreError::Locked) => {}
+                Err(error) => return Err(error),
+            }
             self.store.start_room_sit(room.id(), starter, length_seconds).await
         };
         let started = timeout(PATIENCE, start).await.map_err(|_| Code::Unavailable)??;
@@ -98,19 +102,25 @@ impl SitRecorder {
     /// Records all that is over by now.
     ///
     /// # Errors
-    /// [`StoreError`]; what was not recorded is kept.
+    /// [`StoreError`]; what was not recorded is kept. One that is locked by another transaction does not hold up the
+    /// others.
     pub async fn record_all(&self) -> Result<(), StoreError> {
         let _turn = self.turn.lock().await;
+        let mut recorded = Ok(());
         for ended in self.sits.ended() {
             match self.store.finish_room_sit(&ended).await {
                 Ok(()) => {}
+                Err(StoreError::Locked) => {
+                    recorded = Err(StoreError::Locked);
+                    continue;
+                }
                 Err(error @ StoreError::Unavailable(_)) => return Err(error),
                 // A retry would be refused again, and hold up all that follow.
                 Err(error) => tracing::error!(%error, sit = %ended.id, "a sit cannot be recorded and is lost"),
             }
             self.sits.recorded(ended.id);
         }
-        Ok(())
+        recorded
     }
 }
 

@@ -64,6 +64,10 @@ struct Row {
     granted: Granted,
 }
 
+/// The most admissions that may wait to be undone: beyond them nobody is admitted, so that an outage of any length
+/// leaves no more to do.
+const MOST_IN_DOUBT: usize = 10_000;
+
 /// The function that decides, for error messages.
 const ADMIT: &str = "lastseen.admit()";
 
@@ -143,15 +147,18 @@ impl Granted {
 }
 
 impl Store {
-    /// Asks the database to admit a person, which writes that it is present. Where the caller stops waiting, what
-    /// was written is undone with a flush.
+    /// Asks the database to admit a person, which writes that it is present. Where the caller stops waiting, or the
+    /// answer is lost, what was written is undone later.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn admit(&self, request: AdmissionRequest) -> Result<Verdict, StoreError> {
+        if self.compensations.len() >= MOST_IN_DOUBT {
+            return Err(StoreError::Unavailable("too many admissions wait to be undone".to_owned()));
+        }
         let new_id = ParticipantId::new();
         let guard = CompensationGuard::new(self, &request, new_id);
-        let row = self.batcher.ask(request, new_id).await?;
+        let row = self.batcher.ask(request, new_id, guard.doubt()).await?;
         let compensation = guard.disarm();
         if let Some(rejection) = rejection(&row.verdict, row.detail.as_deref())? {
             return Ok(Verdict::Rejected(rejection));

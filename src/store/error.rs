@@ -1,6 +1,13 @@
 //! Why the database gave no answer, and the refusal that it becomes.
 
+use std::borrow::Cow;
+
+use sqlx::error::DatabaseError;
+
 use crate::protocol::{Code, Refusal};
+
+/// SQLSTATE of a statement that waited for a lock as long as `lock_timeout` allows.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// Why the database gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +15,9 @@ pub enum StoreError {
     /// It cannot be asked just now: away, out of connections, too slow. Ask again later.
     #[error("the database cannot be asked just now: {0}")]
     Unavailable(String),
+    /// Another transaction holds a row that the statement needs, for longer than the statement may wait.
+    #[error("a row is locked by another transaction")]
+    Locked,
     /// A row would belong to a user whom the database's own table of users does not hold (any more).
     #[error("there is no such user")]
     NoSuchUser,
@@ -28,6 +38,25 @@ pub enum StoreError {
     Incomplete(&'static str),
 }
 
+impl StoreError {
+    /// Whether the values of a row were refused: the statement works without that row, and never with it.
+    pub fn is_about_a_row(&self) -> bool {
+        match self {
+            Self::NoSuchUser => true,
+            // Data exceptions, broken constraints, violated views, and what triggers raise.
+            Self::Refused(error) => {
+                sqlstate(error).is_some_and(|state| matches!(state.get(..2), Some("22" | "23" | "44" | "P0")))
+            }
+            Self::Unavailable(_) | Self::Locked | Self::UnknownWord { .. } | Self::Incomplete(_) => false,
+        }
+    }
+
+    /// Whether nothing of the statement can have been carried out: the database has said so.
+    pub fn is_settled(&self) -> bool {
+        matches!(self, Self::Locked | Self::NoSuchUser | Self::Refused(sqlx::Error::Database(_)))
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
@@ -36,6 +65,9 @@ impl From<sqlx::Error> for StoreError {
             && refusal.constraint().is_some_and(names_a_user)
         {
             return Self::NoSuchUser;
+        }
+        if sqlstate(&error).as_deref() == Some(LOCK_NOT_AVAILABLE) {
+            return Self::Locked;
         }
         let passing = match &error {
             E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Protocol(_) => true,
@@ -49,7 +81,7 @@ impl From<sqlx::Error> for StoreError {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) => {
+            StoreError::Unavailable(_) | StoreError::Locked => {
                 tracing::warn!(%error, "refused a request");
                 Code::Unavailable.into()
             }
@@ -72,5 +104,9 @@ fn names_a_user(constraint: &str) -> bool {
 /// Whether an SQLSTATE means that the same statement may work later: connection faults, deadlocks and
 /// serialization, too many connections and other lacks, shutdown and start-up.
 fn is_passing(sqlstate: &str) -> bool {
-    matches!(sqlstate.get(..2), Some("08" | "40" | "53" | "57" | "58")) || sqlstate == "55P03"
+    matches!(sqlstate.get(..2), Some("08" | "40" | "53" | "57" | "58"))
+}
+
+fn sqlstate(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error().and_then(DatabaseError::code)
 }

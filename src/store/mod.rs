@@ -6,6 +6,7 @@ mod codec;
 pub mod admission;
 pub mod analytics;
 pub mod check_ins;
+mod connections;
 pub mod embedded;
 mod error;
 pub mod heartbeats;
@@ -26,12 +27,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use crossbeam_queue::SegQueue;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection, Postgres, Transaction};
+use parking_lot::Mutex;
+use sqlx::postgres::{PgConnectOptions, PgPool};
+use sqlx::{Postgres, Transaction};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use self::connections::{Limits, pool};
 pub use self::error::StoreError;
 use crate::domain::idle::IdleRule;
 use crate::domain::ids::UserId;
@@ -43,14 +47,21 @@ pub const PATIENCE: Duration = Duration::from_millis(1500);
 /// How long an operator waits for an answer about the past.
 const REPORT_PATIENCE: Duration = Duration::from_secs(8);
 
-/// How long a flush or a sweep waits for one statement.
-const BATCH_PATIENCE: Duration = Duration::from_secs(30);
-
 /// How many connections to the database the looks at invites, which anyone may take, use at a time.
 const INSPECTIONS: usize = 2;
 
-/// A connection that was not used for this long is pinged before it is used again.
+/// A connection for requests that was used since is taken without a ping.
 const RESTED: Duration = Duration::from_secs(1);
+
+/// How long a flush waits for one statement.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a statement of a flush waits for a row that another transaction has locked. It holds the rows of many
+/// people meanwhile.
+const FLUSH_LOCK_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long a sweep waits for one statement.
+const BATCH_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where a page of a list goes on: behind the row that was made then and has this id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,15 +96,19 @@ impl Viewer {
 #[derive(Clone, Debug)]
 pub struct Store {
     requests: PgPool,
-    /// Of its own, so that stuck requests cannot starve the flush.
+    /// Of its own, so that stuck requests and long sweeps cannot starve the flush.
+    flushes: PgPool,
+    /// For the sweep and other tasks.
     batches: PgPool,
     /// For what takes longer than a request may wait; an operator looks at one after the other.
     reports: PgPool,
     batcher: Arc<admission::Batcher>,
     /// The right to look at an invite.
     inspections: Arc<Semaphore>,
-    /// Admissions to be undone with a flush.
+    /// Admissions to be undone.
     compensations: Arc<SegQueue<admission::Compensation>>,
+    /// Since when the database answers, as far as known; looked at while there is something to undo.
+    answers_since: Arc<Mutex<Option<Instant>>>,
     /// Statements that no request waits for; [`Store::close`] does.
     background: TaskTracker,
     idle: IdleRule,
@@ -112,13 +127,28 @@ impl Store {
         node: String,
     ) -> Result<Self, StoreError> {
         let options = options.application_name("lastseen");
-        let requests = pool(connections, PATIENCE).connect_with(options.clone()).await?;
-        let batches = pool(2, BATCH_PATIENCE).connect_lazy_with(options.clone());
-        let reports = pool(1, REPORT_PATIENCE).connect_lazy_with(options);
+        let requests =
+            pool(connections, Limits { rested: RESTED, ..Limits::of(PATIENCE) }).connect_with(options.clone()).await?;
+        let limits = Limits { lock: FLUSH_LOCK_PATIENCE, ..Limits::of(FLUSH_PATIENCE) };
+        let flushes = pool(2, limits).connect_lazy_with(options.clone());
+        let batches = pool(2, Limits::of(BATCH_PATIENCE)).connect_lazy_with(options.clone());
+        let reports = pool(1, Limits::of(REPORT_PATIENCE)).connect_lazy_with(options);
         let batcher = Arc::new(admission::Batcher::start(requests.clone(), idle, &node));
-        let (compensations, background) = (Arc::default(), TaskTracker::new());
+        let (compensations, answers_since, background) = (Arc::default(), Arc::default(), TaskTracker::new());
         let inspections = Arc::new(Semaphore::new(INSPECTIONS));
-        Ok(Self { requests, batches, reports, batcher, inspections, compensations, background, idle, node })
+        Ok(Self {
+            requests,
+            flushes,
+            batches,
+            reports,
+            batcher,
+            inspections,
+            compensations,
+            answers_since,
+            background,
+            idle,
+            node,
+        })
     }
 
     /// The name of this server in the database.
@@ -143,6 +173,7 @@ impl Store {
     pub async fn close(&self) {
         self.background.close();
         self.background.wait().await;
+        self.flushes.close().await;
         self.batches.close().await;
         self.reports.close().await;
         self.requests.close().await;
@@ -156,6 +187,11 @@ impl Store {
     /// Runs something about the past that an operator waits for.
     async fn report<T>(&self, asking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
         patiently(REPORT_PATIENCE, asking).await
+    }
+
+    /// Runs something that the flush waits for.
+    async fn flush<T>(&self, asking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+        patiently(FLUSH_PATIENCE, asking).await
     }
 
     /// Runs something that a task waits for.
@@ -185,36 +221,6 @@ async fn patiently<T>(
         Ok(answer) => answer.map_err(StoreError::from),
         Err(_) => Err(StoreError::Unavailable(format!("no answer within {patience:?}"))),
     }
-}
-
-fn pool(connections: u32, patience: Duration) -> PgPoolOptions {
-    PgPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(patience)
-        .max_lifetime(Duration::from_mins(30))
-        // A ping costs a round trip: a connection that was just used is taken as it is.
-        .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
-            Box::pin(async move {
-                if meta.idle_for < RESTED {
-                    return Ok(true);
-                }
-                connection.ping().await.map(|()| true)
-            })
-        })
-        .after_connect(move |connection, _| {
-            // The database gives up when the request does: a statement that was reported as failed must not be
-            // carried out later.
-            Box::pin(async move {
-                sqlx::query(
-                    "SELECT set_config('role', 'lastseen_service', false), set_config('statement_timeout', $1, false)",
-                )
-                .bind(patience.as_millis().to_string())
-                .execute(connection)
-                .await
-                .map(drop)
-            })
-        })
 }
 
 /// Reads `DATABASE_URL`.

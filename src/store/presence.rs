@@ -1,6 +1,6 @@
 //! The flush: presence is written, one statement for up to 10,000 participants.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use sqlx::FromRow;
@@ -15,8 +15,26 @@ use crate::room::write_behind::Row;
 /// Rows of one statement.
 pub const CHUNK_ROWS: usize = 10_000;
 
+/// How a statement of the flush treats rows that another transaction has locked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Locks {
+    /// Waits for a moment, and fails with [`StoreError::Locked`]: nearly always there are none.
+    Wait,
+    /// Leaves them out and says which. Locks the others before it writes them, which costs as much again.
+    Skip,
+}
+
+/// What came of a statement.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// Participants that are not to be present.
+    pub stale: Vec<Stale>,
+    /// Participants that were left out, to be written later.
+    pub locked: HashSet<ParticipantId>,
+}
+
 /// A participant that the database refuses to hold as present: it has to leave memory.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug)]
 pub struct Stale {
     /// The participant.
     pub id: ParticipantId,
@@ -28,14 +46,26 @@ pub struct Stale {
     pub close_reason: Option<CloseReason>,
 }
 
+/// A participant that was not written.
+#[derive(Debug, FromRow)]
+struct Unwritten {
+    id: ParticipantId,
+    session_id: SessionId,
+    /// `None` where it is locked.
+    why: Option<StaleCause>,
+    close_reason: Option<CloseReason>,
+}
+
 /// Ages instead of times: the database owns the clock, and a server whose clock is wrong cannot write
 /// the future. Sessions come before participants, the order in which everything takes its locks;
-/// `moved` is counted so that it is complete before the first participant is touched. The parameters
+/// `moved` is counted so that it is complete before the first participant is touched. A session that is
+/// locked is left to the next flush: its own stamp may lag. The parameters
 /// stand in sub-selects so that the planner has no estimate of their number: it then looks each
 /// participant up by its id, in the order of the (sorted) ids, instead of reading the whole table.
 /// Which participants are refused, and why, is only looked up where not all were written.
 macro_rules! write {
-    (beats: $beats:literal, set: $set:literal, where: $where:literal) => {
+    (beats: $beats:literal, set: $set:literal, where: $where:literal, free: $free:literal, among: $among:literal,
+     locked: $locked:literal) => {
         concat!(
             "
 with rooms as materialized (
@@ -51,7 +81,7 @@ with rooms as materialized (
   where r.is_open and s.is_active
     and (r.last_seen_at < r.seen_at - make_interval(secs => $8) or r.last_activity_at < r.active_at - make_interval(secs => $8))
   order by s.id
-  for no key update of s
+  for no key update of s skip locked
 ), moved as (
   update reading_sessions as s
   set last_seen_at = greatest(s.last_seen_at, due.seen_at),
@@ -60,7 +90,7 @@ with rooms as materialized (
   from due
   where s.id = due.id and s.is_active
   returning s.id
-), written as (
+)", $free, ", written as (
   update session_participants as p
   set last_seen_at = greatest(p.last_seen_at, b.seen_at),
       last_activity_at = greatest(p.last_activity_at, b.active_at),
@@ -73,45 +103,72 @@ with rooms as materialized (
     offset 0
   ) as b
   where (select count(*) from moved) >= 0
-    and p.id = b.id
+    and p.id = b.id", $among, "
     and p.session_id not in (select r.id from rooms as r where not r.is_open)
     and (p.leave_reason is null or p.leave_reason in ('left', 'timeout'))
     and (p.last_seen_at < b.seen_at or p.last_activity_at < b.active_at or ", $where, ")
   returning p.id
 )
-select refused.id, refused.session_id, refused.why, refused.close_reason
+select unwritten.id, unwritten.session_id, unwritten.why, unwritten.close_reason
 from (
   select b.id, b.session_id, s.close_reason,
          case when p.id is null then 'gone'
               when p.leave_reason = 'removed' then 'removed'
               when p.leave_reason = 'closed' or s.is_active is not true then 'closed'
-         end as why
+         end as why,
+         ", $locked, " as is_locked
   from unnest((select $1::uuid[]), (select $2::uuid[])) as b (id, session_id)
   left join session_participants as p on p.id = b.id and p.session_id = b.session_id
   left join reading_sessions as s on s.id = b.session_id
   where (select count(*) from written) < (select cardinality($1))
     and b.id not in (select w.id from written as w)
-) as refused
-where refused.why is not null"
+) as unwritten
+where unwritten.why is not null or unwritten.is_locked"
         )
+    };
+    (skip, beats: $beats:literal, set: $set:literal, where: $where:literal) => {
+        write!(
+            beats: $beats, set: $set, where: $where,
+            free: ", free as materialized (
+  select p.id
+  from unnest((select $1::uuid[])) as b (id)
+  join session_participants as p on p.id = b.id
+  where (select count(*) from moved) >= 0
+  order by p.id
+  for no key update of p skip locked
+)",
+            among: " and p.id in (select f.id from free as f)",
+            locked: "p.id not in (select f.id from free as f)"
+        )
+    };
+    (wait, beats: $beats:literal, set: $set:literal, where: $where:literal) => {
+        write!(beats: $beats, set: $set, where: $where, free: "", among: "", locked: "false")
     };
 }
 
 /// Participants who are present and unchanged: nearly all of them, in a statement that computes two columns.
-const WRITE_BEATS: &str = write!(
-    beats: "unnest((select $1::uuid[]), (select $3::int[]), (select $4::int[])) as b (id, seen_age, active_age)",
-    set: "is_active = true, left_at = null, leave_reason = null",
-    where: "not p.is_active"
-);
+macro_rules! write_beats {
+    ($locks:ident) => {
+        write!(
+            $locks,
+            beats: "unnest((select $1::uuid[]), (select $3::int[]), (select $4::int[])) as b (id, seen_age, active_age)",
+            set: "is_active = true, left_at = null, leave_reason = null",
+            where: "not p.is_active"
+        )
+    };
+}
 
 /// Participants who are gone or have a new state.
-const WRITE_CHANGES: &str = write!(
-    beats: "(
+macro_rules! write_changes {
+    ($locks:ident) => {
+        write!(
+            $locks,
+            beats: "(
       select a.id, a.seen_age, a.active_age, a.left_as, a.state::jsonb as state
       from unnest((select $1::uuid[]), (select $3::int[]), (select $4::int[]), (select $9::text[]), (select $10::text[]))
         as a (id, seen_age, active_age, left_as, state)
     ) as b",
-    set: "state = coalesce(b.state, p.state),
+            set: "state = coalesce(b.state, p.state),
       is_active = b.left_as is null or (p.is_active and p.node is distinct from $11),
       left_at = case when b.left_as is null then null
                      when p.is_active and p.node = $11 then b.seen_at
@@ -119,9 +176,11 @@ const WRITE_CHANGES: &str = write!(
       leave_reason = case when b.left_as is null then null
                           when p.is_active and p.node = $11 then b.left_as
                           else p.leave_reason end",
-    where: "p.state <> b.state
+            where: "p.state <> b.state
          or case when b.left_as is null then not p.is_active else p.is_active and p.node = $11 end"
-);
+        )
+    };
+}
 
 /// The sessions of some rows, in the order of their ids, each with the youngest of its people's ages.
 #[derive(Default)]
@@ -150,11 +209,11 @@ impl Rooms {
 
 impl Store {
     /// Writes when participants were seen, which of them are gone, and new states. Time never runs backwards, and
-    /// what did not change is not written. Returns the participants that are not to be present.
+    /// what did not change is not written.
     ///
     /// # Errors
     /// [`StoreError`], and then nothing of it was written.
-    pub async fn write_presence(&self, rows: &[Row], now: Moment) -> Result<Vec<Stale>, StoreError> {
+    pub async fn write_presence(&self, rows: &[Row], now: Moment, locks: Locks) -> Result<Written, StoreError> {
         let age = |moment: Moment| i32::try_from(now.since(moment).as_millis()).unwrap_or(i32::MAX);
         let ids: Vec<_> = rows.iter().map(Row::participant).collect();
         let sessions: Vec<_> = rows.iter().map(Row::session).collect();
@@ -162,7 +221,13 @@ impl Store {
         let active_ages: Vec<_> = rows.iter().map(|row| age(row.active)).collect();
         let rooms = Rooms::of(&sessions, &seen_ages, &active_ages);
         let changes = rows.iter().any(Row::is_change);
-        let statement = sqlx::query_as(if changes { WRITE_CHANGES } else { WRITE_BEATS })
+        let statement = match (changes, locks) {
+            (false, Locks::Wait) => write_beats!(wait),
+            (false, Locks::Skip) => write_beats!(skip),
+            (true, Locks::Wait) => write_changes!(wait),
+            (true, Locks::Skip) => write_changes!(skip),
+        };
+        let statement = sqlx::query_as(statement)
             .bind(ids)
             .bind(sessions)
             .bind(seen_ages)
@@ -178,7 +243,15 @@ impl Store {
         } else {
             statement
         };
-        self.batch(statement.fetch_all(&self.batches)).await
+        let unwritten: Vec<Unwritten> = self.flush(statement.fetch_all(&self.flushes)).await?;
+        let mut written = Written::default();
+        for Unwritten { id, session_id, why, close_reason } in unwritten {
+            match why {
+                Some(why) => written.stale.push(Stale { id, session_id, why, close_reason }),
+                None => drop(written.locked.insert(id)),
+            }
+        }
+        Ok(written)
     }
 
     /// How far a session's own stamps may lag behind its participants before they are moved.
@@ -186,25 +259,29 @@ impl Store {
         (self.idle.timeout / 10).min(Duration::from_mins(1))
     }
 
-    /// Adds uses of invites.
+    /// Adds uses of invites. Returns the invites that another transaction has locked and whose uses are to be added
+    /// later.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub async fn add_invite_uses(&self, uses: &HashMap<InviteId, i32>) -> Result<(), StoreError> {
+    /// [`StoreError`], and then nothing of it was written.
+    pub async fn add_invite_uses(&self, uses: &HashMap<InviteId, i32>) -> Result<Vec<InviteId>, StoreError> {
         let (ids, counts): (Vec<_>, Vec<_>) = uses.iter().map(|(id, count)| (*id, *count)).unzip();
-        self.batch(async {
-            sqlx::query(
+        self.flush(
+            sqlx::query_scalar(
                 "WITH used AS MATERIALIZED (
                     SELECT i.id, u.uses FROM unnest($1::uuid[], $2::int[]) AS u (id, uses)
-                    JOIN session_invites i ON i.id = u.id ORDER BY i.id FOR NO KEY UPDATE OF i)
-                 UPDATE session_invites i SET uses = i.uses + used.uses FROM used WHERE i.id = used.id",
+                    JOIN session_invites i ON i.id = u.id ORDER BY i.id FOR NO KEY UPDATE OF i SKIP LOCKED
+                 ), counted AS (
+                    UPDATE session_invites i SET uses = least(i.uses::bigint + used.uses, 2147483647)::int
+                    FROM used WHERE i.id = used.id
+                 )
+                 SELECT i.id FROM session_invites i
+                 WHERE i.id = ANY ($1) AND i.id NOT IN (SELECT used.id FROM used)",
             )
             .bind(ids)
             .bind(counts)
-            .execute(&self.batches)
-            .await
-            .map(drop)
-        })
+            .fetch_all(&self.flushes),
+        )
         .await
     }
 }

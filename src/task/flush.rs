@@ -1,8 +1,12 @@
 //! The flush: writes what was seen since the last one to the database. What could not be written is kept for the
 //! next.
+//!
+//! One bad row hurts no other: a chunk that the database refuses is halved until that row is alone, and is dropped; rows
+//! that another transaction has locked are left to the next flush.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -12,12 +16,10 @@ use super::Tasks;
 use crate::domain::ids::InviteId;
 use crate::domain::participant::StaleCause;
 use crate::domain::reading_session::CloseReason;
-use crate::domain::user_session::ClientSession;
 use crate::metrics::Metrics;
-use crate::room::write_behind::Chunk;
+use crate::room::write_behind::{Chunk, Row};
 use crate::room::{Registry, WriteBehind};
-use crate::store::admission::Compensation;
-use crate::store::presence::{CHUNK_ROWS, Stale};
+use crate::store::presence::{CHUNK_ROWS, Locks, Stale};
 use crate::store::{Store, StoreError};
 use crate::user_session::UserSessions;
 
@@ -98,70 +100,112 @@ impl Flusher {
         result
     }
 
+    /// The steps do not depend on each other: where one fails, the others are done. The first error is returned.
     async fn write_all(&self) -> Result<usize, StoreError> {
-        let write_behind = &self.registry.shared().write_behind;
-        let chunks = Mutex::new(write_behind.take(CHUNK_ROWS).into_iter());
-        let (some, others) = tokio::join!(self.write_presence(&chunks), self.write_presence(&chunks));
+        let mut chunks = self.registry.shared().write_behind.take(CHUNK_ROWS);
+        // The first is taken first.
+        chunks.reverse();
+        let (chunks, locks) = (Mutex::new(chunks), LockWait::default());
+        let (some, others, user_sessions, uses) = tokio::join!(
+            self.write_presence(&chunks, &locks),
+            self.write_presence(&chunks, &locks),
+            self.write_user_sessions(),
+            self.add_invite_uses(),
+        );
+        let failures = [some.is_err(), others.is_err(), user_sessions.is_err(), uses.is_err()];
+        self.metrics.flush_failures.inc_by(failures.into_iter().filter(|failed| *failed).count() as u64);
         let written = some? + others?;
-        self.write_user_sessions().await?;
-        let mut uses = Uses { write_behind, counts: write_behind.take_invite_uses() };
-        if !uses.counts.is_empty() {
-            if let Err(error) = self.store.add_invite_uses(&uses.counts).await {
-                self.metrics.flush_failures.inc();
-                return Err(error);
-            }
-            uses.counts.clear();
-        }
-        // While rooms drain, no participant is recalled: what is not undone by then is left to the next start.
-        if !self.registry.is_draining() {
-            self.store.run_compensations(|compensation| self.is_here(compensation)).await?;
-        }
-        Ok(written)
+        user_sessions.and(uses).map(|()| written)
     }
 
     /// Writes chunks until none is left, beside another call that does the same: no participant is in two
     /// chunks, and each statement takes its locks in the order of ids. Returns the number of participants
     /// written.
-    async fn write_presence(&self, chunks: &Mutex<impl Iterator<Item = Chunk>>) -> Result<usize, StoreError> {
+    async fn write_presence(&self, chunks: &Mutex<Vec<Chunk>>, locks: &LockWait) -> Result<usize, StoreError> {
         let shared = self.registry.shared();
         let mut written = 0;
         // A chunk that is dropped, by an error or by the end of this task, is due again.
-        while let Some(chunk) = { chunks.lock().await.next() } {
-            let stale = self.store.write_presence(chunk.rows(), shared.clock.now()).await;
-            if stale.is_err() {
-                self.metrics.flush_failures.inc();
+        while let Some(chunk) = { chunks.lock().await.pop() } {
+            let mode = locks.mode();
+            match self.store.write_presence(chunk.rows(), shared.clock.now(), mode).await {
+                Ok(done) => {
+                    let rows = chunk.rows().len() - done.locked.len();
+                    written += rows;
+                    self.metrics.flush_rows.inc_by(rows as u64);
+                    self.metrics.flush_locked.inc_by(done.locked.len() as u64);
+                    chunk.written_except(|row| done.locked.contains(&row.participant()));
+                    done.stale.iter().for_each(|stale| self.drop_from_memory(stale));
+                }
+                Err(StoreError::Locked) if mode == Locks::Wait => {
+                    locks.give_up();
+                    chunks.lock().await.push(chunk);
+                }
+                Err(error) if error.is_about_a_row() => match chunk.halves() {
+                    Ok(halves) => chunks.lock().await.extend(halves),
+                    Err(alone) => {
+                        let participant = alone.rows().first().map(Row::participant);
+                        tracing::error!(?participant, error = ?error, "a row was refused and is dropped");
+                        self.metrics.flush_dropped.inc();
+                        alone.written();
+                    }
+                },
+                Err(error) => return Err(error),
             }
-            let stale = stale?;
-            written += chunk.rows().len();
-            self.metrics.flush_rows.inc_by(chunk.rows().len() as u64);
-            chunk.written();
-            stale.into_iter().for_each(|stale| self.drop_from_memory(&stale));
         }
         Ok(written)
     }
 
     async fn write_user_sessions(&self) -> Result<(), StoreError> {
-        let metrics = &self.metrics;
-        for chunk in self.user_sessions.take(CHUNK_ROWS) {
-            let (rules, now) = (self.user_sessions.rules(), self.user_sessions.now());
-            let over = self.store.write_heartbeats(chunk.rows(), rules, now).await;
-            if over.is_err() {
-                metrics.flush_failures.inc();
-            }
-            let over = over?;
-            metrics.flush_user_sessions.inc_by(chunk.rows().len() as u64);
-            chunk.written();
-            for over in over {
-                if let Ok(session) = ClientSession::new(&over.session_id) {
-                    self.user_sessions.forget(over.user_id, &session);
+        let (metrics, locks) = (&self.metrics, LockWait::default());
+        let mut chunks = self.user_sessions.take(CHUNK_ROWS);
+        chunks.reverse();
+        while let Some(chunk) = chunks.pop() {
+            let (rules, now, mode) = (self.user_sessions.rules(), self.user_sessions.now(), locks.mode());
+            match self.store.write_heartbeats(chunk.rows(), rules, now, mode).await {
+                Ok(done) => {
+                    metrics.flush_user_sessions.inc_by((chunk.rows().len() - done.locked.len()) as u64);
+                    metrics.flush_locked.inc_by(done.locked.len() as u64);
+                    chunk.written_except(|row| done.locked.contains(row.key()));
+                    for (session, user) in done.over {
+                        self.user_sessions.forget(user, &session);
+                    }
                 }
+                Err(StoreError::Locked) if mode == Locks::Wait => {
+                    locks.give_up();
+                    chunks.push(chunk);
+                }
+                // Not even opened, since another transaction is about to make a row of the same id.
+                Err(StoreError::Locked) => match chunk.halves() {
+                    Ok(halves) => chunks.extend(halves),
+                    Err(alone) => {
+                        metrics.flush_locked.inc();
+                        drop(alone);
+                    }
+                },
+                Err(error) if error.is_about_a_row() => match chunk.halves() {
+                    Ok(halves) => chunks.extend(halves),
+                    Err(alone) => {
+                        let session = alone.rows().first().map(|row| row.session().as_str());
+                        tracing::error!(session, error = ?error, "a user session was refused and is dropped");
+                        metrics.flush_dropped.inc();
+                        alone.refused();
+                    }
+                },
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    fn is_here(&self, compensation: &Compensation) -> bool {
-        self.registry.find(compensation.session()).is_some_and(|room| room.recall(compensation.applicant()).is_some())
+    async fn add_invite_uses(&self) -> Result<(), StoreError> {
+        let write_behind = &self.registry.shared().write_behind;
+        let mut uses = Uses { write_behind, counts: write_behind.take_invite_uses() };
+        if !uses.counts.is_empty() {
+            let locked = self.store.add_invite_uses(&uses.counts).await?;
+            self.metrics.flush_locked.inc_by(locked.len() as u64);
+            uses.counts.retain(|invite, _| locked.contains(invite));
+        }
+        Ok(())
     }
 
     /// A participant or a whole session was ended outside of this server: by another server, cron or SQL.
@@ -175,6 +219,21 @@ impl Flusher {
             }
             (StaleCause::Removed | StaleCause::Gone, None) => {}
         }
+    }
+}
+
+/// Whether the statements of a flush wait for locked rows: until one has waited in vain.
+#[derive(Debug, Default)]
+struct LockWait(AtomicBool);
+
+impl LockWait {
+    fn mode(&self) -> Locks {
+        if self.0.load(Ordering::Relaxed) { Locks::Skip } else { Locks::Wait }
+    }
+
+    /// From now on locked rows are skipped.
+    fn give_up(&self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -163,6 +163,11 @@ impl Row {
         &self.tracked.key.0
     }
 
+    /// Both: one id may be claimed by two users.
+    pub fn key(&self) -> &Key {
+        &self.tracked.key
+    }
+
     /// Its user.
     pub fn user(&self) -> UserId {
         self.tracked.key.1
@@ -189,11 +194,38 @@ impl Chunk {
         &self.rows
     }
 
+    /// Two chunks of half the rows.
+    ///
+    /// # Errors
+    /// The chunk, where there is nothing to halve.
+    pub fn halves(mut self) -> Result<[Self; 2], Self> {
+        if self.rows.len() < 2 {
+            return Err(self);
+        }
+        let rows = self.rows.split_off(self.rows.len() / 2);
+        let sessions = Arc::clone(&self.sessions);
+        Ok([self, Self { sessions, rows }])
+    }
+
     /// The database has them.
-    pub fn written(mut self) {
-        for row in self.rows.drain(..) {
+    pub fn written(self) {
+        self.written_except(|_| false);
+    }
+
+    /// The database has them, without those that go back to be written.
+    pub fn written_except(mut self, goes_back: impl Fn(&Row) -> bool) {
+        let (left, written): (Vec<_>, Vec<_>) = self.rows.drain(..).partition(goes_back);
+        self.rows = left;
+        for row in written {
             row.tracked.opened.store(true, Ordering::Release);
             self.sessions.let_go(&row.tracked);
+        }
+    }
+
+    /// The database refuses them for good: their connections are attached to nothing any more.
+    pub fn refused(mut self) {
+        for row in self.rows.drain(..) {
+            self.sessions.void(&row.tracked);
         }
     }
 }

@@ -1,14 +1,16 @@
 //! A database that has a table of users, as Supabase's have: what is a user's goes with the user.
 
+use std::time::Duration;
+
 use futures_util::future::{join, join_all};
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use crate::harness::cluster::TestDatabase;
-use crate::harness::rest::user;
-use crate::harness::rows::execute;
-use crate::harness::{Client, Join, TestServer, quiet};
+use crate::harness::rest::{did, user};
+use crate::harness::rows::{execute, person, user_session};
+use crate::harness::{Client, Join, TestServer, eventually, pass, quiet};
 
 /// What such a database brings along, as far as it matters here.
 const AUTH: &str = "
@@ -86,6 +88,81 @@ async fn somebody_who_does_not_exist_keeps_nobody_out_who_comes_at_the_same_time
     let (guests, refused) = join(guests, Client::try_join(server.address(), session.id, &nobody)).await;
     assert_eq!(refused.err().expect("a refusal").error["code"], "unauthenticated");
     assert_eq!(server.participants(session.id).await["occupancy"], guests.len());
+}
+
+/// A server on a database with a table of users that holds these.
+async fn with_users(users: &[Uuid], flags: &[&str]) -> TestServer {
+    let database = TestDatabase::empty().await;
+    sqlx::raw_sql(AUTH).execute(&database.pool).await.expect("a table of users");
+    for id in users {
+        execute(&database.pool, "INSERT INTO auth.users (id) VALUES ($1)", *id).await;
+    }
+    TestServer::on(database, flags).await
+}
+
+#[tokio::test]
+async fn an_account_that_is_deleted_stops_the_flush_of_nobody_else() {
+    let (hana, mel) = (Uuid::now_v7(), Uuid::now_v7());
+    // No flush but those that a sweep begins with.
+    let server = with_users(&[hana, mel], &quiet(&["--flush-interval", "20m", "--sweep-interval", "1h"])).await;
+    let session = server.open().await;
+    let enter = async |person: Uuid, device: &str| {
+        let more = format!("platform=web&client_session={device}");
+        let join = Join { invite: Some(session.invite.clone()), more, ..Join::token(&user(person, "Reader")) };
+        Client::join(server.address(), session.id, &join).await
+    };
+    let (mut of_hana, mut of_mel) = (enter(hana, "hana").await, enter(mel, "mel").await);
+    assert_eq!(did(&server.sweep().await), json!({}));
+
+    execute(&server.database.pool, "DELETE FROM auth.users WHERE id = $1", mel).await;
+    // She is in the room, where nobody asks the database.
+    let mut other_tab = enter(mel, "mels second").await;
+    for client in [&mut of_hana, &mut of_mel, &mut other_tab] {
+        client.send(json!({"type": "update", "state": {"page": 7}})).await;
+        client.send(json!({"type": "beat"})).await;
+        client.catch_up().await;
+    }
+    assert_eq!(did(&server.sweep().await), json!({}), "no policy failed");
+    server.get("/readyz", None).await.expect(200);
+    let pool = &server.database.pool;
+    assert_eq!(person(pool, of_hana.id()).await.state, json!({"page": 7}));
+    assert!(user_session(pool, "hana").await.expect("a row").activity_count > 0);
+    assert_eq!(server.metric("lastseen_flush_dropped_total").await, 1.0);
+    assert_eq!(server.metric("lastseen_user_sessions").await, 1.0, "hers are not tracked any more");
+    for client in [&mut of_mel, &mut other_tab] {
+        assert_eq!(client.ended().await.code, 4512);
+    }
+    of_hana.sees(&[of_hana.id()]).await;
+}
+
+#[tokio::test]
+async fn a_sit_of_the_room_is_recorded_for_those_whose_account_exists() {
+    let people: [Uuid; 4] = std::array::from_fn(|_| Uuid::now_v7());
+    let server = with_users(&people, &quiet(&["--flush-interval", "20m", "--sweep-interval", "1h"])).await;
+    let session = server.open_as(Some(&user(people[0], "Hana")), json!({})).await;
+    let mut clients = Vec::new();
+    for id in people {
+        let join = Join { invite: Some(session.invite.clone()), ..Join::token(&user(id, "Reader")) };
+        clients.push(Client::join(server.address(), session.id, &join).await);
+    }
+    clients[0].send(json!({"type": "sit", "action": "start", "sit_length_seconds": 60})).await;
+    for client in &mut clients {
+        client.frame("sit").await;
+    }
+    execute(&server.database.pool, "DELETE FROM auth.users WHERE id = $1", people[2]).await;
+    pass(Duration::from_mins(1)).await;
+    for client in &mut clients {
+        assert_eq!(client.frame("sit").await["completed"], true);
+    }
+    let sat = eventually("the sit's record", async || {
+        let sat: Vec<Uuid> = sqlx::query_scalar("SELECT user_id FROM sits WHERE is_completed ORDER BY user_id")
+            .fetch_all(&server.database.pool)
+            .await
+            .expect("sits");
+        (!sat.is_empty()).then_some(sat)
+    })
+    .await;
+    assert_eq!(sat, [people[0], people[1], people[3]]);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join_all;
 use lastseen::store::embedded::{Embedded, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -273,6 +274,35 @@ async fn what_user_sessions_do_while_the_database_is_paused_is_there_when_it_is_
 }
 
 #[tokio::test]
+async fn what_may_have_been_admitted_in_an_outage_is_undone_and_what_was_never_sent_leaves_nothing_to_undo() {
+    const NEWCOMERS: usize = 30;
+    let own = Own::start().await;
+    let server = TestServer::on(own.database(), &["--grace", "60s"]).await;
+    let mut company = Company::gather(&server).await;
+    let id = company.session.id.to_string();
+    let knock = async || {
+        let join = Join::invite(&company.session.invite, "Late");
+        let knocks = (0..NEWCOMERS).map(|_| Client::refused(server.address(), &id, &join));
+        for refused in join_all(knocks).await {
+            assert_eq!((refused.code, &refused.error["code"]), (1013, &json!("unavailable")));
+        }
+        server.metric("lastseen_compensations").await
+    };
+
+    let paused = own.pause().await;
+    let in_doubt = knock().await;
+    // There is no connection left on which a request could be sent.
+    for _ in 0..2 {
+        assert!(knock().await <= in_doubt, "a request that was not sent is in doubt");
+    }
+    drop(paused);
+    eventually("nothing in doubt", async || (server.metric("lastseen_compensations").await == 0.0).then_some(())).await;
+    let seen = company.is_alive(1).await;
+    company.is_well(&server, seen, 1).await;
+    own.stop(server).await;
+}
+
+#[tokio::test]
 async fn a_database_that_is_killed_comes_back_and_nothing_that_was_seen_is_lost() {
     let own = Own::start().await;
     let server = TestServer::on(own.database(), &["--grace", "60s"]).await;
@@ -367,24 +397,30 @@ async fn a_newcomer_whose_admission_came_too_late_leaves_no_trace() {
         let invite: Value = server.post(&path, Some(&service()), json!({"max_uses": 1})).await.expect(201);
         let join = Join::invite(invite["token"].as_str().expect("a token"), "Ada");
 
-        // The admission waits for our lock, longer than the server waits for it.
-        let mut hold = server.database.pool.begin().await.expect("a transaction");
-        sqlx::query("SELECT FROM reading_sessions WHERE id = $1 FOR UPDATE")
-            .bind(session.id)
-            .execute(&mut *hold)
-            .await
-            .expect("a lock");
+        // The admission waits for us, longer than anybody wants to wait for it.
+        for statement in [
+            "CREATE TABLE go ()",
+            "GRANT SELECT ON go TO PUBLIC",
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+                WHILE NOT EXISTS (SELECT FROM public.go) LOOP PERFORM pg_sleep(0.01); END LOOP;
+                RETURN NULL;
+             END $$",
+            "CREATE TRIGGER wait AFTER INSERT ON session_participants FOR EACH ROW EXECUTE FUNCTION wait()",
+        ] {
+            sqlx::query(statement).execute(&server.database.pool).await.expect(statement);
+        }
         let id = session.id.to_string();
         if hangs_up {
             tokio::select! {
-                _ = Client::connect(server.address(), &id, &join) => panic!("let in past the lock"),
-                () = eventually("an admission at the lock", async || (at_work(&server, "wait_event_type = 'Lock'").await > 0).then_some(())) => {}
+                _ = Client::connect(server.address(), &id, &join) => panic!("let in before its row was made"),
+                () = eventually("an admission at work", async || (at_work(&server, "wait_event = 'PgSleep'").await > 0).then_some(())) => {}
             }
         } else {
             let refused = Client::refused(server.address(), &id, &join).await;
             assert_eq!((refused.code, &refused.error["code"]), (1013, &json!("unavailable")));
         }
-        hold.rollback().await.expect("let go");
+        sqlx::query("INSERT INTO go DEFAULT VALUES").execute(&server.database.pool).await.expect("on it goes");
 
         eventually("no statement runs for the newcomer", async || {
             (at_work(&server, "state <> 'idle'").await == 0).then_some(())

@@ -6,9 +6,11 @@ use std::sync::{Arc, OnceLock};
 
 use lastseen::store::embedded::{Embedded, Options};
 use lastseen::store::schema;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::proxy::Proxy;
 
 /// The migrated database that the others are copied from.
 const TEMPLATE: &str = "lastseen_template";
@@ -172,6 +174,17 @@ impl TestDatabase {
     pub fn at(options: PgConnectOptions, connections: u32) -> Self {
         let pool = PgPoolOptions::new().max_connections(connections).connect_lazy_with(options.clone());
         Self { options, pool, _lease: None }
+    }
+
+    /// The same one, as a server reaches it through a proxy.
+    pub fn through(&self, proxy: &Proxy) -> Self {
+        let options = PgConnectOptions::new_without_pgpass()
+            .host(&proxy.address.ip().to_string())
+            .port(proxy.address.port())
+            .username(self.options.get_username())
+            .database(self.options.get_database().expect("a name"))
+            .ssl_mode(PgSslMode::Disable);
+        Self { options, ..self.clone() }
     }
 
     /// Its address, as `DATABASE_URL` has it.
