@@ -312,7 +312,7 @@ async fn sweep(report: &Report, house: &House) -> anyhow::Result<()> {
         for _ in 0..runs {
             make_idle(&house.admin, &open.split_off(open.len() - idle)).await?;
             let (started, cpu_before) = (Instant::now(), house.database_cpu()?);
-            let swept = json!(house.sweeper.sweep().await?);
+            let swept = json!(house.sweeper.sweep(&house.sweeper.begin()).await?);
             seconds.push(started.elapsed().as_secs_f64());
             cpu.push(house.database_cpu()? - cpu_before);
             anyhow::ensure!(swept["closed"] == idle, "{swept} instead of {idle} closed");

@@ -2,9 +2,9 @@
 -- does: SKIP LOCKED passes over a session that is being joined, and what may have changed before the lock is
 -- decided by a later statement.
 
-create or replace function public.close_aged_sessions(older_than interval default '24 hours')
+create or replace function public.close_aged_sessions(older_than interval default '24 hours', at_most int default null)
 returns setof public.reading_sessions
-language plpgsql rows 100 set search_path = ''
+language plpgsql rows 100 set search_path = '' set lock_timeout = '1s'
 as $$
 declare
   held uuid[];
@@ -15,14 +15,17 @@ begin
   from (
     select s.id from public.reading_sessions as s
     where s.is_active and s.created_at <= now() - older_than
+    order by s.created_at
+    limit at_most
     for update skip locked
   ) as aged;
 
-  return query select * from lastseen.close_sessions(coalesce(held, '{}'), 'expired');
+  held := lastseen.undisturbed_sessions(coalesce(held, '{}'), true);
+  return query select * from lastseen.close_sessions(held, 'expired');
 end
 $$;
 comment on function public.close_aged_sessions is
-  'Closes the sessions that were opened longer ago than this, whether people are in them or not, and returns them. May run at once on several servers: each session is closed and returned once.';
+  'Closes the sessions that were opened longer ago than this, whether people are in them or not, and returns them; with `at_most` no more than so many, the oldest first. May run at once on several servers: each session is closed and returned once.';
 
 create or replace function lastseen.alone_since(sessions uuid[])
 returns table (session_id uuid, since timestamptz)
@@ -44,9 +47,9 @@ $$;
 comment on function lastseen.alone_since is
   'Since when there was at most one person in each of the sessions: since the second-last one left, else since it was opened; infinity where two are there. People who take turns count as company.';
 
-create or replace function public.close_lonely_sessions(alone_for interval)
+create or replace function public.close_lonely_sessions(alone_for interval, at_most int default null)
 returns setof public.reading_sessions
-language plpgsql rows 100 set search_path = ''
+language plpgsql rows 100 set search_path = '' set lock_timeout = '1s'
 as $$
 declare
   candidates uuid[];
@@ -59,8 +62,11 @@ begin
   where s.is_active and s.created_at <= now() - alone_for;
 
   select array_agg(alone.session_id) into candidates
-  from lastseen.alone_since(candidates) as alone
-  where alone.since <= now() - alone_for;
+  from (
+    select alone.session_id from lastseen.alone_since(candidates) as alone
+    where alone.since <= now() - alone_for
+    limit at_most
+  ) as alone;
 
   select array_agg(locked.id) into held
   from (
@@ -74,11 +80,12 @@ begin
   from lastseen.alone_since(held) as alone
   where alone.since <= now() - alone_for;
 
-  return query select * from lastseen.close_sessions(coalesce(lonely, '{}'), 'idle');
+  lonely := lastseen.undisturbed_sessions(coalesce(lonely, '{}'), true);
+  return query select * from lastseen.close_sessions(lonely, 'idle');
 end
 $$;
 comment on function public.close_lonely_sessions is
-  'Closes the sessions in which there was at most one person for this long, and returns them. May run at once on several servers: each session is closed and returned once.';
+  'Closes the sessions in which there was at most one person for this long, and returns them; with `at_most` no more than so many. May run at once on several servers: each session is closed and returned once.';
 
 revoke all on function
   public.close_aged_sessions,

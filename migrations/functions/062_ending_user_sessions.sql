@@ -1,7 +1,8 @@
 -- Ending user sessions, and deleting those that ended long ago.
 
-create or replace function lastseen.time_out_user_sessions(silent_for interval default null) returns bigint
-language sql set search_path = ''
+create or replace function lastseen.time_out_user_sessions(silent_for interval default null, at_most int default null)
+returns bigint
+language sql set search_path = '' set lock_timeout = '1s'
 as $$
   -- SKIP LOCKED: a session that is being written is not overdue. It never waits, so these locks need no
   -- order. A row that changed before it was locked is checked again; all that decides is in the row.
@@ -9,6 +10,7 @@ as $$
     select s.id from public.user_sessions as s
     where s.ended_at is null
       and case when silent_for is null then s.expires_at <= now() else s.last_heartbeat_at <= now() - silent_for end
+    limit at_most
     for no key update skip locked
   ), timed_out as (
     update public.user_sessions as s
@@ -26,15 +28,15 @@ as $$
   select count(*) from timed_out
 $$;
 comment on function lastseen.time_out_user_sessions is
-  'Ends the sessions without a heartbeat for so long, or, with null, those past their expires_at, and returns how many.';
+  'Ends the sessions without a heartbeat for so long, or, with null, those past their expires_at, and returns how many; with `at_most` no more than so many.';
 
-create or replace function public.expire_user_sessions() returns bigint
+create or replace function public.expire_user_sessions(at_most int default null) returns bigint
 language sql set search_path = ''
 as $$
-  select lastseen.time_out_user_sessions()
+  select lastseen.time_out_user_sessions(null, at_most)
 $$;
 comment on function public.expire_user_sessions is
-  'Ends the user sessions whose expires_at has passed, as of their last heartbeat, and returns how many. May run at once on several servers.';
+  'Ends the user sessions whose expires_at has passed, as of their last heartbeat, and returns how many; with `at_most` no more than so many. May run at once on several servers.';
 
 create or replace function public.end_inactive_sessions(timeout_minutes int default 60) returns bigint
 language sql set search_path = ''
@@ -44,19 +46,21 @@ $$;
 comment on function public.end_inactive_sessions is
   'Ends the user sessions without a heartbeat for this many minutes, whatever their expires_at, and returns how many.';
 
-create or replace function lastseen.purge_user_sessions(older_than interval) returns bigint
-language sql set search_path = ''
+create or replace function lastseen.purge_user_sessions(older_than interval, at_most int default null) returns bigint
+language sql set search_path = '' set lock_timeout = '1s'
 as $$
   with old as materialized (
     select s.id from public.user_sessions as s
     where s.ended_at is not null and s.ended_at < now() - older_than
+    order by s.ended_at
+    limit at_most
     for update skip locked
   ), purged as (
     delete from public.user_sessions as s using old where s.id = old.id returning s.id
   )
   select count(*) from purged
 $$;
-comment on function lastseen.purge_user_sessions is 'Deletes sessions that ended longer ago than this, and returns how many.';
+comment on function lastseen.purge_user_sessions is 'Deletes sessions that ended longer ago than this, and returns how many; with `at_most` no more than so many, the oldest first.';
 
 create or replace function public.cleanup_old_sessions(days_old int default 90) returns bigint
 language sql set search_path = ''
@@ -69,12 +73,12 @@ comment on function public.cleanup_old_sessions is
 create or replace function lastseen.settle_user_sessions(node text) returns bigint
 language sql set search_path = ''
 as $$
+  -- SKIP LOCKED: a server must start whatever somebody has locked. Such a session ends at its expires_at at the latest.
   with left_over as materialized (
     select s.id from public.user_sessions as s
     where s.ended_at is null and s.node = settle_user_sessions.node
       and s.frontend_connections + s.sse_connections > 0
-    order by s.session_id collate "C"
-    for no key update
+    for no key update skip locked
   ), settled as (
     update public.user_sessions as s
     set frontend_connections = 0, sse_connections = 0, status = 'reconnecting', updated_at = now()

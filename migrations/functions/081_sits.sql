@@ -17,8 +17,9 @@ comment on view public.sit_weeks is
 revoke all on public.sit_weeks from public, anon, authenticated, service_role, lastseen_service;
 grant select on public.sit_weeks to authenticated, lastseen_service, service_role;
 
-create or replace function public.abandon_overdue_sits(grace interval default '5 minutes') returns bigint
-language sql set search_path = ''
+create or replace function public.abandon_overdue_sits(grace interval default '5 minutes', at_most int default null)
+returns bigint
+language sql set search_path = '' set lock_timeout = '1s'
 as $$
   -- SKIP LOCKED: a sit that is being completed is not abandoned.
   with overdue as materialized (
@@ -26,6 +27,7 @@ as $$
     where s.status = 'open' and s.started_at < now() - grace
       and s.started_at + make_interval(secs => s.sit_length_seconds) < now() - grace
     order by s.id
+    limit at_most
     for no key update skip locked
   ), abandoned as (
     update public.sits as s set status = 'abandoned' from overdue where s.id = overdue.id returning s.id
@@ -33,6 +35,7 @@ as $$
     select r.id from public.room_sits as r
     where r.status = 'open' and r.ends_at < now() - grace
     order by r.id
+    limit at_most
     for no key update skip locked
   ), abandoned_rooms as (
     update public.room_sits as r set status = 'abandoned', ended_at = now()
@@ -41,17 +44,18 @@ as $$
   select (select count(*) from abandoned) + (select count(*) from abandoned_rooms)
 $$;
 comment on function public.abandon_overdue_sits is
-  'Marks the sits as abandoned that were not completed within their length and this grace, and returns how many; also sits of rooms whose server is gone.';
+  'Marks the sits as abandoned that were not completed within their length and this grace, and returns how many; also sits of rooms whose server is gone. With `at_most` no more than so many of each kind.';
 
-create or replace function public.purge_sits(older_than interval default '365 days') returns bigint
-language sql set search_path = ''
+create or replace function public.purge_sits(older_than interval default '365 days', at_most int default null) returns bigint
+language sql set search_path = '' set lock_timeout = '1s'
 as $$
   -- No sit is over before it started, so that the index by start finds those that may be old enough.
   with old as materialized (
     select s.id from public.sits as s
     where s.status <> 'open' and s.started_at < now() - older_than
       and coalesce(s.completed_at, s.started_at + make_interval(secs => s.sit_length_seconds)) < now() - older_than
-    order by s.id
+    order by s.started_at
+    limit at_most
     for update skip locked
   ), purged as (
     delete from public.sits as s using old where s.id = old.id returning s.id
@@ -59,7 +63,7 @@ as $$
   select count(*) from purged
 $$;
 comment on function public.purge_sits is
-  'Deletes the sits that were over longer ago than this, and returns how many. Sits of rooms go with their session.';
+  'Deletes the sits that were over longer ago than this, and returns how many; with `at_most` no more than so many, the oldest first. Sits of rooms go with their session.';
 
 revoke all on function
   public.abandon_overdue_sits,

@@ -2,28 +2,82 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::domain::participant::Status;
 use crate::identity::Caller;
-use crate::protocol::Refusal;
+use crate::protocol::v1::Timestamp;
+use crate::protocol::{Code, Refusal};
 use crate::store::analytics::Count;
 use crate::task::sweep::Sweeper;
 use crate::task::sweep::Swept;
 
+/// How long a call waits for the end of the sweep that it began.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where the sweep can be looked at that began last.
+const SWEEP: &str = "/v1/admin/sweep";
+
 /// Sweeps now: ends what is idle or overdue, and deletes what is past its retention.
+///
+/// A sweep that takes longer than 5 seconds goes on after the answer.
 #[utoipa::path(
     post, path = "/v1/admin/sweep", tag = "operators",
-    responses((status = OK, description = "What was done, by policy", body = Swept)),
+    responses(
+        (status = OK, description = "What was done, by policy", body = Swept),
+        (
+            status = ACCEPTED, description = "What was done so far; the sweep goes on", body = Swept,
+            headers(("location" = String, description = "Where to look how far it is")),
+        ),
+    ),
 )]
-pub async fn sweep(State(sweeper): State<Arc<Sweeper>>, caller: Caller) -> Result<Json<Swept>, Refusal> {
+pub async fn sweep(State(app): State<App>, caller: Caller) -> Result<Response, Refusal> {
     caller.service()?;
-    Ok(Json(sweeper.sweep().await?))
+    let run = app.sweeper.begin();
+    let sweep = app.tracker.spawn({
+        let (sweeper, run) = (Arc::clone(&app.sweeper), Arc::clone(&run));
+        async move { sweeper.sweep(&run).await }
+    });
+    match timeout(SWEEP_PATIENCE, sweep).await {
+        Ok(ended) => Ok(Json(ended.map_err(|_| Code::Internal)??).into_response()),
+        Err(_) => Ok((StatusCode::ACCEPTED, [(header::LOCATION, SWEEP)], Json(run.swept())).into_response()),
+    }
+}
+
+/// The sweep of this server that began last.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({"started_at": "2026-03-14T12:00:00.000Z", "running": false, "swept": Swept::default()}))]
+pub struct NewestSweep {
+    /// When it began; null before the first.
+    started_at: Option<Timestamp>,
+    /// Whether it goes on.
+    running: bool,
+    /// What it did so far.
+    swept: Swept,
+}
+
+/// How far the sweep is that began last, by itself or by a call.
+#[utoipa::path(
+    get, path = "/v1/admin/sweep", tag = "operators",
+    responses((status = OK, description = "The sweep", body = NewestSweep)),
+)]
+pub async fn newest_sweep(State(sweeper): State<Arc<Sweeper>>, caller: Caller) -> Result<Json<NewestSweep>, Refusal> {
+    caller.service()?;
+    let run = sweeper.newest();
+    Ok(Json(NewestSweep {
+        started_at: run.as_ref().map(|run| run.started_at().into()),
+        running: run.as_ref().is_some_and(|run| run.is_running()),
+        swept: run.map(|run| run.swept()).unwrap_or_default(),
+    }))
 }
 
 /// What this server holds now.

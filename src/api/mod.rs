@@ -83,7 +83,7 @@ fn routes(app: &App) -> Router<App> {
         .routes(routes!(sits::start, sits::list))
         .routes(routes!(sits::complete))
         .routes(routes!(sits::weeks))
-        .routes(routes!(admin::sweep))
+        .routes(routes!(admin::sweep, admin::newest_sweep))
         .routes(routes!(admin::stats))
         .routes(routes!(analytics::analytics))
         .split_for_parts();

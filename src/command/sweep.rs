@@ -8,7 +8,7 @@ use clap::Args;
 use crate::config::{DatabaseSettings, SessionSettings};
 use crate::server::Database;
 use crate::store::schema;
-use crate::task::policy::Policy;
+use crate::task::policy::{Effect, Policy};
 use crate::task::sweep::Swept;
 
 /// The database, and the rules of the sweep.
@@ -39,11 +39,14 @@ async fn sweep(database: &Database, arguments: &Arguments) -> anyhow::Result<Swe
     let store = database.store(&arguments.database, &arguments.sessions, "sweep".to_owned()).await?;
     let mut swept = Swept::default();
     for policy in Policy::ALL {
-        let outcome = policy.apply(&store, &arguments.sessions).await.map(|effect| effect.count);
-        if let Err(error) = &outcome {
+        let done = |effect: Effect| {
+            swept.add(policy, effect.count);
+            true
+        };
+        if let Err(error) = policy.apply(&store, &arguments.sessions, done).await {
             tracing::error!(policy = policy.as_str(), %error, "sweep policy failed");
+            swept.fail(policy);
         }
-        swept.note(policy, &outcome);
     }
     store.close().await;
     Ok(swept)

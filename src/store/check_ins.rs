@@ -140,14 +140,15 @@ impl Store {
         .await
     }
 
-    /// Deletes check-ins that were over longer ago than this, and returns how many.
+    /// Deletes at most so many of the check-ins that were over longer ago than this, and returns how many.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn purge_check_ins(&self, older_than: Duration) -> Result<i64, StoreError> {
+    pub async fn purge_check_ins(&self, older_than: Duration, at_most: i32) -> Result<i64, StoreError> {
         self.batch(
-            sqlx::query_scalar("SELECT cleanup_old_check_ins(make_interval(secs => $1))")
+            sqlx::query_scalar("SELECT cleanup_old_check_ins(make_interval(secs => $1), $2)")
                 .bind(older_than.as_secs_f64())
+                .bind(at_most)
                 .fetch_one(&self.batches),
         )
         .await

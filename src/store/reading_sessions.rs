@@ -218,54 +218,58 @@ impl Store {
         .await
     }
 
-    /// Closes the sessions that are idle and returns them; each is returned by one sweep only.
+    /// Closes sessions that are idle, about `at_most`, and returns them; each is returned by one sweep only.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn close_idle_sessions(&self) -> Result<Vec<SessionId>, StoreError> {
+    pub async fn close_idle_sessions(&self, at_most: i32) -> Result<Vec<SessionId>, StoreError> {
         self.batch(
-            sqlx::query_scalar("SELECT id FROM cleanup_inactive_sessions(make_interval(secs => $1), $2)")
+            sqlx::query_scalar("SELECT id FROM cleanup_inactive_sessions(make_interval(secs => $1), $2, $3)")
                 .bind(self.idle.timeout.as_secs_f64())
                 .bind(self.idle.counts.as_str())
+                .bind(at_most)
                 .fetch_all(&self.batches),
         )
         .await
     }
 
-    /// Closes the sessions that were opened longer ago than this, and returns them.
+    /// Closes at most so many of the sessions that were opened longer ago than this, and returns them.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn close_aged_sessions(&self, older_than: Duration) -> Result<Vec<SessionId>, StoreError> {
+    pub async fn close_aged_sessions(&self, older_than: Duration, at_most: i32) -> Result<Vec<SessionId>, StoreError> {
         self.batch(
-            sqlx::query_scalar("SELECT id FROM close_aged_sessions(make_interval(secs => $1))")
+            sqlx::query_scalar("SELECT id FROM close_aged_sessions(make_interval(secs => $1), $2)")
                 .bind(older_than.as_secs_f64())
+                .bind(at_most)
                 .fetch_all(&self.batches),
         )
         .await
     }
 
-    /// Closes the sessions in which there was at most one person for this long, and returns them.
+    /// Closes at most so many of the sessions in which there was at most one person for this long, and returns them.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn close_lonely_sessions(&self, alone_for: Duration) -> Result<Vec<SessionId>, StoreError> {
+    pub async fn close_lonely_sessions(&self, alone_for: Duration, at_most: i32) -> Result<Vec<SessionId>, StoreError> {
         self.batch(
-            sqlx::query_scalar("SELECT id FROM close_lonely_sessions(make_interval(secs => $1))")
+            sqlx::query_scalar("SELECT id FROM close_lonely_sessions(make_interval(secs => $1), $2)")
                 .bind(alone_for.as_secs_f64())
+                .bind(at_most)
                 .fetch_all(&self.batches),
         )
         .await
     }
 
-    /// Deletes sessions that were closed longer ago than this, and returns how many.
+    /// Deletes at most so many of the sessions that were closed longer ago than this, and returns how many.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn purge_closed_sessions(&self, older_than: Duration) -> Result<i64, StoreError> {
+    pub async fn purge_closed_sessions(&self, older_than: Duration, at_most: i32) -> Result<i64, StoreError> {
         self.batch(
-            sqlx::query_scalar("SELECT purge_closed_sessions(make_interval(secs => $1))")
+            sqlx::query_scalar("SELECT purge_closed_sessions(make_interval(secs => $1), $2)")
                 .bind(older_than.as_secs_f64())
+                .bind(at_most)
                 .fetch_one(&self.batches),
         )
         .await

@@ -160,27 +160,29 @@ impl Store {
         .await
     }
 
-    /// Deletes sits that were over longer ago than this, and returns how many.
+    /// Deletes at most so many of the sits that were over longer ago than this, and returns how many.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn purge_sits(&self, older_than: Duration) -> Result<i64, StoreError> {
+    pub async fn purge_sits(&self, older_than: Duration, at_most: i32) -> Result<i64, StoreError> {
         self.batch(
-            sqlx::query_scalar("SELECT purge_sits(make_interval(secs => $1))")
+            sqlx::query_scalar("SELECT purge_sits(make_interval(secs => $1), $2)")
                 .bind(older_than.as_secs_f64())
+                .bind(at_most)
                 .fetch_one(&self.batches),
         )
         .await
     }
 
-    /// Marks overdue sits as abandoned, and returns how many.
+    /// Marks overdue sits as abandoned, at most so many of each kind, and returns how many.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn abandon_overdue_sits(&self, grace: Duration) -> Result<i64, StoreError> {
+    pub async fn abandon_overdue_sits(&self, grace: Duration, at_most: i32) -> Result<i64, StoreError> {
         self.batch(
-            sqlx::query_scalar("SELECT abandon_overdue_sits(make_interval(secs => $1))")
+            sqlx::query_scalar("SELECT abandon_overdue_sits(make_interval(secs => $1), $2)")
                 .bind(grace.as_secs_f64())
+                .bind(at_most)
                 .fetch_one(&self.batches),
         )
         .await

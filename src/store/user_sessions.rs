@@ -148,22 +148,23 @@ impl Store {
         .await
     }
 
-    /// Ends sessions that are past their end without a heartbeat, and returns how many.
+    /// Ends at most so many of the sessions that are past their end without a heartbeat, and returns how many.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn expire_user_sessions(&self) -> Result<i64, StoreError> {
-        self.batch(sqlx::query_scalar("SELECT expire_user_sessions()").fetch_one(&self.batches)).await
+    pub async fn expire_user_sessions(&self, at_most: i32) -> Result<i64, StoreError> {
+        self.batch(sqlx::query_scalar("SELECT expire_user_sessions($1)").bind(at_most).fetch_one(&self.batches)).await
     }
 
-    /// Deletes sessions that ended longer ago than this, and returns how many.
+    /// Deletes at most so many of the sessions that ended longer ago than this, and returns how many.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn purge_user_sessions(&self, older_than: Duration) -> Result<i64, StoreError> {
+    pub async fn purge_user_sessions(&self, older_than: Duration, at_most: i32) -> Result<i64, StoreError> {
         self.batch(
-            sqlx::query_scalar("SELECT lastseen.purge_user_sessions(make_interval(secs => $1))")
+            sqlx::query_scalar("SELECT lastseen.purge_user_sessions(make_interval(secs => $1), $2)")
                 .bind(older_than.as_secs_f64())
+                .bind(at_most)
                 .fetch_one(&self.batches),
         )
         .await

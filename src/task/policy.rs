@@ -6,6 +6,10 @@ use crate::domain::ids::SessionId;
 use crate::domain::reading_session::CloseReason;
 use crate::store::{Store, StoreError};
 
+/// Reading sessions of one chunk, each with all its people, and rows of one chunk of the others.
+const SESSIONS: i32 = 1_000;
+const ROWS: i32 = 10_000;
+
 /// A policy of the sweep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Policy {
@@ -31,7 +35,7 @@ pub enum Policy {
     PurgeSits,
 }
 
-/// The effect of a policy.
+/// The effect of a policy, or of a chunk of it.
 #[derive(Debug, Default)]
 pub struct Effect {
     /// How many rows it ended or deleted.
@@ -122,28 +126,46 @@ impl Policy {
         }
     }
 
-    /// Applies it, in a transaction of its own.
+    /// Applies it until there is nothing left to do, a chunk at a time and each in a transaction of its own: rows are
+    /// locked for a moment only, and what was done stays done. `done` takes the effect of each chunk and says whether
+    /// to go on.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub async fn apply(self, store: &Store, rules: &SessionSettings) -> Result<Effect, StoreError> {
+    /// [`StoreError`]; the chunks before were done.
+    pub async fn apply(
+        self,
+        store: &Store,
+        rules: &SessionSettings,
+        mut done: impl FnMut(Effect) -> bool,
+    ) -> Result<(), StoreError> {
+        loop {
+            let effect = self.apply_once(store, rules).await?;
+            let is_last = effect.count == 0;
+            if !done(effect) || is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn apply_once(self, store: &Store, rules: &SessionSettings) -> Result<Effect, StoreError> {
+        let retention = &rules.retention;
         Ok(match self {
-            Self::Idle => store.close_idle_sessions().await?.into(),
+            Self::Idle => store.close_idle_sessions(SESSIONS).await?.into(),
             Self::Age => match rules.max_session_age {
-                Some(age) => store.close_aged_sessions(age).await?.into(),
+                Some(age) => store.close_aged_sessions(age, SESSIONS).await?.into(),
                 None => Effect::default(),
             },
             Self::Company => match rules.min_participants_after {
-                Some(alone_for) => store.close_lonely_sessions(alone_for).await?.into(),
+                Some(alone_for) => store.close_lonely_sessions(alone_for, SESSIONS).await?.into(),
                 None => Effect::default(),
             },
-            Self::TimeOutUserSessions => store.expire_user_sessions().await?.into(),
-            Self::AbandonSits => store.abandon_overdue_sits(rules.sit_grace).await?.into(),
+            Self::TimeOutUserSessions => store.expire_user_sessions(ROWS).await?.into(),
+            Self::AbandonSits => store.abandon_overdue_sits(rules.sit_grace, ROWS).await?.into(),
             Self::Simulators => store.stop_inactive_simulators(rules.simulator_idle).await?.into(),
-            Self::Purge => store.purge_closed_sessions(rules.retention.reading_sessions).await?.into(),
-            Self::PurgeUserSessions => store.purge_user_sessions(rules.retention.user_sessions).await?.into(),
-            Self::PurgeCheckIns => store.purge_check_ins(rules.retention.check_ins).await?.into(),
-            Self::PurgeSits => store.purge_sits(rules.retention.sits).await?.into(),
+            Self::Purge => store.purge_closed_sessions(retention.reading_sessions, SESSIONS).await?.into(),
+            Self::PurgeUserSessions => store.purge_user_sessions(retention.user_sessions, ROWS).await?.into(),
+            Self::PurgeCheckIns => store.purge_check_ins(retention.check_ins, ROWS).await?.into(),
+            Self::PurgeSits => store.purge_sits(retention.sits, ROWS).await?.into(),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The sweep: ends what is idle or overdue, and deletes what is over and past its retention.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -12,7 +13,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::Tasks;
 use super::flush::Flusher;
-use super::policy::Policy;
+use super::policy::{Effect, Policy};
 use crate::config::SessionSettings;
 use crate::metrics::Metrics;
 use crate::room::Registry;
@@ -26,12 +27,17 @@ pub struct Swept {
 }
 
 impl Swept {
-    /// Records the outcome of a policy.
-    pub fn note(&mut self, policy: Policy, outcome: &Result<u64, StoreError>) {
-        match outcome {
-            Ok(count) => self.counts.push((policy, *count)),
-            Err(_) => self.failed.push(policy),
+    /// Adds what a policy did.
+    pub fn add(&mut self, policy: Policy, count: u64) {
+        match self.counts.iter_mut().find(|(done, _)| *done == policy) {
+            Some((_, so_far)) => *so_far += count,
+            None => self.counts.push((policy, count)),
         }
+    }
+
+    /// Notes that a policy failed; what it did before stays counted.
+    pub fn fail(&mut self, policy: Policy) {
+        self.failed.push(policy);
     }
 
     /// Whether there was nothing to do.
@@ -76,6 +82,40 @@ impl PartialSchema for Swept {
 
 impl ToSchema for Swept {}
 
+/// A sweep, while it runs and afterwards.
+#[derive(Debug)]
+pub struct Run {
+    started_at: DateTime<Utc>,
+    swept: Mutex<Swept>,
+    has_ended: AtomicBool,
+}
+
+impl Run {
+    /// When it began.
+    pub fn started_at(&self) -> DateTime<Utc> {
+        self.started_at
+    }
+
+    /// What it did so far.
+    pub fn swept(&self) -> Swept {
+        self.swept.lock().clone()
+    }
+
+    /// Whether it goes on.
+    pub fn is_running(&self) -> bool {
+        !self.has_ended.load(Ordering::Acquire)
+    }
+}
+
+/// Notes the end of a run, also where the task that ran it is gone.
+struct End<'a>(&'a Run);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.has_ended.store(true, Ordering::Release);
+    }
+}
+
 /// Runs sweeps.
 #[derive(Debug)]
 pub struct Sweeper {
@@ -85,6 +125,8 @@ pub struct Sweeper {
     metrics: Arc<Metrics>,
     interval: Duration,
     rules: SessionSettings,
+    /// The one that began last.
+    newest: Mutex<Option<Arc<Run>>>,
     last: Mutex<Option<(DateTime<Utc>, Swept)>>,
 }
 
@@ -102,12 +144,18 @@ impl Sweeper {
         for policy in Policy::ALL {
             let _ = (metrics.swept(policy.as_str()), metrics.sweep_failures(policy.as_str()));
         }
-        Self { registry, store, flusher, metrics, interval, rules, last: Mutex::new(None) }
+        let (newest, last) = (Mutex::default(), Mutex::default());
+        Self { registry, store, flusher, metrics, interval, rules, newest, last }
     }
 
-    /// When the last sweep of this server ran and what it did; `None` before the first.
+    /// When the last sweep of this server ended and what it did; `None` before the first.
     pub fn last(&self) -> Option<(DateTime<Utc>, Swept)> {
         self.last.lock().clone()
+    }
+
+    /// The sweep that began last, which may still run; `None` before the first.
+    pub fn newest(&self) -> Option<Arc<Run>> {
+        self.newest.lock().clone()
     }
 
     /// Starts it as a background task.
@@ -119,21 +167,32 @@ impl Sweeper {
     async fn run(self: Arc<Self>) {
         loop {
             sleep(self.interval).await;
-            if let Err(error) = self.sweep().await {
+            if let Err(error) = self.sweep(&self.begin()).await {
                 tracing::warn!(%error, "sweep failed; the next one catches up");
             }
         }
     }
 
+    /// A sweep that is about to run.
+    pub fn begin(&self) -> Arc<Run> {
+        let swept = Mutex::default();
+        let run = Arc::new(Run { started_at: Utc::now(), swept, has_ended: AtomicBool::new(false) });
+        *self.newest.lock() = Some(Arc::clone(&run));
+        run
+    }
+
     /// Flushes, then applies each policy. A failure does not stop the other policies. Where the flush failed,
-    /// policies that depend on it are postponed: the database would decide on old data.
+    /// policies that depend on it are postponed: the database would decide on old data. A server that stops begins
+    /// no further chunk.
     ///
     /// # Errors
     /// [`StoreError`] where nothing at all could be done.
-    pub async fn sweep(&self) -> Result<Swept, StoreError> {
+    pub async fn sweep(&self, run: &Run) -> Result<Swept, StoreError> {
+        let _end = End(run);
         let metrics = &self.metrics;
         let started = Instant::now();
-        let (swept, last_error) = self.apply_all().await;
+        let last_error = self.apply_all(run).await;
+        let swept = run.swept();
         *self.last.lock() = Some((Utc::now(), swept.clone()));
         metrics.sweeps.inc();
         metrics.sweep_seconds.observe(started.elapsed().as_secs_f64());
@@ -146,39 +205,37 @@ impl Sweeper {
         }
     }
 
-    async fn apply_all(&self) -> (Swept, Option<StoreError>) {
-        let metrics = &self.metrics;
-        let mut swept = Swept::default();
+    async fn apply_all(&self, run: &Run) -> Option<StoreError> {
         let flushed = self.flusher.flush().await;
         let mut last_error = None;
         for policy in Policy::ALL.into_iter().filter(|policy| policy.is_asked_for(&self.rules)) {
             if flushed.is_err() && policy.asks_who_was_seen() {
-                swept.failed.push(policy);
+                self.failed(run, policy);
                 continue;
             }
-            let outcome = self.apply(policy).await;
-            swept.note(policy, &outcome);
-            match outcome {
-                Ok(count) => {
-                    metrics.swept(policy.as_str()).inc_by(count);
-                }
-                Err(error) => {
-                    tracing::warn!(policy = policy.as_str(), %error, "sweep policy failed");
-                    last_error = Some(error);
-                }
+            if let Err(error) = self.apply(run, policy).await {
+                tracing::warn!(policy = policy.as_str(), %error, "sweep policy failed");
+                self.failed(run, policy);
+                last_error = Some(error);
             }
         }
-        for policy in &swept.failed {
-            metrics.sweep_failures(policy.as_str()).inc();
-        }
-        (swept, last_error.or(flushed.err()))
+        last_error.or(flushed.err())
     }
 
-    async fn apply(&self, policy: Policy) -> Result<u64, StoreError> {
-        let effect = policy.apply(&self.store, &self.rules).await?;
-        for session in &effect.closed {
-            self.registry.close(*session, policy.close_reason());
-        }
-        Ok(effect.count)
+    fn failed(&self, run: &Run, policy: Policy) {
+        run.swept.lock().fail(policy);
+        self.metrics.sweep_failures(policy.as_str()).inc();
+    }
+
+    async fn apply(&self, run: &Run, policy: Policy) -> Result<(), StoreError> {
+        let done = |effect: Effect| {
+            for session in &effect.closed {
+                self.registry.close(*session, policy.close_reason());
+            }
+            self.metrics.swept(policy.as_str()).inc_by(effect.count);
+            run.swept.lock().add(policy, effect.count);
+            !self.registry.is_draining()
+        };
+        policy.apply(&self.store, &self.rules, done).await
     }
 }

@@ -158,14 +158,16 @@ async fn the_admin_calls_are_for_the_service_alone() {
     let server = TestServer::start(&[]).await;
     let session = server.open().await;
     let guest = Client::join(server.address(), session.id, &Join::invite(&session.invite, "Gus")).await;
-    for (method, path) in [(Method::POST, "/v1/admin/sweep"), (Method::GET, "/v1/admin/stats")] {
+    for (method, path) in
+        [(Method::POST, "/v1/admin/sweep"), (Method::GET, "/v1/admin/sweep"), (Method::GET, "/v1/admin/stats")]
+    {
         let call = async |token: Option<&str>| server.call(method.clone(), path, token, Value::Null).await;
         call(None).await.refused(401, "unauthenticated");
         call(Some("nonsense")).await.refused(401, "unauthenticated");
         call(Some(&user(Uuid::now_v7(), "Hana"))).await.refused(403, "forbidden");
         call(Some(&guest.resume_token())).await.refused(403, "forbidden");
     }
-    server.get("/v1/admin/sweep", Some(&service())).await.refused(405, "method_not_allowed");
+    server.delete("/v1/admin/sweep", Some(&service())).await.refused(405, "method_not_allowed");
 
     let stats = server.get("/v1/admin/stats", Some(&service())).await.expect(200);
     let expected = ["node", "connections", "observers", "rooms", "participants", "flush_backlog", "stored"];

@@ -57,8 +57,8 @@ const SABOTAGE: [&str; 11] = [
     "ALTER POLICY users_see_their_simulators ON simulators USING (true)",
     "GRANT SELECT ON session_invites TO authenticated",
     "GRANT SELECT ON sits TO anon",
-    "CREATE OR REPLACE FUNCTION purge_closed_sessions(older_than interval DEFAULT '30 days') RETURNS bigint
-        LANGUAGE sql AS 'SELECT 0::bigint'",
+    "CREATE OR REPLACE FUNCTION purge_closed_sessions(older_than interval DEFAULT '30 days', at_most int DEFAULT NULL)
+        RETURNS bigint LANGUAGE sql AS 'SELECT 0::bigint'",
     "CREATE OR REPLACE FUNCTION is_participant(session uuid) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
     "ALTER FUNCTION lastseen.admit RESET ALL",
     "REVOKE EXECUTE ON FUNCTION lastseen.close_sessions FROM lastseen_service",

@@ -81,8 +81,8 @@ async fn a_changed_definition_is_what_the_database_then_has() {
     becomes("one more parameter", |files| {
         files.replace(
             "functions/042_cleanup.sql",
-            "purge_closed_sessions(older_than interval default '30 days')",
-            "purge_closed_sessions(older_than interval default '30 days', most int default null)",
+            "purge_closed_sessions(older_than interval default '30 days', at_most int default null)",
+            "purge_closed_sessions(older_than interval default '30 days', at_most int default null, more int default null)",
         )
     })
     .await;
@@ -297,4 +297,30 @@ async fn the_list_of_definitions_is_what_the_catalog_has() {
     )
     .await;
     assert_eq!(uncommented, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn rows_from_before_that_are_out_of_bounds_come_to_the_nearest_bound() {
+    let (database, mut before) = (TestDatabase::empty().await, Files::new());
+    before.remove("0014_bounds.sql").schema(VERSION).migrate(&database.options).await.expect("a schema of before");
+    for statement in [
+        "INSERT INTO user_sessions (user_id, session_id, platform, started_at, last_heartbeat_at, expires_at, activity_count)
+         VALUES (gen_random_uuid(), 'odd', 'web', '-infinity', 'infinity', '290000-01-01 00:00+00', 9223372036854775807),
+                (gen_random_uuid(), 'even', 'web', now(), now(), now(), 7)",
+        "INSERT INTO check_ins (user_id, expires_at) VALUES (gen_random_uuid(), 'infinity')",
+        "INSERT INTO sits (user_id, sit_length_seconds, status, is_completed, completed_at)
+         VALUES (gen_random_uuid(), 60, 'completed', true, '-infinity')",
+    ] {
+        sqlx::query(statement).execute(&database.pool).await.expect(statement);
+    }
+    migrate(&database.options).await.expect("migrated");
+    let years = "
+        SELECT concat_ws(' ', extract(year FROM started_at AT TIME ZONE 'UTC'),
+            extract(year FROM last_heartbeat_at AT TIME ZONE 'UTC'), extract(year FROM expires_at AT TIME ZONE 'UTC'),
+            activity_count, total_duration_seconds, ended_at)
+        FROM user_sessions WHERE session_id = 'odd'
+        UNION ALL SELECT activity_count::text FROM user_sessions WHERE session_id = 'even'
+        UNION ALL SELECT extract(year FROM expires_at AT TIME ZONE 'UTC')::text FROM check_ins
+        UNION ALL SELECT extract(year FROM completed_at AT TIME ZONE 'UTC')::text FROM sits";
+    assert_eq!(strings(&database.pool, years).await, ["1 9999 9999 1000000000000000", "7", "9999", "1"]);
 }

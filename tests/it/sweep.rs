@@ -375,3 +375,67 @@ async fn two_servers_that_sweep_at_once_close_each_session_once_and_end_its_room
     }
     assert_eq!(count(&one, "SELECT count(*) FROM session_participants WHERE is_active").await, 0);
 }
+
+#[tokio::test]
+async fn a_large_sweep_is_done_in_chunks_each_of_its_own() {
+    const IDLE: i64 = 2_500;
+    let server = TestServer::start(QUIET).await;
+    let pool = &server.database.pool;
+    for statement in [
+        "INSERT INTO reading_sessions (last_seen_at, last_activity_at)
+         SELECT now() - interval '2 hours', now() - interval '2 hours' FROM generate_series(1, $1)",
+        "INSERT INTO reading_sessions (is_active, closed_at, close_reason)
+         SELECT false, now() - interval '40 days', 'idle' FROM generate_series(1, $1)",
+        "INSERT INTO user_sessions (user_id, session_id, platform, expires_at)
+         SELECT gen_random_uuid(), 'overdue ' || n, 'web', now() - interval '1 hour' FROM generate_series(1, 10 * $1) AS n",
+    ] {
+        sqlx::query(statement).bind(IDLE).execute(pool).await.expect(statement);
+    }
+    let swept = did(&server.sweep().await);
+    assert_eq!(swept, json!({"closed": IDLE, "purged": IDLE, "user_sessions_timed_out": 10 * IDLE}));
+    // Each transaction has a time of its own.
+    let chunks = "SELECT count(DISTINCT closed_at) FROM reading_sessions WHERE NOT is_active";
+    assert_eq!(count(&server, chunks).await, 3);
+    assert_eq!(count(&server, "SELECT count(DISTINCT updated_at) FROM user_sessions").await, 3);
+}
+
+#[tokio::test]
+async fn a_sweep_that_takes_long_goes_on_after_the_answer_and_can_be_looked_at() {
+    let server = TestServer::start(QUIET).await;
+    let look = async || server.get("/v1/admin/sweep", Some(&service())).await.expect(200);
+    let before = look().await;
+    assert_eq!(
+        (&before["started_at"], &before["running"], did(&before["swept"])),
+        (&Value::Null, &json!(false), nothing())
+    );
+
+    let (slow, idle) = (server.open().await, server.open().await);
+    for statement in [
+        "CREATE TABLE go ()",
+        "GRANT SELECT ON go TO PUBLIC",
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN WHILE NOT EXISTS (SELECT FROM public.go) LOOP PERFORM pg_sleep(0.01); END LOOP; RETURN NULL; END $$",
+        "CREATE TRIGGER wait AFTER UPDATE OF status ON user_sessions FOR EACH ROW EXECUTE FUNCTION wait()",
+        "INSERT INTO user_sessions (user_id, session_id, platform, expires_at)
+         VALUES (gen_random_uuid(), 'overdue', 'web', now() - interval '1 hour')",
+    ] {
+        sqlx::query(statement).execute(&server.database.pool).await.expect(statement);
+    }
+    server.age(idle.id, 2.0 * 3600.0).await;
+    let answer = server.call(Method::POST, "/v1/admin/sweep", Some(&service()), Value::Null).await;
+    assert_eq!(answer.headers["location"], "/v1/admin/sweep");
+    assert_eq!(did(&answer.expect(202)), json!({"closed": 1}), "what was done so far");
+    let during = look().await;
+    assert_eq!((&during["running"], did(&during["swept"])), (&json!(true), json!({"closed": 1})));
+    assert!(during["started_at"].is_string(), "{during}");
+
+    sqlx::query("INSERT INTO go DEFAULT VALUES").execute(&server.database.pool).await.expect("on it goes");
+    let after = eventually("the end of the sweep", async || {
+        let seen = look().await;
+        (seen["running"] == false).then_some(seen)
+    })
+    .await;
+    assert_eq!(did(&after["swept"]), json!({"closed": 1, "user_sessions_timed_out": 1}));
+    assert_eq!(after["started_at"], during["started_at"]);
+    assert!(stored(&server.database.pool, slow.id).await.is_active);
+}

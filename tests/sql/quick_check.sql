@@ -75,24 +75,26 @@ begin
   from unnest(array[
     'is_participant(uuid)', 'lastseen.signs_of_life(uuid[],lastseen.idle_counts)',
     'check_session_expiry(uuid,interval,text)', 'lastseen.close_sessions(uuid[],text)',
-    'lastseen.close_session(uuid,text)', 'cleanup_inactive_sessions(interval,text)',
-    'purge_closed_sessions(interval)',
+    'lastseen.close_session(uuid,text)', 'cleanup_inactive_sessions(interval,text,integer)',
+    'purge_closed_sessions(interval,integer)', 'lastseen.undisturbed_sessions(uuid[],boolean)',
     'lastseen.invite_fault(session_invites,reading_sessions,interval,lastseen.idle_counts)',
     'lastseen.refusal(text,text)', 'lastseen.admit(uuid,uuid,integer,uuid,bytea,text,interval,text,text,uuid)',
-    'lastseen.give_back(uuid,uuid)', 'lastseen.withdraw_admission(uuid,uuid,uuid,uuid,bytea,text)',
+    'lastseen.give_back(uuid,uuid)', 'lastseen.withdraw_admissions(uuid[],uuid[],uuid[],uuid[],bytea[],text)',
     'lastseen.inspect_invite(bytea,interval,text)', 'lastseen.remove_participant(uuid,uuid)',
     'lastseen.settle_strangers(text,interval)',
     'calculate_session_duration(timestamp with time zone,timestamp with time zone)',
     'lastseen.open_user_session(uuid,uuid,text,text,jsonb,jsonb,jsonb,text,inet,text,interval,interval)',
-    'lastseen.time_out_user_sessions(interval)', 'expire_user_sessions()', 'end_inactive_sessions(integer)',
-    'lastseen.purge_user_sessions(interval)', 'cleanup_old_sessions(integer)', 'lastseen.settle_user_sessions(text)',
-    'cleanup_old_check_ins(interval)', 'lastseen.note_partnership_members()', 'abandon_overdue_sits(interval)', 'purge_sits(interval)',
+    'lastseen.time_out_user_sessions(interval,integer)', 'expire_user_sessions(integer)', 'end_inactive_sessions(integer)',
+    'lastseen.purge_user_sessions(interval,integer)', 'cleanup_old_sessions(integer)', 'lastseen.settle_user_sessions(text)',
+    'cleanup_old_check_ins(interval,integer)', 'lastseen.note_partnership_members()', 'abandon_overdue_sits(interval,integer)',
+    'purge_sits(interval,integer)',
     'lastseen.abandon_sit_of_closed_session()', 'lastseen.start_room_sit(uuid,uuid,uuid,integer,text)',
+    'lastseen.record_room_sit(room_sits,uuid[],uuid[],timestamp with time zone[])',
     'lastseen.finish_room_sit(uuid,uuid[],uuid[],timestamp with time zone[])',
     'lastseen.make_simulator(uuid,uuid,jsonb,double precision,text,text,integer)',
     'stop_inactive_simulators(interval)', 'stop_simulators_of_ended_sessions()',
-    'lastseen.stop_simulators_of_node(text)', 'close_aged_sessions(interval)', 'lastseen.alone_since(uuid[])',
-    'close_lonely_sessions(interval)', 'session_analytics(integer)', 'peak_hours(integer,text)',
+    'lastseen.stop_simulators_of_node(text)', 'close_aged_sessions(interval,integer)', 'lastseen.alone_since(uuid[])',
+    'close_lonely_sessions(interval,integer)', 'session_analytics(integer)', 'peak_hours(integer,text)',
     'returning_users(integer,text)', 'lastseen.reference_auth_users()'
   ]) as wanted (name)
   where to_regprocedure(wanted.name) is null;
@@ -232,7 +234,9 @@ begin
   a := lastseen.admit(quick_check.id(100), null, null, null, sha256('quick check'), 'Gus', '1 hour', 'seen', 'quick check', quick_check.id(203));
   assert lastseen.give_back(quick_check.id(203), quick_check.id(150)), 'an admission is given back';
   a := lastseen.admit(quick_check.id(100), null, null, null, sha256('quick check'), 'Hal', '1 hour', 'seen', 'quick check', quick_check.id(204));
-  perform lastseen.withdraw_admission(quick_check.id(100), quick_check.id(204), null, null, sha256('quick check'), 'quick check');
+  perform lastseen.withdraw_admissions(
+    array[quick_check.id(100)], array[quick_check.id(204)], array[null::uuid], array[null::uuid],
+    array[sha256('quick check')], 'quick check');
   assert (select count(*) = 2 from session_participants where session_id = quick_check.id(100)), 'an admission is withdrawn';
   assert (select not expired and minutes_until_expiry in (60, 61) from check_session_expiry(quick_check.id(100)));
   assert (select since = 'infinity' from lastseen.alone_since(array[quick_check.id(100)]));
