@@ -1,7 +1,7 @@
 //! lastseen: a realtime WebSocket presence server for collaborative sessions, backed by PostgreSQL.
 //!
 //! ARCHITECTURE.md has the map and the walks through it. Imports point down only:
-//! `command → server → api → socket → app → simulator → sit → task → admission → store → identity → load → protocol → metrics → {room, user_session} → {config, clock} → domain`.
+//! `command → server → api → socket → app → simulator → sit → task → admission → store → identity → load → protocol → metrics → {log, room, user_session} → {config, clock} → domain`.
 
 pub mod admission;
 pub mod api;
@@ -12,6 +12,7 @@ pub mod config;
 pub mod domain;
 pub mod identity;
 pub mod load;
+pub mod log;
 pub mod metrics;
 pub mod protocol;
 pub mod room;

@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::domain::participant::LeaveReason;
+use crate::log;
 use crate::room::RoomMetrics;
 
 /// One label whose values are a closed set of words. Names, ids and tokens must not be labels.
@@ -169,6 +170,7 @@ impl Metrics {
             "Simulators of this server that ended, by final status",
             self.simulator_ends.clone(),
         );
+        r.register("log_dropped_lines", "Log lines that standard error did not take", log::dropped_lines());
     }
 
     /// Participants in rooms with this status.

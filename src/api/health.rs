@@ -46,7 +46,7 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Health>, Refusal> {
     }
     let unready = |message| Refusal { message, ..Code::Unavailable.into() };
     app.store.ping().await.map_err(|_| unready("The database cannot be reached.".into()))?;
-    if app.registry.shared().write_behind.is_failing() {
+    if app.flusher.is_behind() {
         return Err(unready("What is seen cannot be written to the database; it is kept and tried again.".into()));
     }
     Ok(Json(Health { status: "ready" }))
@@ -75,5 +75,6 @@ pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
     let backlog = app.registry.shared().write_behind.backlog() + app.user_sessions.backlog();
     metrics.compensations.set(gauge(app.store.compensations() as u64));
     metrics.flush_backlog.set(gauge(backlog as u64));
+    metrics.flush_age_seconds.set(app.flusher.age().as_secs_f64());
     ([(header::CONTENT_TYPE, METRICS)], metrics.encode())
 }

@@ -117,7 +117,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         seed: arguments.seed.unwrap_or_else(rand::random),
     };
     let report = crate::load::run(plan, target, token, stop_by_hand()).await?;
-    print!("{}", report.text());
+    super::print(&report.text())?;
     if let Some(file) = &arguments.json {
         write(file, &serde_json::to_string_pretty(&report)?)?;
     }

@@ -25,6 +25,6 @@ pub async fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     let migrated = schema::migrate(&database.owner()).await;
     database.close().await;
     migrated?;
-    println!("the schema is up to date");
+    super::print("the schema is up to date\n")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,8 +6,10 @@ pub mod serve;
 pub mod sweep;
 pub mod token;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::config::{DatabaseSettings, LogFormat, Settings};
@@ -61,6 +63,12 @@ impl Command {
             Self::Token(arguments) => token::run(*arguments),
         }
     }
+}
+
+/// Writes the result of a command to standard output. `println!` would panic where that cannot be written.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("standard output cannot be written")
 }
 
 /// Settles which data directory is used, for every command in the same way: the server's own PostgreSQL may not be able

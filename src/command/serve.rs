@@ -1,10 +1,13 @@
 //! `lastseen serve`: runs the server until a signal stops it.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::thread;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Settings;
+use crate::log;
 use crate::server::Server;
 
 /// The exit code for settings that contradict each other, as for a command line that cannot be read.
@@ -19,7 +22,7 @@ const INTERRUPTED: u8 = 130;
 /// Whatever keeps the server from starting.
 pub async fn run(mut settings: Settings) -> anyhow::Result<ExitCode> {
     if let Err(contradiction) = settings.validate() {
-        eprintln!("lastseen: {contradiction}");
+        log::complain(&contradiction);
         return Ok(ExitCode::from(BAD_SETTINGS));
     }
     super::settle_data_dir(&mut settings.database)?;
@@ -28,7 +31,7 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<ExitCode> {
         started = Server::start(&settings) => started?,
         () = signals.next() => return Ok(ExitCode::from(INTERRUPTED)),
     };
-    println!("listening on http://{}", server.address());
+    announce(server.address());
     signals.next().await;
     tokio::select! {
         () = server.stop() => Ok(ExitCode::SUCCESS),
@@ -37,6 +40,15 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::from(INTERRUPTED))
         }
     }
+}
+
+/// Prints where the server listens, in a thread of its own: standard output may be gone, or stall for ever.
+fn announce(address: SocketAddr) {
+    thread::spawn(move || {
+        if let Err(error) = super::print(&format!("listening on http://{address}\n")) {
+            tracing::warn!(%address, "listening; {error:#}");
+        }
+    });
 }
 
 struct Signals {

@@ -30,7 +30,7 @@ pub async fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     let swept = sweep(&database, &arguments).await;
     database.close().await;
     let swept = swept?;
-    println!("{}", serde_json::json!(swept));
+    super::print(&format!("{}\n", serde_json::json!(swept)))?;
     Ok(if swept.failed().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -48,6 +48,6 @@ pub fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     let secret = server_secret(&arguments.identity, &arguments.database)?;
     let audience = arguments.identity.jwt_aud.as_deref();
     let token = jwt::issue(&secret, arguments.sub, arguments.name.as_deref(), arguments.role, audience, arguments.ttl);
-    println!("{token}");
+    super::print(&format!("{token}\n"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -26,6 +26,9 @@ use crate::user_session::UserSessions;
 /// The longest pause between attempts while flushes fail.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
+/// How late a flush may be before the server is not ready any more.
+const LATE: Duration = Duration::from_secs(10);
+
 /// Writes presence and user sessions to the store.
 #[derive(Debug)]
 pub struct Flusher {
@@ -35,7 +38,9 @@ pub struct Flusher {
     metrics: Arc<Metrics>,
     interval: Duration,
     /// One flush at a time: an older one must not overtake a newer one.
-    turn: Mutex<Instant>,
+    turn: Mutex<()>,
+    /// When the last flush began that wrote everything.
+    last_success: parking_lot::Mutex<Instant>,
 }
 
 impl Flusher {
@@ -47,16 +52,19 @@ impl Flusher {
         metrics: Arc<Metrics>,
         interval: Duration,
     ) -> Self {
-        Self { registry, user_sessions, store, metrics, interval, turn: Mutex::new(Instant::now()) }
+        let last_success = parking_lot::Mutex::new(Instant::now());
+        Self { registry, user_sessions, store, metrics, interval, turn: Mutex::default(), last_success }
     }
 
-    /// The time since the start of the last flush that wrote everything; while a flush is running, as last
-    /// measured.
+    /// The time from the start of the last flush that wrote everything until now, whatever the flush does now.
     pub fn age(&self) -> Duration {
-        match self.turn.try_lock() {
-            Ok(last_success) => last_success.elapsed(),
-            Err(_) => Duration::from_secs_f64(self.metrics.flush_age_seconds.get()),
-        }
+        self.last_success.lock().elapsed()
+    }
+
+    /// Whether the last flush failed, or the next one should long be over: it hangs, or its task is gone.
+    pub fn is_behind(&self) -> bool {
+        let due = self.interval.saturating_mul(2).saturating_add(LATE);
+        self.registry.shared().write_behind.is_failing() || self.age() > due
     }
 
     /// Starts it as a background task.
@@ -87,16 +95,15 @@ impl Flusher {
     /// # Errors
     /// [`StoreError`]; what was not written is due again.
     pub async fn flush(&self) -> Result<usize, StoreError> {
-        let mut last_success = self.turn.lock().await;
+        let _turn = self.turn.lock().await;
         let shared = self.registry.shared();
         let started = Instant::now();
         let result = self.write_all().await;
         self.metrics.flush_seconds.observe(started.elapsed().as_secs_f64());
         shared.write_behind.set_failing(result.is_err());
         if result.is_ok() {
-            *last_success = started;
+            *self.last_success.lock() = started;
         }
-        self.metrics.flush_age_seconds.set(last_success.elapsed().as_secs_f64());
         result
     }
 

@@ -7,6 +7,7 @@ pub mod policy;
 pub mod sweep;
 pub mod tick;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,10 @@ impl Tasks {
                 tokio::select! {
                     ended = &mut running => {
                         if let Err(fault) = ended {
-                            tracing::error!(task = name, %fault, "background task panicked and is restarted");
+                            // What restarts the task must outlive its own log line.
+                            let _ = catch_unwind(AssertUnwindSafe(|| {
+                                tracing::error!(task = name, %fault, "background task panicked and is restarted");
+                            }));
                             sleep(RESTART_PAUSE).await;
                         }
                     }
@@ -64,7 +68,56 @@ impl Tasks {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
     use super::*;
+
+    /// A log in which every line panics.
+    struct Panicking;
+
+    impl Subscriber for Panicking {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, _: &Event<'_>) {
+            panic!("the log cannot be written");
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[tokio::test]
+    async fn a_task_is_restarted_although_the_line_about_its_panic_panics() {
+        let _log = tracing::subscriber::set_default(Panicking);
+        let (tasks, runs) = (Tasks::default(), Arc::new(AtomicU32::new(0)));
+        let second = CancellationToken::new();
+        let reached = second.clone();
+        tasks.spawn("test", &runs, move |runs| {
+            let reached = reached.clone();
+            async move {
+                if runs.fetch_add(1, Ordering::SeqCst) == 0 {
+                    tracing::info!("this ends the first round");
+                }
+                reached.cancel();
+                std::future::pending().await
+            }
+        });
+        second.cancelled().await;
+        tasks.stop().await;
+        assert_eq!(runs.load(Ordering::SeqCst), 2);
+    }
 
     #[tokio::test]
     async fn a_task_that_panics_is_restarted_and_stops_when_asked() {

@@ -24,7 +24,7 @@ const LAYERS: &[&[&str]] = &[
     &["load"],
     &["protocol"],
     &["metrics"],
-    &["room", "user_session"],
+    &["log", "room", "user_session"],
     &["config", "clock"],
     &["domain", "ids", "words"],
 ];

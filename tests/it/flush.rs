@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::harness::cluster::TestDatabase;
 use crate::harness::rest::{Opened, user};
 use crate::harness::rows::{self, Person, execute, person, stored};
-use crate::harness::{Client, Join, TestServer, eventually};
+use crate::harness::{Client, Join, TestServer, eventually, pass, quiet};
 
 /// Joins as a guest.
 async fn guest(server: &TestServer, session: &Opened, name: &str) -> Client {
@@ -490,4 +490,23 @@ async fn flushes_and_closings_of_many_sessions_wait_for_each_other_in_one_order(
     crowd.beat();
     crowd.flusher.flush().await.expect("a flush of people who are put out");
     assert_eq!(present().await, 0, "a flush brought somebody back");
+}
+
+#[tokio::test]
+async fn a_flush_that_does_not_come_shows_in_its_age_and_makes_the_server_not_ready() {
+    // As after the end of the task that flushes: nothing fails, and nothing is written.
+    let crowd = Crowd::of(1).await;
+    crowd.flusher.flush().await.expect("a flush");
+    pass(Duration::from_secs(5)).await;
+    assert!(!crowd.flusher.is_behind());
+    pass(Duration::from_mins(1)).await;
+    assert!(crowd.flusher.age() >= Duration::from_secs(65) && crowd.flusher.is_behind());
+    crowd.flusher.flush().await.expect("a flush");
+    assert!(!crowd.flusher.is_behind());
+
+    // The figure is that of the moment, and not of the last flush.
+    let server = TestServer::start(&quiet(&["--flush-interval", "10m"])).await;
+    pass(Duration::from_mins(5)).await;
+    assert!(server.metric("lastseen_flush_age_seconds").await >= 300.0);
+    server.get("/readyz", None).await.expect(200);
 }

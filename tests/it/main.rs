@@ -25,6 +25,7 @@ mod limits;
 mod liveness;
 mod load;
 mod locks;
+mod log;
 mod malformed;
 mod openapi;
 mod operations;
