@@ -1,7 +1,7 @@
 //! lastseen: a realtime WebSocket presence server for collaborative sessions, backed by PostgreSQL.
 //!
 //! ARCHITECTURE.md has the map and the walks through it. Imports point down only:
-//! `command → server → api → socket → app → simulator → sit → task → admission → store → identity → load → protocol → metrics → {log, room, user_session} → {config, clock} → domain`.
+//! `command → server → api → socket → app → simulator → sit → task → admission → store → identity → load → protocol → metrics → {log, room, user_session} → {config, clock, open_files} → domain`.
 
 pub mod admission;
 pub mod api;
@@ -14,6 +14,7 @@ pub mod identity;
 pub mod load;
 pub mod log;
 pub mod metrics;
+pub mod open_files;
 pub mod protocol;
 pub mod room;
 pub mod server;

@@ -26,6 +26,7 @@ type Seconds = Gauge<f64, AtomicU64>;
 pub struct Metrics {
     registry: Registry,
     pub connections: Gauge,
+    pub http_connections: Gauge,
     pub observers: Gauge,
     pub sse_connections: Gauge,
     pub rooms: Gauge,
@@ -76,6 +77,7 @@ impl Default for Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("lastseen"),
             connections: Gauge::default(),
+            http_connections: Gauge::default(),
             observers: Gauge::default(),
             sse_connections: Gauge::default(),
             rooms: Gauge::default(),
@@ -115,6 +117,11 @@ impl Metrics {
     fn register(&mut self) {
         let r = &mut self.registry;
         r.register("connections", "Open WebSocket connections", self.connections.clone());
+        r.register(
+            "http_connections",
+            "Open connections that carry plain HTTP, or nothing yet",
+            self.http_connections.clone(),
+        );
         r.register("observers", "Open WebSocket connections of the service as an observer", self.observers.clone());
         r.register("sse_connections", "Open streams of Server-Sent Events", self.sse_connections.clone());
         r.register("rooms", "Rooms in memory", self.rooms.clone());

@@ -30,7 +30,7 @@ pub struct Lastseen {
     _data: tempfile::TempDir,
 }
 
-/// A client that closes idle connections well before the server, which does so after 5 s.
+/// A client that closes idle connections well before the server does.
 fn client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder().no_proxy().pool_idle_timeout(Duration::from_secs(1)).build()
 }

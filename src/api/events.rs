@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{FromRef, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::sse::Sse;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -23,6 +23,7 @@ use crate::protocol::v1::Session;
 use crate::room::JoinError;
 use crate::socket::device::{attach, device};
 use crate::socket::sse::{self, Cut, QueuedWatch, SseSubscriber};
+use crate::socket::upgrade::Permitted;
 use crate::user_session::Wire;
 
 /// Sent by a client that reconnects: the id of the last event that it received.
@@ -90,7 +91,10 @@ pub async fn follow(
     let subscriber = SseSubscriber { permit, cut, participant, expires_at, attachment: None };
     let session = (!headers.contains_key(LAST_EVENT_ID)).then(|| Session::of(&access.session, app.store.idle()));
     let events = sse::stream(app.clone(), subscriber, attachment, watch, session.as_ref());
-    Ok(([(BUFFERING, HeaderValue::from_static("no"))], Sse::new(events)).into_response())
+    // A stream is the last answer of its connection, which does not count as plain HTTP from here on.
+    let headers =
+        [(BUFFERING, HeaderValue::from_static("no")), (header::CONNECTION, HeaderValue::from_static("close"))];
+    Ok((Extension(Permitted), headers, Sse::new(events)).into_response())
 }
 
 /// Subscribes to the room, which is opened where it is not in memory.

@@ -11,6 +11,9 @@ use crate::app::App;
 use crate::domain::participant::Status;
 use crate::protocol::{Code, Refusal};
 
+/// What a server answers although it is full.
+pub const PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
 /// The media type of the metrics.
 const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

@@ -34,6 +34,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use self::health::PATHS as HEALTH_PATHS;
 use self::openapi::Interface;
 use crate::app::App;
 use crate::identity::origin::Origins;

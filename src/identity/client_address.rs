@@ -60,7 +60,7 @@ pub fn masked(address: IpAddr) -> IpNet {
 
 /// Whether an address, which must be canonical, is in one of these networks. These are canonical too, see
 /// [`canonical`].
-fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| network.contains(&address))
 }
 

@@ -2,9 +2,9 @@
 //! start.
 
 use anyhow::{Context, ensure};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::plan::Plan;
+use crate::open_files;
 
 /// The most sockets of one process, whatever the system allows: beyond that it would measure itself.
 pub const MOST_PER_WORKER: usize = 20_000;
@@ -20,10 +20,7 @@ const USUAL_PORTS: usize = 28_000;
 /// # Errors
 /// Where the system reports neither.
 pub fn raise_files() -> anyhow::Result<usize> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("the limit of open files cannot be read")?;
-    // macOS reports no hard limit, and refuses values above its own.
-    let files = if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft };
-    Ok(usize::try_from(files).unwrap_or(usize::MAX))
+    open_files::raise().context("the limit of open files cannot be read")
 }
 
 /// Checks that the plan fits into processes with this limit of open files.

@@ -1,8 +1,11 @@
 //! The server: what it is made of, how it starts, and the order in which it stops.
 
+mod capacity;
 mod database;
 mod keys;
 mod listener;
+mod overflow;
+mod places;
 mod recovery;
 
 use std::net::SocketAddr;
@@ -10,19 +13,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::app::App;
 use crate::config::Settings;
+use crate::open_files;
 use crate::room::Registry;
 use crate::socket::end::End;
 use crate::store::StoreError;
 use crate::task::Tasks;
+use capacity::Capacity;
 pub use database::Database;
 pub use keys::server_secret;
+use listener::{Front, Listener};
+use overflow::Overflow;
+use places::Places;
 
 /// How many rooms are asked at once to reconnect later when the server stops, and the pause between batches.
 const DRAIN_BATCH: usize = 200;
@@ -30,6 +37,9 @@ const DRAIN_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long the last writes may take where `drain-timeout` is used up.
 const LAST_WRITES_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Connections with plain HTTP that a network may have, however few WebSockets it may.
+const LEAST_OF_NETWORK: usize = 64;
 
 /// How long connections to the database may take to close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
@@ -42,8 +52,10 @@ pub struct Server {
     database: Database,
     drain_timeout: Duration,
     tasks: Tasks,
-    stop_accepting: CancellationToken,
-    accepting: JoinHandle<()>,
+    /// The accept loop, which stops before all else.
+    accepting: Tasks,
+    /// Ends connections that carry plain HTTP.
+    stop_serving: CancellationToken,
 }
 
 impl Server {
@@ -52,9 +64,11 @@ impl Server {
     /// # Errors
     /// Why it cannot start, as one line for the operator.
     pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
-        let listener = listener::bind(settings.network.listen)
+        let asked = settings.limits.max_connections;
+        let (settings, capacity) = &fitted(settings)?;
+        let tcp = listener::bind(settings.network.listen)
             .with_context(|| format!("cannot listen on {}", settings.network.listen))?;
-        let address = listener.local_addr()?;
+        let address = tcp.local_addr()?;
         let keys = keys::keys(&settings.identity, &settings.database).await?;
         let database = Database::open(&settings.database).await?;
         let store = database.prepare(settings).await?;
@@ -62,10 +76,12 @@ impl Server {
         recovery::recover(&app, &settings.presence).await?;
         let tasks = Tasks::default();
         app.spawn(&tasks);
-        let stop_accepting = CancellationToken::new();
-        let accepting = tokio::spawn(listener::accept(listener, api::router(&app), stop_accepting.clone()));
+        warn_of_few(capacity, asked);
+        let (accepting, stop_serving) = (Tasks::default(), CancellationToken::new());
+        let front = Arc::new(front(&app, settings, *capacity, stop_serving.clone()));
+        accepting.spawn("accept", &Arc::new(Listener { tcp, front }), listener::accept);
         let drain_timeout = settings.limits.drain_timeout;
-        Ok(Self { address, app, database, drain_timeout, tasks, stop_accepting, accepting })
+        Ok(Self { address, app, database, drain_timeout, tasks, accepting, stop_serving })
     }
 
     /// The address that it listens on.
@@ -89,7 +105,8 @@ impl Server {
     pub async fn stop(self) {
         tracing::info!(rooms = self.app.registry.census().rooms, "stopping");
         self.app.registry.refuse_newcomers();
-        self.stop_accepting.cancel();
+        self.accepting.stop().await;
+        self.stop_serving.cancel();
         let deadline = Instant::now() + self.drain_timeout;
         self.app.figures.drain();
         let drained = timeout(self.drain_timeout, async {
@@ -100,7 +117,6 @@ impl Server {
         if drained.await.is_err() {
             tracing::warn!(left = self.app.tracker.len(), "connections still open after drain-timeout are cut");
         }
-        self.accepting.abort();
         self.tasks.stop().await;
         self.app.supervisor.stop().await;
         let deadline = deadline.max(Instant::now() + LAST_WRITES_PATIENCE);
@@ -120,5 +136,42 @@ impl Server {
         }
         self.database.close().await;
         tracing::info!("stopped");
+    }
+}
+
+/// The settings, with as many connections as fit into the limit of open files, which is raised.
+fn fitted(settings: &Settings) -> anyhow::Result<(Settings, Capacity)> {
+    let files = open_files::raise().context("the limit of open files cannot be read")?;
+    let capacity = Capacity::of(files, settings)?;
+    let mut settings = settings.clone();
+    settings.limits.max_connections = capacity.sockets;
+    Ok((settings, capacity))
+}
+
+/// Says at a start that succeeds that it is not all that was asked for.
+fn warn_of_few(capacity: &Capacity, asked: usize) {
+    if capacity.sockets < asked {
+        tracing::warn!(
+            "max-connections {asked} does not fit into the limit of open files: no more than {} are taken; raise the hard limit (ulimit -Hn, LimitNOFILE=)",
+            capacity.sockets
+        );
+    }
+}
+
+fn front(app: &App, settings: &Settings, capacity: Capacity, stop: CancellationToken) -> Front {
+    let routes = api::router(app);
+    let of_network = settings.limits.max_connections_per_ip.max(LEAST_OF_NETWORK);
+    Front {
+        places: Arc::new(Places::new(
+            capacity.connections,
+            of_network,
+            Arc::clone(&app.limits),
+            app.metrics.http_connections.clone(),
+        )),
+        overflow: Overflow::new(routes.clone(), Arc::clone(&app.metrics)),
+        app: routes,
+        trusted_proxies: app.trusted_proxies.clone(),
+        write_timeout: settings.limits.write_timeout,
+        stop,
     }
 }

@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Fault, Spec, orphans};
 use crate::config::SimulatorSettings;
 use crate::domain::ids::SimulatorId;
+use crate::open_files;
 
 /// The stop timeout without a setting.
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,6 +81,7 @@ impl Launcher {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A process group of its own: what it starts ends with it, and Ctrl-C in the terminal does not reach it.
         command.process_group(0);
+        open_files::restore_for(&mut command);
         let mut child =
             command.spawn().map_err(|error| Fault(format!("'{}' could not be started: {error}", self.program)))?;
         let group = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);

@@ -6,6 +6,7 @@ pub mod device;
 mod dialogue;
 pub mod end;
 pub mod frame;
+pub mod http_stream;
 mod inbound;
 mod pace;
 mod pulse;

@@ -14,7 +14,6 @@ use axum::response::{IntoResponse, Response};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use utoipa::IntoParams;
 use uuid::Uuid;
@@ -22,6 +21,7 @@ use uuid::Uuid;
 use super::connection::{self, Entered, Held};
 use super::device::device;
 use super::frame::Decoder;
+use super::http_stream::HttpStream;
 use super::transport::Transport;
 use crate::admission::rates::Arrival;
 use crate::admission::{Admission, Credentials, join_refusal};
@@ -36,6 +36,10 @@ use crate::protocol::{Code, Refusal, name};
 /// The remote address of a request's TCP connection, put there by the accept loop.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
+
+/// Put into a response after which its connection carries no plain HTTP any more: it holds a permit of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Permitted;
 
 /// The query of the WebSocket's address.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -275,6 +279,7 @@ fn handshake(request: &Request) -> Result<String, Refusal> {
 
 fn switching(accept: &str, speaks_v1: bool) -> Response {
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    response.extensions_mut().insert(Permitted);
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -287,9 +292,9 @@ fn switching(accept: &str, speaks_v1: bool) -> Response {
 
 /// The bare TCP stream, taken back from hyper, and what the client sent before the answer.
 pub(super) async fn upgraded(on_upgrade: OnUpgrade) -> Option<Upgraded> {
-    let parts = on_upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+    let parts = on_upgrade.await.ok()?.downcast::<TokioIo<HttpStream>>().ok()?;
     let decoder = Decoder::after(parts.read_buf.to_vec());
-    Some(Upgraded { transport: Transport::new(parts.io.into_inner()), decoder })
+    Some(Upgraded { transport: Transport::new(parts.io.into_inner().into_inner()), decoder })
 }
 
 /// A stream that is a WebSocket from here on.

@@ -25,7 +25,7 @@ const LAYERS: &[&[&str]] = &[
     &["protocol"],
     &["metrics"],
     &["log", "room", "user_session"],
-    &["config", "clock"],
+    &["config", "clock", "open_files"],
     &["domain", "ids", "words"],
 ];
 

@@ -87,3 +87,19 @@ impl Process {
         Finished { status, stdout: String::new(), stderr }
     }
 }
+
+/// The same under these limits, as `ulimit` of a shell has them.
+pub fn limited(ulimits: &[&str], arguments: &[&str]) -> Command {
+    let limits: String = ulimits.iter().map(|limit| format!("ulimit {limit} && ")).collect();
+    let program = lastseen(&[]);
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{limits}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_lastseen")]).args(arguments);
+    for (name, value) in program.as_std().get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
