@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use chrono::Utc;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::openapi::Object;
@@ -74,6 +74,7 @@ pub struct OpenedSession {
                 "max_uses": null, "uses": 0, "expires_at": null, "role": "guest",
             },
         })),
+        (status = FORBIDDEN, description = "`origin_not_allowed`: a page of another site, without a token"),
         (status = TOO_MANY_REQUESTS, description = "`rate_limited`"),
     ),
 )]
@@ -81,13 +82,18 @@ pub async fn open(
     State(app): State<App>,
     caller: Caller,
     Address(address): Address,
+    headers: HeaderMap,
     Body(body): Body<OpenSession>,
 ) -> Result<(StatusCode, Json<OpenedSession>), Refusal> {
     let by_service = matches!(caller, Caller::Service { .. });
     let host = match caller {
         Caller::User { id, name, .. } => Some((id, name)),
         Caller::Service { .. } => None,
-        Caller::Anonymous | Caller::Guest(_) if app.guest_hosts => None,
+        Caller::Guest(_) if app.guest_hosts => None,
+        Caller::Anonymous if app.guest_hosts => {
+            app.origins.check_without_token(&headers)?;
+            None
+        }
         Caller::Anonymous | Caller::Guest(_) => {
             return Err(Refusal::new(Code::Unauthenticated, "A JWT is needed to open a session on this server."));
         }

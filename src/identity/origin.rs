@@ -1,9 +1,15 @@
 //! The origins whose pages may open a WebSocket or call the API. Without this check any page could act in
 //! the name of the person who looks at it.
 
-use axum::http::{HeaderMap, header};
+use std::net::{IpAddr, Ipv6Addr};
+
+use axum::http::{HeaderMap, HeaderName, header};
 
 use crate::config::NetworkSettings;
+use crate::protocol::{Code, Refusal};
+
+/// How near a page is to the server, as its browser sees it.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The origins whose pages are allowed, besides the server's own.
 #[derive(Clone, Debug)]
@@ -36,6 +42,53 @@ impl Origins {
             .is_some_and(|(_, authority)| host.is_some_and(|host| host.eq_ignore_ascii_case(authority)));
         own || self.lists(origin)
     }
+
+    /// Checks a request that changes something and shows no token. A browser sends it for any page, also to a server
+    /// that only this person's machine can reach; and by a name of its own that leads to the server a page has the
+    /// server's origin, and could read the answer. So the page has to be allowed, and the server known by that name.
+    ///
+    /// # Errors
+    /// `origin_not_allowed`.
+    pub fn check_without_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let site = headers.get(FETCH_SITE).map(|site| site.as_bytes());
+        let has_origin = headers.contains_key(header::ORIGIN);
+        if self.any || (site.is_none() && !has_origin) {
+            return Ok(());
+        }
+        let is_near = has_origin || matches!(site, Some(b"same-origin" | b"none"));
+        if !is_near || !self.allow(headers) {
+            return Err(Code::OriginNotAllowed.into());
+        }
+        match headers.get(header::HOST).and_then(|host| host.to_str().ok()) {
+            Some(host) if !self.knows(host_name(host)) => Err(Refusal::new(
+                Code::OriginNotAllowed,
+                "The server does not know itself by the name in this address: start it with --public-url or --allowed-origins.",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether this name leads to this server for certain. Nobody can give an address or `localhost` another meaning.
+    fn knows(&self, name: &str) -> bool {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        let is_local = name == "localhost" || name.ends_with(".localhost");
+        let is_address = name.parse::<IpAddr>().is_ok() || bare(&name).parse::<Ipv6Addr>().is_ok();
+        let of = |origin: &String| origin.split_once("://").map(|(_, authority)| host_name(authority).to_owned());
+        is_local || is_address || self.allowed.iter().filter_map(of).any(|known| known.eq_ignore_ascii_case(&name))
+    }
+}
+
+/// The host of an authority, without its port.
+fn host_name(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+/// An IPv6 address without its brackets.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 #[cfg(test)]
@@ -50,6 +103,44 @@ mod tests {
         let mut headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("presence.example:8080"))]);
         headers.extend(origin.map(|origin| (header::ORIGIN, HeaderValue::from_str(origin).expect("a header value"))));
         origins.allow(&headers)
+    }
+
+    fn allowed_without_token(origins: &[&str], host: &str, origin: Option<&str>, site: Option<&str>) -> bool {
+        let allowed: Vec<String> = origins.iter().map(|&origin| origin.to_owned()).collect();
+        let origins = Origins { any: allowed.iter().any(|origin| origin == "*"), allowed };
+        let headers = [(header::HOST, Some(host)), (header::ORIGIN, origin), (FETCH_SITE, site)];
+        let headers = headers
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, HeaderValue::from_str(value?).expect("a header value"))));
+        origins.check_without_token(&headers.collect()).is_ok()
+    }
+
+    #[test]
+    fn without_a_token_a_page_must_be_near_and_the_name_of_the_server_known() {
+        let near = |host: &str| allowed_without_token(&[], host, Some(&format!("http://{host}")), Some("same-origin"));
+        for host in
+            ["127.0.0.1:8080", "localhost:8080", "LocalHost", "app.localhost", "192.0.2.7", "[::1]:8080", "[::1]"]
+        {
+            assert!(near(host), "{host}");
+        }
+        // Names that may have been pointed at this address a moment ago.
+        for host in ["evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "presence"] {
+            assert!(!near(host), "{host}");
+        }
+        let public = &["https://presence.example", "https://app.example:444"][..];
+        assert!(allowed_without_token(public, "presence.example", Some("https://presence.example"), None));
+        assert!(allowed_without_token(public, "presence.example:8080", Some("https://app.example:444"), None));
+        assert!(!allowed_without_token(public, "evil.example", Some("https://evil.example"), None));
+
+        let local = "127.0.0.1:8080";
+        assert!(!allowed_without_token(&[], local, Some("https://evil.example"), Some("cross-site")));
+        assert!(!allowed_without_token(&[], local, Some("http://127.0.0.1:3000"), Some("same-site")));
+        assert!(!allowed_without_token(&[], local, Some("null"), None));
+        for (site, is_allowed) in [("cross-site", false), ("same-site", false), ("same-origin", true), ("none", true)] {
+            assert_eq!(allowed_without_token(&[], local, None, Some(site)), is_allowed, "{site}");
+        }
+        assert!(allowed_without_token(&["*"], "evil.example", Some("https://evil.example"), Some("cross-site")));
+        assert!(allowed_without_token(&[], "presence:8080", None, None), "no browser");
     }
 
     #[test]

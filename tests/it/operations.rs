@@ -398,6 +398,41 @@ async fn pages_of_allowed_origins_may_call_the_interface_and_others_may_not() {
 }
 
 #[tokio::test]
+async fn a_page_of_another_site_opens_no_session_and_neither_does_one_under_a_name_of_its_own() {
+    let server = TestServer::start(&[]).await;
+    let address = server.address().to_string();
+    // Without a body, which a browser sends for any page without a question.
+    let open = async |headers: &[(&str, &str)]| server.raw(Method::POST, "/v1/reading-sessions", headers, "").await;
+    let rebound = format!("evil.example:{}", server.address().port());
+    for headers in [
+        &[("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")][..],
+        &[("origin", "null")],
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site")],
+        &[("host", &rebound), ("origin", &format!("http://{rebound}")), ("sec-fetch-site", "same-origin")],
+    ] {
+        open(headers).await.refused(403, "origin_not_allowed");
+    }
+    let made: i64 = sqlx::query_scalar("SELECT count(*) FROM reading_sessions")
+        .fetch_one(&server.database.pool)
+        .await
+        .expect("a count");
+    assert_eq!(made, 0);
+    for headers in [
+        &[("origin", format!("http://{address}").as_str()), ("sec-fetch-site", "same-origin")][..],
+        &[("sec-fetch-site", "none")],
+        // No browser.
+        &[("host", "presence")],
+        &[],
+    ] {
+        open(headers).await.expect(201);
+    }
+    // A token is shown by those only who may.
+    let una = format!("Bearer {}", user(Uuid::now_v7(), "Una"));
+    open(&[("authorization", &una), ("sec-fetch-site", "cross-site")]).await.expect(201);
+}
+
+#[tokio::test]
 async fn pages_and_the_client_are_served_with_their_types_and_a_strict_policy() {
     let server = TestServer::start(&[]).await;
     for (path, kind) in [
