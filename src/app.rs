@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission::Admissions;
 use crate::admission::limits::Limits;
 use crate::admission::rates::Rates;
-use crate::clock::Clock;
+use crate::clock::{Clock, RUNNING_INTERVAL};
 use crate::config::Settings;
 use crate::identity::Keys;
 use crate::identity::client_address::canonical;
@@ -138,6 +138,12 @@ impl App {
 
     /// Starts the background tasks.
     pub fn spawn(&self, tasks: &Tasks) {
+        tasks.spawn("clock", &self.0, |parts| async move {
+            loop {
+                parts.clock.note_running();
+                sleep(RUNNING_INTERVAL).await;
+            }
+        });
         tick::spawn(tasks, &self.registry);
         self.flusher.spawn(tasks);
         self.sweeper.spawn(tasks);

@@ -6,6 +6,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -53,6 +54,8 @@ pub(super) struct Inner {
     pub(super) watchers: usize,
     /// The deadline of the roster and the expiry that was put into the schedule.
     wake_at: Option<Moment>,
+    /// For how long the process had not run in all, at the last tick.
+    stalled: Duration,
     /// The notice of each kind that was over last, for a subscriber that missed its end.
     pub(super) over: Vec<Notice>,
 }
@@ -78,6 +81,7 @@ impl Room {
             observers: 0,
             watchers: 0,
             wake_at: None,
+            stalled: shared.clock.stalled(),
             over: Vec::new(),
             revised: false,
             session: Arc::new(session),
@@ -231,6 +235,11 @@ impl Room {
         }
         if inner.wake_at.is_some_and(|at| at <= now) {
             inner.wake_at = None;
+        }
+        let stalled = self.shared.clock.stalled();
+        if stalled > inner.stalled {
+            let added = stalled - std::mem::replace(&mut inner.stalled, stalled);
+            inner.roster.give_time(added, now);
         }
         for change in inner.roster.expire(now) {
             self.note(&mut inner, change, now);

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -265,6 +266,13 @@ impl Roster {
         let deadline = person.deadline(&self.timings);
         self.note_deadline(deadline);
         changed.then_some(Change::Updated(id))
+    }
+
+    /// Gives those who are reconnecting the time in which the process did not run.
+    pub fn give_time(&mut self, stalled: Duration, now: Moment) {
+        for person in self.people.values_mut() {
+            person.lost_at = person.lost_at.map(|lost_at| (lost_at + stalled).min(now));
+        }
     }
 
     /// What the passing of time did: graces that ran out, people who became idle.

@@ -99,7 +99,9 @@ async fn run(
                 }
                 Err(_) => Err(Gone::Draining.into()),
             },
-            () = sleep_until(inbound.deadline(app)) => inbound.check(app.clock.now(), &mut out).map(drop),
+            () = sleep_until(inbound.deadline(app)) => transport
+                .receive_now(decoder, max, |incoming| receive(app, inbound, incoming, &mut out))
+                .and_then(|()| inbound.check(app, &mut out).map(drop)),
             () = app.figures.drained() => Err(Gone::Draining.into()),
         };
     }

@@ -187,7 +187,10 @@ impl Connection {
                 }
                 () = transport.woken() => Box::pin(settle(app, transport, &dialogue.subscription)).await,
                 () = &mut alarm => {
-                    let checked = inbound.check(app.clock.now(), &mut out);
+                    // After a stall of the process, the frames of a client wait in the socket.
+                    let received =
+                        transport.receive_now(decoder, max, |it| receive(app, inbound, dialogue, it, &mut out));
+                    let checked = received.and_then(|()| inbound.check(app, &mut out));
                     alarm.as_mut().reset(inbound.deadline(app));
                     checked.map(|quality| quality.into_iter().for_each(|quality| dialogue.set_quality(quality)))
                 }
@@ -221,9 +224,13 @@ fn receive(
 /// Wakes the task again where more is left, so that a connection that is slow for long is still read.
 async fn settle(app: &App, transport: &Transport, subscription: &Subscription) -> Result<(), End> {
     subscription.check()?;
-    match transport.flush_some(app.connection.write_timeout).await? {
-        Written::Waiting(_) => transport.wake(),
-        Written::All => subscription.catch_up()?,
+    let stalled = app.clock.stalled();
+    match transport.flush_some(app.connection.write_timeout).await {
+        Ok(Written::All) => subscription.catch_up()?,
+        Ok(Written::Waiting(_)) => transport.wake(),
+        // The client had no time either.
+        Err(_) if app.clock.stalled() > stalled => transport.wake(),
+        Err(end) => return Err(end),
     }
     Ok(())
 }

@@ -207,6 +207,25 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     }
 }
 
+/// A part of the bytes of a [`FrameBatch`].
+#[derive(Debug)]
+pub enum Part {
+    /// For this client alone.
+    Own(Vec<u8>),
+    /// A text that other clients are sent as well.
+    Shared(Text),
+}
+
+impl Part {
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Own(bytes) => bytes.len(),
+            Self::Shared(text) => text.len(),
+        }
+    }
+}
+
 /// Frames to a client that are sent by one write.
 #[derive(Debug, Default)]
 pub struct FrameBatch {
@@ -278,14 +297,13 @@ impl FrameBatch {
         [before, text.as_bytes(), after]
     }
 
-    /// Appends what is left after this many bytes were written.
-    pub fn keep_rest(&self, mut written: usize, waiting: &mut Vec<u8>) {
-        waiting.reserve(self.len() - written);
-        for part in self.parts() {
-            let taken = written.min(part.len());
-            waiting.extend_from_slice(&part[taken..]);
-            written -= taken;
-        }
+    /// The same, to be kept.
+    pub fn into_parts(mut self) -> impl Iterator<Item = Part> {
+        let shared = self.shared.take().map(|(at, text)| {
+            let after = self.bytes.split_off(at);
+            [Part::Shared(text), Part::Own(after)]
+        });
+        [Part::Own(self.bytes)].into_iter().chain(shared.into_iter().flatten())
     }
 
     fn share(&mut self, text: &Text) {

@@ -39,7 +39,8 @@ pub enum Received<'a> {
 impl Inbound {
     /// A connection that was opened just now, by a credential that expires then.
     pub fn new(app: &App, expires_at: Option<Moment>, now: Moment) -> Self {
-        Self { pulse: Pulse::new(&app.connection, expires_at, now), pace: Pace::new(), bad_frames: 0 }
+        let pulse = Pulse::new(&app.connection, expires_at, app.clock.stalled(), now);
+        Self { pulse, pace: Pace::new(), bad_frames: 0 }
     }
 
     /// When [`Inbound::check`] is due.
@@ -100,11 +101,13 @@ impl Inbound {
         refuse(app, refusal, bad.reference, self.bad_frames >= MAX_BAD_FRAMES, out)
     }
 
-    /// Does what is due: sends a Ping. The quality by the Pongs that are missing, where some are.
+    /// Does what is due, after everything that has arrived was received: sends a Ping. The quality by the Pongs that are missing, where some are.
     ///
     /// # Errors
     /// That a deadline of the connection has passed.
-    pub fn check(&mut self, now: Moment, out: &mut FrameBatch) -> Result<Option<Quality>, End> {
+    pub fn check(&mut self, app: &App, out: &mut FrameBatch) -> Result<Option<Quality>, End> {
+        let now = app.clock.now();
+        self.pulse.give(app.clock.stalled(), now);
         if let Some(payload) = self.pulse.check(now)? {
             out.ping(&payload);
         }

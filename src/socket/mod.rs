@@ -13,4 +13,5 @@ mod pulse;
 pub mod sse;
 mod subscription;
 pub mod transport;
+mod unsent;
 pub mod upgrade;

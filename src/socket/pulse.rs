@@ -24,11 +24,13 @@ pub struct Pulse {
     missed: u8,
     /// When the credential expires, and the connection with it.
     expires_at: Option<Moment>,
+    /// For how long the process had not run in all, as last counted.
+    stalled: Duration,
 }
 
 impl Pulse {
-    /// A connection that was opened just now.
-    pub fn new(timings: &ConnectionRules, expires_at: Option<Moment>, now: Moment) -> Self {
+    /// A connection that was opened just now; `stalled` is [`Clock::stalled`](crate::clock::Clock::stalled).
+    pub fn new(timings: &ConnectionRules, expires_at: Option<Moment>, stalled: Duration, now: Moment) -> Self {
         Self {
             ping_interval: timings.ping_interval,
             dead_after: timings.dead_after,
@@ -37,7 +39,15 @@ impl Pulse {
             pinged: None,
             missed: 0,
             expires_at,
+            stalled,
         }
+    }
+
+    /// Gives the client the time in which the process did not run.
+    pub fn give(&mut self, stalled: Duration, now: Moment) {
+        let added = stalled.saturating_sub(self.stalled);
+        self.stalled = stalled;
+        self.seen_at = (self.seen_at + added).min(now);
     }
 
     /// Something arrived from the client.
@@ -107,7 +117,7 @@ mod tests {
             write_timeout: 10 * SECOND,
             max_message_bytes: 4096,
         };
-        Pulse::new(&timings, expires_at, now)
+        Pulse::new(&timings, expires_at, Duration::ZERO, now)
     }
 
     #[test]
@@ -128,6 +138,20 @@ mod tests {
         }
         // The third, where one is due, is due just before the end.
         assert!((2..=3).contains(&pings), "{pings}");
+    }
+
+    #[test]
+    fn the_time_of_a_stall_is_no_silence() {
+        let start = Clock::new().now();
+        let mut pulse = pulse(None, start);
+        let resumed = start + 100 * SECOND;
+        pulse.give(60 * SECOND, resumed);
+        assert!(pulse.check(resumed).expect("silent for 40 s").is_some(), "and asked at once");
+        pulse.give(60 * SECOND, resumed);
+        assert_eq!(pulse.check(start + 135 * SECOND), Err(Code::BeatTimeout));
+        pulse.give(9000 * SECOND, resumed + SECOND);
+        assert!(pulse.check(resumed + 75 * SECOND).is_ok(), "not more than was silent");
+        assert_eq!(pulse.check(resumed + 76 * SECOND), Err(Code::BeatTimeout));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use super::end::End;
 use super::frame::{Decoder, FrameBatch, Incoming};
+use super::unsent::Unsent;
 use crate::protocol::Code;
 
 /// How long a client may read nothing of the last frames, and may take to hang up after them.
@@ -37,7 +38,7 @@ const READ_BYTES: usize = 2048;
 pub struct Transport {
     stream: TcpStream,
     /// What the socket has not taken yet. Without memory while the client keeps up.
-    unsent: Mutex<Vec<u8>>,
+    unsent: Mutex<Unsent>,
     /// Whether the connection's task has something to do that writing alone does not.
     is_woken: AtomicBool,
     task: AtomicWaker,
@@ -76,7 +77,33 @@ impl Transport {
         take: impl FnMut(Incoming<'_>) -> Result<(), End>,
     ) -> Result<(), End> {
         let mut buffer = [0; READ_BYTES];
-        match self.try_read(&mut buffer) {
+        let read = self.try_read(&mut buffer);
+        Self::take(read, &mut buffer, decoder, max_message_bytes, take)
+    }
+
+    /// The same, whether or not the runtime knows already that something has arrived.
+    ///
+    /// # Errors
+    /// See [`Transport::receive`].
+    pub fn receive_now(
+        &self,
+        decoder: &mut Decoder,
+        max_message_bytes: usize,
+        take: impl FnMut(Incoming<'_>) -> Result<(), End>,
+    ) -> Result<(), End> {
+        let mut buffer = [0; READ_BYTES];
+        let read = (&*SockRef::from(&self.stream)).read(&mut buffer);
+        Self::take(read, &mut buffer, decoder, max_message_bytes, take)
+    }
+
+    fn take(
+        read: io::Result<usize>,
+        buffer: &mut [u8],
+        decoder: &mut Decoder,
+        max_message_bytes: usize,
+        take: impl FnMut(Incoming<'_>) -> Result<(), End>,
+    ) -> Result<(), End> {
+        match read {
             Ok(0) => Err(End::Lost),
             Ok(bytes) => decode(decoder, &mut buffer[..bytes], max_message_bytes, take),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
@@ -109,7 +136,7 @@ impl Transport {
                 return Written::All;
             }
         }
-        frames.keep_rest(written, &mut unsent);
+        unsent.push(frames, written);
         let waiting = unsent.len();
         drop(unsent);
         self.wake();
@@ -155,13 +182,9 @@ impl Transport {
             Err(_) => return Err(Code::SlowConsumer.into()),
         }
         let mut unsent = self.unsent.lock();
-        let written = self.try_write([&[], &[], &unsent])?;
-        unsent.drain(..written);
-        if unsent.is_empty() {
-            *unsent = Vec::new();
-            return Ok(Written::All);
-        }
-        Ok(Written::Waiting(unsent.len()))
+        let written = self.try_write(unsent.front())?;
+        unsent.drop_front(written);
+        Ok(if unsent.is_empty() { Written::All } else { Written::Waiting(unsent.len()) })
     }
 
     /// How many bytes of these parts the socket takes.

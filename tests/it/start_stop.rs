@@ -1,6 +1,8 @@
 //! Start and stop of the real program: a stop in good order loses nothing and shows no person leaving, and
 //! neither does a crash.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -330,4 +332,36 @@ async fn an_embedded_database_outlives_a_crash_with_its_sessions_and_its_secret(
     server.signal(Signal::SIGTERM);
     let finished = server.finished().await;
     assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
+}
+
+#[tokio::test]
+async fn a_server_that_did_not_run_for_a_while_gives_everybody_that_time() {
+    let database = TestDatabase::new().await;
+    let flags = ["--beat-interval", "5s", "--ping-interval", "5s", "--dead-after", "12s", "--grace", "12s"];
+    let server = serve(&database, &flags).await;
+    let session = server.rest.open().await;
+    let mut ada = guest(&server, &session, "Ada").await;
+    let mut bob = guest(&server, &session, "Bob").await;
+    let lost = guest(&server, &session, "Cleo").await;
+    let (id, resume) = (lost.id(), lost.resume_token());
+    lost.vanish();
+    ada.until("Cleo reconnecting", |ada| ada.view.get(&id).is_some_and(|cleo| cleo["status"] == "reconnecting")).await;
+
+    server.signal(Signal::SIGSTOP);
+    // Ada beats meanwhile, Bob is silent.
+    for reference in 0..3 {
+        ada.send(json!({"type": "beat", "ref": reference})).await;
+    }
+    // It is the time itself that matters: more than any deadline.
+    tokio::time::sleep(Duration::from_secs(14)).await;
+    server.signal(Signal::SIGCONT);
+    ada.catch_up().await;
+    bob.catch_up().await;
+    assert_eq!(ada.count("beat"), 4);
+    let back = Client::join(server.address, session.id, &Join::resume(&resume)).await;
+    assert_eq!(back.id(), id);
+    ada.until("Cleo is back", |ada| ada.view.get(&id).is_some_and(|cleo| cleo["status"] == "active")).await;
+    for client in [&ada, &bob] {
+        assert!(!saw_a_leave(client), "{:?}", client.heard);
+    }
 }

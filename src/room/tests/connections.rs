@@ -74,6 +74,24 @@ async fn who_does_not_come_back_within_the_grace_leaves_by_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_grace_is_given_the_time_of_a_stall() {
+    let (world, mut watcher) = watched(World::new()).await;
+    let ada = world.join(&entrant("Ada"));
+    let id = ada.id();
+    world.pass(DIFF).await;
+    drop(ada);
+    world.pass(DIFF).await;
+    watcher.received();
+    let stall = 10 * GRACE;
+    tokio::time::advance(stall).await;
+    world.shared().clock.stall(stall);
+    world.pass(GRACE - 2 * DIFF).await;
+    assert!(world.room().participant(id).is_some());
+    world.pass(3 * DIFF).await;
+    assert_eq!(watcher.received_changes(), leaves(id, LeaveReason::Timeout));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_grace_shorter_than_the_interval_ends_in_time() {
     let (world, _watcher) = watched(World::with(|rules| rules.timings.grace = DIFF / 2)).await;
     let ada = world.join(&entrant("Ada"));
