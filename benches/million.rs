@@ -140,7 +140,7 @@ impl House {
             store.clone(),
             Arc::clone(&flusher),
             Arc::default(),
-            interval,
+            &settings.presence,
             settings.sessions,
         );
 

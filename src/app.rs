@@ -233,7 +233,7 @@ fn writers(
         store.clone(),
         Arc::clone(&flusher),
         Arc::clone(metrics),
-        settings.presence.sweep_interval,
+        &settings.presence,
         settings.sessions.clone(),
     ));
     (flusher, sweeper)

@@ -91,13 +91,35 @@ $$;
 comment on function lastseen.settle_user_sessions is
   'Marks the connections as lost that a server held when it crashed, and returns of how many sessions.';
 
+create or replace function lastseen.settle_silent_user_sessions(node text, silent_for interval) returns bigint
+language sql set search_path = ''
+as $$
+  -- SKIP LOCKED: a session that is being written is not silent.
+  with left_over as materialized (
+    select s.id from public.user_sessions as s
+    where s.ended_at is null and s.node is distinct from settle_silent_user_sessions.node
+      and s.frontend_connections + s.sse_connections > 0 and s.last_heartbeat_at < now() - silent_for
+    for no key update skip locked
+  ), settled as (
+    update public.user_sessions as s
+    set frontend_connections = 0, sse_connections = 0, status = 'reconnecting', updated_at = now()
+    from left_over
+    where s.id = left_over.id
+    returning s.id
+  )
+  select count(*) from settled
+$$;
+comment on function lastseen.settle_silent_user_sessions is
+  'Marks the connections as lost that another server held, where it has not seen the session for so long, and returns of how many sessions.';
+
 revoke all on function
   lastseen.time_out_user_sessions,
   public.expire_user_sessions,
   public.end_inactive_sessions,
   lastseen.purge_user_sessions,
   public.cleanup_old_sessions,
-  lastseen.settle_user_sessions
+  lastseen.settle_user_sessions,
+  lastseen.settle_silent_user_sessions
 from public, anon, authenticated, service_role, lastseen_service;
 grant execute on function
   lastseen.time_out_user_sessions,
@@ -105,5 +127,6 @@ grant execute on function
   public.end_inactive_sessions,
   lastseen.purge_user_sessions,
   public.cleanup_old_sessions,
-  lastseen.settle_user_sessions
+  lastseen.settle_user_sessions,
+  lastseen.settle_silent_user_sessions
 to lastseen_service, service_role;

@@ -4,9 +4,7 @@ use crate::app::App;
 use crate::config::PresenceSettings;
 use crate::room::Registry;
 use crate::store::Store;
-
-/// Participants of another node are taken for gone once they were not seen for `dead-after` times this.
-const STALE_AFTER: u32 = 4;
+use crate::task::audit;
 
 /// Restores participants and sits, and marks orphaned simulators. To be called before the first connection.
 ///
@@ -23,8 +21,7 @@ pub(super) async fn recover(app: &App, presence: &PresenceSettings) -> anyhow::R
 /// shows no leaves. Participants of other nodes are left alone unless they were not seen for long. Connections
 /// of user sessions that this node held are marked as lost.
 async fn restore(registry: &Registry, store: &Store, presence: &PresenceSettings) -> anyhow::Result<()> {
-    let stale = presence.dead_after * STALE_AFTER + presence.grace;
-    let other_nodes = store.settle_strangers(stale).await?;
+    let other_nodes = store.settle_strangers(audit::unseen_for(presence)).await?;
     let people = store.left_present().await?;
     store.settle_user_sessions().await?;
     if other_nodes > 0 || !people.is_empty() {

@@ -132,6 +132,40 @@ impl Store {
         .await
     }
 
+    /// Revokes the invite by which a participant came in, where there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn revoke_invite_of(&self, session: SessionId, participant: ParticipantId) -> Result<(), StoreError> {
+        self.ask(async {
+            sqlx::query("SELECT lastseen.revoke_invite_of($1, $2)")
+                .bind(session)
+                .bind(participant)
+                .execute(&self.requests)
+                .await
+                .map(drop)
+        })
+        .await
+    }
+
+    /// Takes the removal of a participant back; false where it was not removed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn readmit_participant(
+        &self,
+        session: SessionId,
+        participant: ParticipantId,
+    ) -> Result<bool, StoreError> {
+        self.ask(
+            sqlx::query_scalar("SELECT lastseen.readmit_participant($1, $2)")
+                .bind(session)
+                .bind(participant)
+                .fetch_one(&self.requests),
+        )
+        .await
+    }
+
     /// Removes a participant from a session for good; false where there was none to remove.
     ///
     /// # Errors
@@ -204,16 +238,63 @@ impl Store {
         Ok(restored.collect())
     }
 
-    /// Ends the presence of participants of other servers who were not seen for `stale`: their server is gone.
+    /// The participants of this server who are present by the database and were not seen for `unseen_for`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn unseen_here(&self, unseen_for: Duration) -> Result<Vec<(SessionId, ParticipantId)>, StoreError> {
+        self.batch(
+            sqlx::query_as(
+                "SELECT p.session_id, p.id FROM session_participants p JOIN reading_sessions s ON s.id = p.session_id
+                 WHERE s.is_active AND p.is_active AND p.node = $1 AND p.last_seen_at < now() - make_interval(secs => $2)",
+            )
+            .bind(&self.node)
+            .bind(unseen_for.as_secs_f64())
+            .fetch_all(&self.batches),
+        )
+        .await
+    }
+
+    /// Ends the presence of these participants of this server, where they are still unseen for `unseen_for`. Returns
+    /// how many that were.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn settle_unseen(&self, people: &[ParticipantId], unseen_for: Duration) -> Result<u64, StoreError> {
+        self.batch(async {
+            sqlx::query(
+                "WITH unseen AS MATERIALIZED (
+                    SELECT p.id FROM session_participants p
+                    WHERE p.id = ANY ($1) AND p.is_active AND p.node = $2
+                      AND p.last_seen_at < now() - make_interval(secs => $3)
+                    ORDER BY p.id FOR NO KEY UPDATE SKIP LOCKED)
+                 UPDATE session_participants p SET is_active = false, left_at = p.last_seen_at, leave_reason = 'timeout'
+                 FROM unseen WHERE p.id = unseen.id",
+            )
+            .bind(people)
+            .bind(&self.node)
+            .bind(unseen_for.as_secs_f64())
+            .execute(&self.batches)
+            .await
+            .map(|done| done.rows_affected())
+        })
+        .await
+    }
+
+    /// Ends the presence of participants of other servers who were not seen for `stale`, and marks the connections of
+    /// user sessions as lost: their server is gone. Returns of how many of both.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn settle_strangers(&self, stale: Duration) -> Result<i64, StoreError> {
         self.batch(
-            sqlx::query_scalar("SELECT lastseen.settle_strangers($1, make_interval(secs => $2))")
-                .bind(&self.node)
-                .bind(stale.as_secs_f64())
-                .fetch_one(&self.batches),
+            sqlx::query_scalar(
+                "SELECT lastseen.settle_strangers($1, make_interval(secs => $2))
+                      + lastseen.settle_silent_user_sessions($1, make_interval(secs => $2))",
+            )
+            .bind(&self.node)
+            .bind(stale.as_secs_f64())
+            .fetch_one(&self.batches),
         )
         .await
     }

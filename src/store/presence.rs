@@ -152,13 +152,15 @@ macro_rules! write_beats {
         write!(
             $locks,
             beats: "unnest((select $1::uuid[]), (select $3::int[]), (select $4::int[])) as b (id, seen_age, active_age)",
-            set: "is_active = true, left_at = null, leave_reason = null",
+            set: "is_active = true, left_at = null, leave_reason = null,
+      node = case when p.is_active and p.last_seen_at > b.seen_at then p.node else $9 end",
             where: "not p.is_active"
         )
     };
 }
 
-/// Participants who are gone or have a new state.
+/// Participants who are gone or have a new state. A leave ends the presence only where this server saw the participant
+/// last (`node`): another one has a connection of the same participant otherwise.
 macro_rules! write_changes {
     ($locks:ident) => {
         write!(
@@ -175,7 +177,8 @@ macro_rules! write_changes {
                      else p.left_at end,
       leave_reason = case when b.left_as is null then null
                           when p.is_active and p.node = $11 then b.left_as
-                          else p.leave_reason end",
+                          else p.leave_reason end,
+      node = case when b.left_as is not null or (p.is_active and p.last_seen_at > b.seen_at) then p.node else $11 end",
             where: "p.state <> b.state
          or case when b.left_as is null then not p.is_active else p.is_active and p.node = $11 end"
         )
@@ -241,7 +244,7 @@ impl Store {
             let states: Vec<_> = rows.iter().map(|row| row.state.as_ref().map(|state| state.get())).collect();
             statement.bind(left).bind(states).bind(&self.node)
         } else {
-            statement
+            statement.bind(&self.node)
         };
         let unwritten: Vec<Unwritten> = self.flush(statement.fetch_all(&self.flushes)).await?;
         let mut written = Written::default();

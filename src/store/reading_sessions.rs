@@ -42,6 +42,25 @@ impl FromRow<'_, PgRow> for ReadingSession {
 from_row! { Expiry { expired, last_seen_at, expires_at, minutes_until_expiry } }
 
 impl Store {
+    /// Those of these sessions that are closed, or deleted (without a reason).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn closed_among(
+        &self,
+        sessions: &[SessionId],
+    ) -> Result<Vec<(SessionId, Option<CloseReason>)>, StoreError> {
+        self.batch(
+            sqlx::query_as(
+                "SELECT asked.id, s.close_reason FROM unnest($1::uuid[]) AS asked (id)
+                 LEFT JOIN reading_sessions s ON s.id = asked.id WHERE s.is_active IS NOT TRUE",
+            )
+            .bind(sessions)
+            .fetch_all(&self.batches),
+        )
+        .await
+    }
+
     /// Opens a session with its first invites. A user who opens one is its first participant.
     ///
     /// # Errors

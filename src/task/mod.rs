@@ -1,5 +1,6 @@
 //! Background tasks: the tick of the rooms, the flush, the sweep, the undoing of admissions.
 
+pub mod audit;
 pub mod compensate;
 pub mod figures;
 pub mod flush;

@@ -1,6 +1,8 @@
 //! The policies of the sweep. Each is one call of the SQL function that decides, so that this server, other
 //! servers, cron and `lastseen sweep` apply the same rule.
 
+use std::time::Duration;
+
 use crate::config::SessionSettings;
 use crate::domain::ids::SessionId;
 use crate::domain::reading_session::CloseReason;
@@ -10,9 +12,14 @@ use crate::store::{Store, StoreError};
 const SESSIONS: i32 = 1_000;
 const ROWS: i32 = 10_000;
 
+/// How long `lastseen sweep`, which does not know the settings of the servers, takes a silent server for running.
+const SILENT_FOR: Duration = Duration::from_mins(10);
+
 /// A policy of the sweep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Policy {
+    /// Ends the presence that no server has. A server does it by its audit, which also knows its own rooms.
+    Orphans,
     /// Closes reading sessions in which no person was seen for `idle-timeout`.
     Idle,
     /// Closes reading sessions older than `max-session-age`, where that is set.
@@ -58,7 +65,8 @@ impl From<Vec<SessionId>> for Effect {
 
 impl Policy {
     /// All policies in the order of a sweep: those that end something before those that delete.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
+        Self::Orphans,
         Self::Idle,
         Self::Age,
         Self::Company,
@@ -74,6 +82,7 @@ impl Policy {
     /// The word in answers and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Orphans => "orphans_settled",
             Self::Idle => "closed",
             Self::Age => "aged",
             Self::Company => "lonely",
@@ -101,7 +110,8 @@ impl Policy {
     pub fn asks_who_was_seen(self) -> bool {
         match self {
             Self::Idle | Self::Company | Self::TimeOutUserSessions | Self::Simulators => true,
-            Self::Age
+            Self::Orphans
+            | Self::Age
             | Self::AbandonSits
             | Self::Purge
             | Self::PurgeUserSessions
@@ -114,7 +124,8 @@ impl Policy {
     pub fn close_reason(self) -> CloseReason {
         match self {
             Self::Age => CloseReason::Expired,
-            Self::Idle
+            Self::Orphans
+            | Self::Idle
             | Self::Company
             | Self::TimeOutUserSessions
             | Self::AbandonSits
@@ -150,6 +161,7 @@ impl Policy {
     async fn apply_once(self, store: &Store, rules: &SessionSettings) -> Result<Effect, StoreError> {
         let retention = &rules.retention;
         Ok(match self {
+            Self::Orphans => store.settle_strangers(SILENT_FOR).await?.into(),
             Self::Idle => store.close_idle_sessions(SESSIONS).await?.into(),
             Self::Age => match rules.max_session_age {
                 Some(age) => store.close_aged_sessions(age, SESSIONS).await?.into(),

@@ -12,9 +12,10 @@ use utoipa::openapi::{Array, Object, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::Tasks;
+use super::audit::Audit;
 use super::flush::Flusher;
 use super::policy::{Effect, Policy};
-use crate::config::SessionSettings;
+use crate::config::{PresenceSettings, SessionSettings};
 use crate::metrics::Metrics;
 use crate::room::Registry;
 use crate::store::{Store, StoreError};
@@ -91,6 +92,10 @@ pub struct Run {
 }
 
 impl Run {
+    fn new() -> Self {
+        Self { started_at: Utc::now(), swept: Mutex::default(), has_ended: AtomicBool::new(false) }
+    }
+
     /// When it began.
     pub fn started_at(&self) -> DateTime<Utc> {
         self.started_at
@@ -116,6 +121,9 @@ impl Drop for End<'_> {
     }
 }
 
+/// How often the audit runs, also where sweeps are further apart.
+const AUDIT_INTERVAL: Duration = Duration::from_mins(1);
+
 /// Runs sweeps.
 #[derive(Debug)]
 pub struct Sweeper {
@@ -123,6 +131,7 @@ pub struct Sweeper {
     store: Store,
     flusher: Arc<Flusher>,
     metrics: Arc<Metrics>,
+    audit: Audit,
     interval: Duration,
     rules: SessionSettings,
     /// The one that began last.
@@ -137,7 +146,7 @@ impl Sweeper {
         store: Store,
         flusher: Arc<Flusher>,
         metrics: Arc<Metrics>,
-        interval: Duration,
+        presence: &PresenceSettings,
         rules: SessionSettings,
     ) -> Self {
         // A counter that is missing until its first increment would look like one that does not exist.
@@ -145,7 +154,9 @@ impl Sweeper {
             let _ = (metrics.swept(policy.as_str()), metrics.sweep_failures(policy.as_str()));
         }
         let (newest, last) = (Mutex::default(), Mutex::default());
-        Self { registry, store, flusher, metrics, interval, rules, newest, last }
+        let audit = Audit::new(Arc::clone(&registry), store.clone(), presence);
+        let interval = presence.sweep_interval;
+        Self { registry, store, flusher, metrics, audit, interval, rules, newest, last }
     }
 
     /// When the last sweep of this server ended and what it did; `None` before the first.
@@ -158,15 +169,43 @@ impl Sweeper {
         self.newest.lock().clone()
     }
 
-    /// Starts it as a background task.
+    /// Starts it as a background task, and the audit as another.
     pub fn spawn(self: &Arc<Self>, tasks: &Tasks) {
         tasks.spawn("sweep", self, Self::run);
+        tasks.spawn("audit", self, Self::run_audit);
+    }
+
+    /// Waits for this long, and on where the process did not run meanwhile: clients and other servers have to be seen
+    /// before anything is judged by when they were seen.
+    async fn rest(&self, time: Duration) {
+        let clock = self.registry.shared().clock;
+        let mut interruptions = clock.interruptions();
+        sleep(time).await;
+        while clock.interruptions() > interruptions {
+            interruptions = clock.interruptions();
+            sleep(time.min(AUDIT_INTERVAL)).await;
+        }
+    }
+
+    /// Audits for ever.
+    async fn run_audit(self: Arc<Self>) {
+        loop {
+            self.rest(AUDIT_INTERVAL).await;
+            self.apply_or_fail(&Run::new(), Policy::Orphans).await;
+            self.close_rooms().await;
+        }
+    }
+
+    async fn close_rooms(&self) {
+        if let Err(error) = self.audit.close_rooms().await {
+            tracing::warn!(%error, "looking for closed sessions failed; retrying");
+        }
     }
 
     /// Sweeps for ever.
     async fn run(self: Arc<Self>) {
         loop {
-            sleep(self.interval).await;
+            self.rest(self.interval).await;
             if let Err(error) = self.sweep(&self.begin()).await {
                 tracing::warn!(%error, "sweep failed; the next one catches up");
             }
@@ -175,8 +214,7 @@ impl Sweeper {
 
     /// A sweep that is about to run.
     pub fn begin(&self) -> Arc<Run> {
-        let swept = Mutex::default();
-        let run = Arc::new(Run { started_at: Utc::now(), swept, has_ended: AtomicBool::new(false) });
+        let run = Arc::new(Run::new());
         *self.newest.lock() = Some(Arc::clone(&run));
         run
     }
@@ -213,13 +251,17 @@ impl Sweeper {
                 self.failed(run, policy);
                 continue;
             }
-            if let Err(error) = self.apply(run, policy).await {
-                tracing::warn!(policy = policy.as_str(), %error, "sweep policy failed");
-                self.failed(run, policy);
-                last_error = Some(error);
-            }
+            last_error = self.apply_or_fail(run, policy).await.or(last_error);
         }
+        self.close_rooms().await;
         last_error.or(flushed.err())
+    }
+
+    async fn apply_or_fail(&self, run: &Run, policy: Policy) -> Option<StoreError> {
+        let error = self.apply(run, policy).await.err()?;
+        tracing::warn!(policy = policy.as_str(), %error, "sweep policy failed");
+        self.failed(run, policy);
+        Some(error)
     }
 
     fn failed(&self, run: &Run, policy: Policy) {
@@ -236,6 +278,11 @@ impl Sweeper {
             run.swept.lock().add(policy, effect.count);
             !self.registry.is_draining()
         };
+        if policy == Policy::Orphans {
+            let count = self.audit.settle_orphans().await?;
+            done(Effect { count, ..Effect::default() });
+            return Ok(());
+        }
         policy.apply(&self.store, &self.rules, done).await
     }
 }

@@ -329,6 +329,34 @@ async fn the_leave_of_another_server_does_not_touch_somebody_who_moved_to_this_o
     assert_eq!(gone.leave_reason.as_deref(), Some("left"));
 }
 
+#[tokio::test]
+async fn two_tabs_on_two_servers_that_leave_one_after_the_other_leave_nobody_present() {
+    let here = TestServer::start(&[]).await;
+    let there = here.beside("there", &[]).await;
+    let session = here.open().await;
+    let ada = Join { token: Some(user(Uuid::now_v7(), "Ada")), ..Join::invite(&session.invite, "Ada") };
+    for first_leaves_first in [false, true] {
+        let mut one = Client::join(here.address(), session.id, &ada).await;
+        let mut two = Client::join(there.address(), session.id, &ada).await;
+        flushed(&here, &mut one).await;
+        flushed(&there, &mut two).await;
+        let (id, (stays_at, mut stays), goes) =
+            if first_leaves_first { (one.id(), (&there, two), one) } else { (one.id(), (&here, one), two) };
+        assert_eq!(goes.leave().await.code, 1000);
+        // The tab that stays is seen, and holds the person present.
+        flushed(stays_at, &mut stays).await;
+        let row = shows(stays_at, &stays, "who stays", |row| row.is_active).await;
+        assert_eq!(row.node.as_deref(), Some(if first_leaves_first { "there" } else { "test" }));
+        assert_eq!(stays.leave().await.code, 1000);
+        let gone = eventually("nobody", async || {
+            let row = person(&here.database.pool, id).await;
+            (!row.is_active).then_some(row)
+        })
+        .await;
+        assert_eq!(gone.leave_reason.as_deref(), Some("left"));
+    }
+}
+
 /// Rooms of a hundred in the database, and what flushes their people, without a server.
 struct Crowd {
     database: TestDatabase,

@@ -185,6 +185,7 @@ async fn the_admin_calls_are_for_the_service_alone() {
     server.age(idle.id, 7200.0).await;
     let swept = server.sweep().await;
     let policies = [
+        "orphans_settled",
         "closed",
         "aged",
         "lonely",

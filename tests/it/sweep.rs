@@ -133,7 +133,7 @@ async fn a_sweep_whose_flush_fails_closes_nothing() {
     for statement in [
         "CREATE FUNCTION out_of_space() RETURNS trigger LANGUAGE plpgsql AS
          $$ BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = '53100'; END $$",
-        "CREATE TRIGGER out_of_space BEFORE UPDATE ON session_participants EXECUTE FUNCTION out_of_space()",
+        "CREATE TRIGGER out_of_space BEFORE UPDATE ON session_participants FOR EACH ROW EXECUTE FUNCTION out_of_space()",
     ] {
         sqlx::query(statement).execute(&server.database.pool).await.expect(statement);
     }
@@ -438,4 +438,55 @@ async fn a_sweep_that_takes_long_goes_on_after_the_answer_and_can_be_looked_at()
     assert_eq!(did(&after["swept"]), json!({"closed": 1, "user_sessions_timed_out": 1}));
     assert_eq!(after["started_at"], during["started_at"]);
     assert!(stored(&server.database.pool, slow.id).await.is_active);
+}
+
+#[tokio::test]
+async fn presence_that_no_server_has_is_ended_and_what_a_server_has_is_not() {
+    let server = TestServer::start(&["--dead-after", "40s", "--grace", "10s"]).await;
+    let (pool, session) = (&server.database.pool, server.open().await);
+    let here = guest(&server, &session, "Here").await;
+    let (at_home, gone) = (server.open_as(Some(&user(Uuid::now_v7(), "Ada")), json!({})).await, Uuid::now_v7());
+    let insert = "INSERT INTO session_participants (session_id, name, is_active, node, last_seen_at)
+         SELECT $1, name, true, node, now() - make_interval(secs => age)
+         FROM (VALUES ('living', 'there', 45), ('gone', 'there', 300), ('nobody', NULL, 300), ('lost', 'test', 45), ('new', 'test', 5))
+           AS p (name, node, age)";
+    execute(pool, insert, at_home.id).await;
+    let insert = "INSERT INTO user_sessions (user_id, session_id, platform, node, frontend_connections, last_heartbeat_at, expires_at)
+         SELECT $1, name, 'web', node, 1, now() - make_interval(secs => age), now() + interval '1 hour'
+         FROM (VALUES ('living', 'there', 45), ('gone', 'there', 300), ('here', 'test', 300)) AS s (name, node, age)";
+    execute(pool, insert, gone).await;
+    // Silent for long, and in memory.
+    server.age(session.id, 300.0).await;
+
+    assert_eq!(did(&server.sweep().await), json!({"orphans_settled": 4}));
+    let ended: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM session_participants WHERE leave_reason = 'timeout' AND left_at = last_seen_at ORDER BY name",
+    )
+    .fetch_all(pool)
+    .await
+    .expect("names");
+    assert_eq!(ended, ["gone", "lost", "nobody"]);
+    assert!(person(pool, here.id()).await.is_active);
+    let lost: Vec<String> = sqlx::query_scalar(
+        "SELECT session_id FROM user_sessions WHERE status = 'reconnecting' AND frontend_connections = 0",
+    )
+    .fetch_all(pool)
+    .await
+    .expect("ids");
+    assert_eq!(lost, ["gone"]);
+    assert_eq!(did(&server.sweep().await), nothing());
+}
+
+#[tokio::test]
+async fn an_observer_alone_is_told_that_its_session_was_closed_elsewhere() {
+    let server = TestServer::start(QUIET).await;
+    for statement in ["SELECT FROM lastseen.close_session($1, 'host')", "DELETE FROM reading_sessions WHERE id = $1"] {
+        let (closed, open) = (server.open().await, server.open().await);
+        let mut observers = [server.observer(&closed).await, server.observer(&open).await];
+        execute(&server.database.pool, statement, closed.id).await;
+        server.sweep().await;
+        let ended = observers[0].ended().await;
+        assert_eq!((ended.code, &ended.error["code"]), (4511, &json!("session_closed")), "{statement}");
+        observers[1].catch_up().await;
+    }
 }
