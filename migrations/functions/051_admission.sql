@@ -96,14 +96,14 @@ begin
     exit when p.id is not null;
 
     insert into public.session_participants as sp
-      (id, session_id, user_id, name, role, is_active, node, joined_at, last_seen_at, last_activity_at)
+      (id, session_id, user_id, name, role, is_active, node, joined_at, last_seen_at, last_activity_at, invite_id)
     values
       (new_id, session, caller, display_name,
        -- A guest is a person without an account: a user who comes by a guest's invite is a participant.
        case when not invited then 'host'
             when invite.role = 'guest' and caller is not null then 'participant'
             else invite.role end,
-       true, admit.node, arrived, arrived, arrived)
+       true, admit.node, arrived, arrived, arrived, case when invited then invite.id end)
     on conflict (session_id, user_id) do nothing
     returning * into p;
     came_new := found;

@@ -63,6 +63,7 @@ fn routes(app: &App) -> Router<App> {
         .routes(routes!(reading_sessions::expiry))
         .routes(routes!(participants::list))
         .routes(routes!(participants::remove))
+        .routes(routes!(participants::readmit))
         .routes(routes!(invites::make, invites::list))
         .routes(routes!(invites::revoke))
         .routes(routes!(invites::inspect))

@@ -1,4 +1,4 @@
-//! `/v1/reading-sessions/{id}/participants`: listing and removing participants.
+//! `/v1/reading-sessions/{id}/participants`: listing and removing participants, and letting them in again.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::Sessions;
-use super::extract::{Filter, Ids};
+use super::extract::{Filter, Ids, parse};
 use super::page::{Asked, Page};
 use crate::domain::ids::{ParticipantId, SessionId};
 use crate::domain::participant::Status;
@@ -110,13 +110,24 @@ pub async fn list(
     Ok(Json(Presence::page(0, people, &listing)?).into_response())
 }
 
-/// Removes a person for good: their connections end with 4512, and no token admits them again. For hosts and the
-/// service.
+/// What goes with a participant who is removed.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Removal {
+    /// Whether the invite by which they came in is revoked: a guest could come back by it as somebody new. Whoever
+    /// else came by it stays.
+    #[param(value_type = Option<bool>)]
+    revoke_invite: Option<String>,
+}
+
+/// Removes a person: their connections end with 4512, and no token admits them again. A guest may come back by an
+/// invite, as somebody new. For hosts and the service.
 #[utoipa::path(
     delete, path = "/v1/reading-sessions/{id}/participants/{pid}", tag = "participants",
     params(
         ("id" = SessionId, Path, description = "The session"),
         ("pid" = ParticipantId, Path, description = "The participant to remove"),
+        Removal,
     ),
     responses(
         (status = NO_CONTENT, description = "Removed"),
@@ -128,16 +139,50 @@ pub async fn remove(
     State(sessions): State<Sessions>,
     caller: Caller,
     Ids((id, participant)): Ids<(SessionId, ParticipantId)>,
+    Filter(removal): Filter<Removal>,
 ) -> Result<StatusCode, Refusal> {
+    let revoke_invite = parse("revoke_invite", removal.revoke_invite.as_deref(), "true or false")?.unwrap_or(false);
     let access = sessions.host(&caller, id).await?;
     if !access.session.is_open() {
         return Err(sessions.closed(&access.session).await);
+    }
+    // Before the removal, after which they may come back at once.
+    if revoke_invite {
+        sessions.store.revoke_invite_of(id, participant).await?;
     }
     if !sessions.store.remove_participant(id, participant).await? {
         return Err(Code::ParticipantNotFound.into());
     }
     if let Some(room) = sessions.registry.find(id) {
         room.remove(participant);
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Takes a removal back: the user may come in again. Their resume tokens stay dead. For hosts and the service.
+#[utoipa::path(
+    post, path = "/v1/reading-sessions/{id}/participants/{pid}/readmit", tag = "participants",
+    params(
+        ("id" = SessionId, Path, description = "The session"),
+        ("pid" = ParticipantId, Path, description = "The participant who was removed"),
+    ),
+    responses(
+        (status = NO_CONTENT, description = "They may come in again"),
+        (status = NOT_FOUND, description = "`session_not_found`, or `not_found`: no such participant was removed"),
+        (status = GONE, description = "`session_closed`"),
+    ),
+)]
+pub async fn readmit(
+    State(sessions): State<Sessions>,
+    caller: Caller,
+    Ids((id, participant)): Ids<(SessionId, ParticipantId)>,
+) -> Result<StatusCode, Refusal> {
+    let access = sessions.host(&caller, id).await?;
+    if !access.session.is_open() {
+        return Err(sessions.closed(&access.session).await);
+    }
+    if !sessions.store.readmit_participant(id, participant).await? {
+        return Err(Code::ParticipantNotFound.into());
     }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -110,7 +110,7 @@ pub struct CompleteSit {
     responses(
         (status = OK, body = Sit),
         (status = NOT_FOUND, description = "`sit_not_found`"),
-        (status = CONFLICT, description = "`already_completed`, `too_early`, or `conflict` where it was abandoned"),
+        (status = CONFLICT, description = "`already_completed`, `too_early`, or `conflict` where it was abandoned and `early` is given"),
     ),
 )]
 pub async fn complete(
@@ -121,9 +121,10 @@ pub async fn complete(
 ) -> Result<Json<Sit>, Refusal> {
     match store.complete_sit(caller.viewer()?, id, body.early.unwrap_or(false)).await? {
         Completion::Done(sit) => Ok(Json(sit.into())),
-        Completion::Over(SitStatus::Abandoned) => {
-            Err(Refusal::new(Code::Conflict, "This sit was abandoned: nobody completed it in time."))
-        }
+        Completion::Over(SitStatus::Abandoned) => Err(Refusal::new(
+            Code::Conflict,
+            "This sit was abandoned. One that was sat to its end is completed without `early`.",
+        )),
         Completion::Over(_) => Err(Code::AlreadyCompleted.into()),
         Completion::TooEarly => Err(Code::TooEarly.into()),
         Completion::Unknown => Err(Code::SitNotFound.into()),

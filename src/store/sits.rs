@@ -52,7 +52,8 @@ impl Store {
     }
 
     /// Completes a sit of the viewer's; before its length is over only where that is meant. Where the clock was set
-    /// back behind its start it ends as it began.
+    /// back behind its start it ends as it began. One that was abandoned is completed as of its end: its client could
+    /// not say so in time.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -60,9 +61,13 @@ impl Store {
         self.ask(async {
             let mut transaction = self.begin_as(viewer).await?;
             let done = sqlx::query_as(AssertSqlSafe(format!(
-                "UPDATE sits SET status = 'completed', is_completed = true, completed_at = greatest(now(), started_at)
-                 WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2) AND status = 'open'
-                   AND ($3 OR started_at + make_interval(secs => sit_length_seconds) <= now())
+                "UPDATE sits SET status = 'completed', is_completed = true,
+                        completed_at = CASE WHEN status = 'abandoned' THEN started_at + make_interval(secs => sit_length_seconds)
+                                            ELSE greatest(now(), started_at) END
+                 WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2)
+                   AND CASE status WHEN 'open' THEN $3 OR started_at + make_interval(secs => sit_length_seconds) <= now()
+                                   WHEN 'abandoned' THEN NOT $3
+                                   ELSE false END
                  RETURNING {COLUMNS}"
             )))
             .bind(id)

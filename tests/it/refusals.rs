@@ -273,6 +273,42 @@ async fn whoever_is_removed_stays_out_by_every_way() {
 }
 
 #[tokio::test]
+async fn a_removal_can_end_the_invite_and_be_taken_back() {
+    let server = TestServer::start(&[]).await;
+    let (host, member) = (Uuid::now_v7(), Uuid::now_v7());
+    let open = hosted(&server, host).await;
+    let other = invite(&server, open.id, json!({})).await;
+    let invited = Join { invite: Some(open.invite.clone()), ..as_user(member) };
+    let mut mel = join(&server, open.id, &invited).await;
+    let mut gus = join(&server, open.id, &Join::invite(token(&other), "Gus")).await;
+    let person = |id: Uuid| format!("/v1/reading-sessions/{}/participants/{id}", open.id);
+    let (hera, delete) = (user(host, "Hera"), reqwest::Method::DELETE);
+    let readmit =
+        async |id: Uuid, token: &str| server.post(&format!("{}/readmit", person(id)), Some(token), Value::Null).await;
+    readmit(mel.id(), &hera).await.refused(404, "not_found");
+
+    let bad = format!("{}?revoke_invite=perhaps", person(gus.id()));
+    server.call(delete.clone(), &bad, Some(&hera), Value::Null).await.refused(422, "invalid_request");
+    let with_invite = format!("{}?revoke_invite=true", person(gus.id()));
+    server.call(delete.clone(), &with_invite, Some(&hera), Value::Null).await.expect(204);
+    assert_row(&gus.ended().await, REMOVED);
+    let again = Client::refused(server.address(), &open.id.to_string(), &Join::invite(token(&other), "Gus")).await;
+    assert_eq!((again.code, &again.error["message"]), (4510, &json!("This invitation link was revoked.")));
+
+    server.call(delete, &person(mel.id()), Some(&hera), Value::Null).await.expect(204);
+    assert_row(&mel.ended().await, REMOVED);
+    refused(&server, open.id, &invited, REMOVED).await;
+    assert!(readmit(mel.id(), &user(member, "Mel")).await.status.is_client_error(), "nobody readmits themselves");
+    readmit(mel.id(), &hera).await.expect(204);
+    let back = join(&server, open.id, &as_user(member)).await;
+    assert_eq!(back.id(), mel.id());
+    let ended = Client::refused(server.address(), &open.id.to_string(), &Join::resume(&mel.resume_token())).await;
+    assert_eq!(ended.code, 4501, "{ended:?}");
+    // The other invite is as it was.
+    join(&server, open.id, &Join::invite(&open.invite, "Ida")).await;
+}
+
+#[tokio::test]
 async fn a_full_session_takes_nobody_until_somebody_leaves() {
     let server = TestServer::start(&["--grace", "60s"]).await;
     let open = server.open_as(Some(&service()), json!({"max_participants": 2})).await;

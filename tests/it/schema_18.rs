@@ -109,7 +109,13 @@ async fn it_keeps_its_rows_and_has_the_catalog_of_a_new_database() {
         check(&database.options).await.expect("it is current");
         for (table, before) in TABLES.iter().zip(before) {
             if *table != "_sqlx_migrations" {
-                assert_eq!(rows(&database.pool, table).await, before, "{table}");
+                let mut kept = rows(&database.pool, table).await;
+                for (row, before) in kept.iter_mut().zip(&before) {
+                    // A column that came later is null in rows of before.
+                    let row = row.as_object_mut().expect("a row");
+                    row.retain(|column, value| !value.is_null() || before.get(column).is_some());
+                }
+                assert_eq!(kept, before, "{table}");
             }
         }
 

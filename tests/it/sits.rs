@@ -332,8 +332,15 @@ async fn a_sit_that_nobody_completes_is_abandoned_by_the_sweep() {
     assert_eq!(did(&server.sweep().await), json!({"sits_abandoned": 1}));
     assert_eq!(did(&server.sweep().await), json!({}), "once");
     assert_eq!(server.metric("lastseen_swept_total{policy=\"sits_abandoned\"}").await, 1.0);
-    assert!(complete(&server, &token, overdue, Value::Null).await.refused(409, "conflict").contains("abandoned"));
+    assert!(
+        complete(&server, &token, overdue, json!({"early": true})).await.refused(409, "conflict").contains("abandoned")
+    );
     complete(&server, &token, within_grace, Value::Null).await.expect(200);
     complete(&server, &token, running, Value::Null).await.refused(409, "too_early");
     assert_eq!(history(&server, &token, "completed=false").await, [running, overdue]);
+    // It was sat to its end by a client that was away then.
+    let sat = complete(&server, &token, overdue, Value::Null).await.expect(200);
+    assert_eq!((&sat["status"], &sat["duration_seconds"]), (&json!("completed"), &json!(500)));
+    complete(&server, &token, overdue, Value::Null).await.refused(409, "already_completed");
+    assert_eq!(history(&server, &token, "completed=false").await, [running]);
 }

@@ -14,6 +14,8 @@ pub struct Things {
     pub token: String,
     pub session: Opened,
     pub guest: Client,
+    /// A participant whom the host has removed.
+    pub removed: Uuid,
     /// A second invite, so that the first one stays.
     pub spare_invite: Uuid,
     /// The name that a client made for a user session.
@@ -48,6 +50,7 @@ impl Things {
             token,
             session,
             guest,
+            removed: Uuid::now_v7(),
             spare_invite,
             user_session,
             check_in,
@@ -60,13 +63,15 @@ impl Things {
     }
 
     /// Makes what no call makes: a sit of the room, and a simulator, which nothing
-    /// launches here.
+    /// launches here. And a participant who was removed.
     async fn make_the_rest(&self, server: &TestServer) {
         let statements = format!(
             "INSERT INTO room_sits (session_id, sit_length_seconds, ends_at, node) VALUES ('{}', 600, now() + interval '10 minutes', 'nobody');
              INSERT INTO simulators (id, user_session_id, user_id, node, launcher)
-             SELECT '{}', id, user_id, 'nobody', 'process' FROM user_sessions WHERE session_id = '{}';",
-            self.session.id, self.simulator, self.user_session
+             SELECT '{}', id, user_id, 'nobody', 'process' FROM user_sessions WHERE session_id = '{}';
+             INSERT INTO session_participants (id, session_id, name, left_at, leave_reason)
+             VALUES ('{}', '{}', 'Rae', now(), 'removed');",
+            self.session.id, self.simulator, self.user_session, self.removed, self.session.id
         );
         sqlx::raw_sql(AssertSqlSafe(statements)).execute(&server.database.pool).await.expect("the rest");
     }
@@ -78,6 +83,7 @@ impl Things {
     pub fn path(&self, template: &str) -> String {
         let mut path = template.to_owned();
         for (collection, parameter, value) in [
+            ("/v1/reading-sessions/{id}/participants/{pid}/readmit", "{pid}", self.removed.to_string()),
             ("/v1/reading-sessions/{id}/participants/{pid}", "{pid}", self.guest.id().to_string()),
             ("/v1/reading-sessions/{id}/invites/{invite_id}", "{invite_id}", self.spare_invite.to_string()),
             ("/v1/reading-sessions/{id}", "{id}", self.session.id.to_string()),
