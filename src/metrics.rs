@@ -30,6 +30,7 @@ pub struct Metrics {
     pub observers: Gauge,
     pub sse_connections: Gauge,
     pub rooms: Gauge,
+    pub tasks: Gauge,
     pub user_sessions: Gauge,
     pub joins: Counter,
     pub beats: Counter,
@@ -81,6 +82,7 @@ impl Default for Metrics {
             observers: Gauge::default(),
             sse_connections: Gauge::default(),
             rooms: Gauge::default(),
+            tasks: Gauge::default(),
             user_sessions: Gauge::default(),
             joins: Counter::default(),
             beats: Counter::default(),
@@ -125,6 +127,7 @@ impl Metrics {
         r.register("observers", "Open WebSocket connections of the service as an observer", self.observers.clone());
         r.register("sse_connections", "Open streams of Server-Sent Events", self.sse_connections.clone());
         r.register("rooms", "Rooms in memory", self.rooms.clone());
+        r.register("tasks", "Tasks of the runtime that have not ended", self.tasks.clone());
         r.register("user_sessions", "User sessions with a connection to this server", self.user_sessions.clone());
         r.register("participants", "Participants in rooms, by status", self.participants.clone());
         r.register("joins", "Participants who joined a room", self.joins.clone());

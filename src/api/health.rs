@@ -71,6 +71,7 @@ pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
     metrics.observers.set(gauge(census.observers));
     metrics.sse_connections.set(gauge(census.watchers));
     metrics.rooms.set(gauge(census.rooms));
+    metrics.tasks.set(gauge(tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64));
     for status in Status::ALL {
         metrics.participants(status.as_str()).set(gauge(census.participants[*status as usize]));
     }
