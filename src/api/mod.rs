@@ -9,7 +9,7 @@ mod extract;
 mod health;
 mod invites;
 mod openapi;
-mod page;
+pub mod page;
 mod pages;
 mod participants;
 mod partnerships;

@@ -18,6 +18,7 @@ const MOST_ITEMS: i64 = 200;
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Page<T> {
+    #[expect(missing_docs, reason = "the name says it")]
     #[schema(max_items = 200)]
     pub items: Vec<T>,
     /// Shown as `cursor` it gives the next page; null on the last one.
