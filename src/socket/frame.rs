@@ -218,7 +218,7 @@ pub enum Part {
 
 impl Part {
     /// How many bytes it has.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::Own(bytes) => bytes.len(),
             Self::Shared(text) => text.len(),
