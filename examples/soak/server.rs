@@ -18,8 +18,9 @@ use nix::unistd::Pid;
 /// The secret of tokens.
 pub const SECRET: &str = "a secret of the soak that is long enough";
 
-/// The pulse of rooms: short, so that a run of two minutes sees many of each.
-pub const BEAT: Duration = Duration::from_secs(2);
+/// The pulse of rooms: short, so that a run of two minutes sees many of each. Beats that wait while the server is
+/// stopped come at once when it goes on, and must stay below the burst of frames that a client may send.
+pub const BEAT: Duration = Duration::from_secs(4);
 /// When a silent connection is dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(6);
 /// How long a lost person is kept as reconnecting.
@@ -27,7 +28,7 @@ pub const GRACE: Duration = Duration::from_secs(4);
 
 const SETTINGS: [&str; 22] = [
     "--beat-interval",
-    "2s",
+    "4s",
     "--ping-interval",
     "2s",
     "--dead-after",
