@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::client::Join;
+use super::eventually;
 use super::server::SECRET;
 
 /// An answer of the HTTP interface.
@@ -138,9 +139,17 @@ impl Rest {
         self.post(&format!("/v1/reading-sessions/{session}/close"), Some(&service()), Value::Null).await
     }
 
-    /// Sweeps now.
+    /// Sweeps now, to the end: on a busy machine the sweep goes on after the answer.
     pub async fn sweep(&self) -> Value {
-        self.post("/v1/admin/sweep", Some(&service()), Value::Null).await.expect(200)
+        let begun = self.post("/v1/admin/sweep", Some(&service()), Value::Null).await;
+        if begun.status != StatusCode::ACCEPTED {
+            return begun.expect(200);
+        }
+        eventually("the end of the sweep", async || {
+            let newest = self.get("/v1/admin/sweep", Some(&service())).await.expect(200);
+            (newest["running"] == false).then(|| newest["swept"].clone())
+        })
+        .await
     }
 
     /// A figure of `/metrics`, by its full name with labels; zero where it is not there (yet).
