@@ -8,10 +8,11 @@ use lastseen::identity::jwt::{self, JwtRole};
 use reqwest::redirect::Policy;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::PATIENCE;
 use super::client::Join;
-use super::eventually;
 use super::server::SECRET;
 
 /// An answer of the HTTP interface.
@@ -145,11 +146,17 @@ impl Rest {
         if begun.status != StatusCode::ACCEPTED {
             return begun.expect(200);
         }
-        eventually("the end of the sweep", async || {
-            let newest = self.get("/v1/admin/sweep", Some(&service())).await.expect(200);
-            (newest["running"] == false).then(|| newest["swept"].clone())
-        })
-        .await
+        // Not `eventually`: tests sweep in tasks of their own, and its condition may not change threads.
+        let ended = async {
+            loop {
+                let newest = self.get("/v1/admin/sweep", Some(&service())).await.expect(200);
+                if newest["running"] == false {
+                    return newest["swept"].clone();
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, ended).await.expect("the end of the sweep")
     }
 
     /// A figure of `/metrics`, by its full name with labels; zero where it is not there (yet).
