@@ -4,11 +4,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Body, Filter, Ids};
-use super::page::{Listing, Page};
-use crate::domain::check_in::{self, CheckInStatus, CheckOut};
+use super::extract::{Body, Filter, Ids, parse, time};
+use super::page::{Asked, Listing, Page};
+use crate::domain::check_in::{self, CheckInFilter, CheckInStatus, CheckOut};
 use crate::domain::ids::{CheckInId, UserId};
 use crate::identity::Caller;
 use crate::protocol::v1::Timestamp;
@@ -20,8 +20,8 @@ use crate::store::Store;
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "id": "0190f3c2-7b1a-7c3e-9d2f-1a2b3c4d5e6f", "user_id": "6f1c2d3e-0000-4000-8000-000000000001", "name": "Ada",
-    "checked_in_at": "2026-11-21T09:30:00.123Z", "expires_at": "2026-11-21T10:30:00.123Z",
-    "checked_out_at": null, "status": "active"
+    "checked_in_at": "2026-11-21T09:30:00.123Z", "expires_at": "2026-11-21T11:05:42.000Z",
+    "checked_out_at": null, "status": "active", "extended_at": "2026-11-21T10:05:42.000Z", "extension_count": 1
 }))]
 pub struct CheckIn {
     id: CheckInId,
@@ -35,6 +35,11 @@ pub struct CheckIn {
     checked_out_at: Option<Timestamp>,
     /// Active until checked out; it runs while it is active and `expires_at` is in the future.
     status: CheckInStatus,
+    /// When the user checked in again while it ran, the last time.
+    extended_at: Option<Timestamp>,
+    /// How often the user checked in again while it ran.
+    #[schema(minimum = 0)]
+    extension_count: i32,
 }
 
 impl From<check_in::CheckIn> for CheckIn {
@@ -47,6 +52,8 @@ impl From<check_in::CheckIn> for CheckIn {
             expires_at: stored.expires_at.into(),
             checked_out_at: stored.checked_out_at.map(Into::into),
             status: stored.status,
+            extended_at: stored.extended_at.map(Into::into),
+            extension_count: stored.extension_count,
         }
     }
 }
@@ -98,12 +105,61 @@ pub async fn check_out(
     }
 }
 
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct History {
+    /// Those of this user.
+    #[param(value_type = Option<UserId>)]
+    user_id: Option<String>,
+    /// Those with this `checked_in_at` or a later one, as in RFC 3339.
+    #[param(value_type = Option<Timestamp>, example = "2026-11-21T00:00:00Z")]
+    from: Option<String>,
+    /// Those with an earlier `checked_in_at`, as in RFC 3339.
+    #[param(value_type = Option<Timestamp>, example = "2026-11-28T00:00:00Z")]
+    to: Option<String>,
+    /// Items per page; 50 by default.
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 200)]
+    limit: Option<String>,
+    /// The `next_cursor` of an earlier page.
+    #[param(min_length = 1)]
+    cursor: Option<String>,
+}
+
+/// The check-ins that are kept, running or over, the newest first: for a user their own; for the service all. Of
+/// another user a user sees none.
+#[utoipa::path(
+    get, path = "/v1/check-ins", tag = "check-ins",
+    params(History),
+    responses((status = OK, body = Page<CheckIn>)),
+)]
+pub async fn list(
+    State(store): State<Store>,
+    caller: Caller,
+    Filter(history): Filter<History>,
+) -> Result<Json<Page<CheckIn>>, Refusal> {
+    let viewer = caller.viewer()?;
+    let filter = CheckInFilter {
+        user: parse("user_id", history.user_id.as_deref(), "a UUID")?.map(UserId),
+        from: time("from", history.from.as_deref())?,
+        to: time("to", history.to.as_deref())?,
+    };
+    if let (Some(from), Some(to)) = (filter.from, filter.to)
+        && from > to
+    {
+        return Err(Refusal::invalid("to", "must not be before from"));
+    }
+    let asked = Asked::read(history.limit.as_deref(), history.cursor.as_deref())?;
+    let check_ins = store.check_ins(viewer, filter, asked.after, asked.rows()).await?;
+    let place = |check_in: &check_in::CheckIn| Cursor { at: check_in.checked_in_at, id: check_in.id.0 };
+    Ok(Json(asked.page(check_ins, place, Into::into)))
+}
+
 /// A check-in that runs now.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "id": "0190f3c2-7b1a-7c3e-9d2f-1a2b3c4d5e6f", "user_id": "6f1c2d3e-0000-4000-8000-000000000001", "name": "Ada",
     "checked_in_at": "2026-11-21T09:30:00.123Z", "expires_at": "2026-11-21T10:30:00.123Z",
-    "status": "active", "minutes_remaining": 42
+    "status": "active", "minutes_remaining": 42, "extended_at": null, "extension_count": 0
 }))]
 pub struct ActiveCheckIn {
     id: CheckInId,
@@ -117,6 +173,11 @@ pub struct ActiveCheckIn {
     /// Rounded up.
     #[schema(minimum = 0)]
     minutes_remaining: i32,
+    /// When the user checked in again while it ran, the last time.
+    extended_at: Option<Timestamp>,
+    /// How often the user checked in again while it ran.
+    #[schema(minimum = 0)]
+    extension_count: i32,
 }
 
 impl From<check_in::ActiveCheckIn> for ActiveCheckIn {
@@ -129,6 +190,8 @@ impl From<check_in::ActiveCheckIn> for ActiveCheckIn {
             expires_at: stored.expires_at.into(),
             status: CheckInStatus::Active,
             minutes_remaining: stored.minutes_remaining,
+            extended_at: stored.extended_at.map(Into::into),
+            extension_count: stored.extension_count,
         }
     }
 }

@@ -6,6 +6,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use chrono::{DateTime, Datelike, Utc};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error};
 use uuid::Uuid;
@@ -215,4 +216,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Filter<T> {
 /// `invalid_request` that names the key.
 pub fn parse<T: FromStr>(key: &str, text: Option<&str>, form: &str) -> Result<Option<T>, Refusal> {
     text.map(|text| text.parse().map_err(|_| Refusal::invalid(key, format!("must be {form}")))).transpose()
+}
+
+/// A time in the query, as in RFC 3339.
+///
+/// # Errors
+/// `invalid_request` that names the key.
+pub fn time(key: &str, text: Option<&str>) -> Result<Option<DateTime<Utc>>, Refusal> {
+    let read = |text: &str| {
+        let time = DateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Utc);
+        // Rows have no others, and PostgreSQL cannot store all that can be written.
+        (1..=9999).contains(&time.year()).then_some(time)
+    };
+    text.map(|text| read(text).ok_or_else(|| Refusal::invalid(key, "must be a time like 2026-11-21T09:30:00Z")))
+        .transpose()
 }

@@ -77,7 +77,7 @@ fn routes(app: &App) -> Router<App> {
         .routes(routes!(user_sessions::patch))
         .routes(routes!(user_sessions::end))
         .routes(routes!(events::follow))
-        .routes(routes!(check_ins::check_in))
+        .routes(routes!(check_ins::check_in, check_ins::list))
         .routes(routes!(check_ins::check_out))
         .routes(routes!(check_ins::active))
         .routes(routes!(check_ins::stats))

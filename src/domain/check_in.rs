@@ -26,6 +26,19 @@ pub struct CheckIn {
     pub expires_at: DateTime<Utc>,
     pub checked_out_at: Option<DateTime<Utc>>,
     pub status: CheckInStatus,
+    pub extended_at: Option<DateTime<Utc>>,
+    pub extension_count: i32,
+}
+
+/// Which check-ins a list has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CheckInFilter {
+    /// Those of this user.
+    pub user: Option<UserId>,
+    /// Those that were checked in then or later.
+    pub from: Option<DateTime<Utc>>,
+    /// Those that were checked in before.
+    pub to: Option<DateTime<Utc>>,
 }
 
 /// A check-in that runs now.
@@ -38,6 +51,8 @@ pub struct ActiveCheckIn {
     pub checked_in_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
     pub minutes_remaining: i32,
+    pub extended_at: Option<DateTime<Utc>>,
+    pub extension_count: i32,
 }
 
 /// How many check-ins there are of which kind.

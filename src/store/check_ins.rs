@@ -3,19 +3,59 @@
 use std::time::Duration;
 
 use super::{Cursor, Store, StoreError, Viewer};
-use crate::domain::check_in::{ActiveCheckIn, CheckIn, CheckInStats, CheckOut};
+use crate::domain::check_in::{ActiveCheckIn, CheckIn, CheckInFilter, CheckInStats, CheckOut};
 use crate::domain::ids::{CheckInId, UserId};
 
 /// Those that run now, the newest first: a page behind `$1`, `$2`, and only those of `$4` where that is
 /// a user. Without a cursor it begins behind what no row reaches, so that the index is good for both.
 pub const ACTIVE: &str = "
-    SELECT id, user_id, name, checked_in_at, expires_at, minutes_remaining FROM active_check_ins
+    SELECT id, user_id, name, checked_in_at, expires_at, minutes_remaining, extended_at, extension_count
+    FROM active_check_ins
     WHERE (checked_in_at, id) < (coalesce($1::timestamptz, 'infinity'), coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
       AND ($4::uuid IS NULL OR user_id = $4)
     ORDER BY checked_in_at DESC, id DESC LIMIT $3";
 
-from_row! { CheckIn { id, user_id, name, checked_in_at, expires_at, checked_out_at, status } }
-from_row! { ActiveCheckIn { id, user_id, name, checked_in_at, expires_at, minutes_remaining } }
+/// The columns of [`CheckIn`].
+macro_rules! columns {
+    () => {
+        "id, user_id, name, checked_in_at, expires_at, checked_out_at, status, extended_at, extension_count"
+    };
+}
+
+/// Running or over, the newest first: a page behind `$1`, `$2`, from `$4` until before `$5`.
+macro_rules! history {
+    ($of:literal) => {
+        concat!(
+            "
+    SELECT ",
+            columns!(),
+            " FROM check_ins
+    WHERE (checked_in_at, id) < (coalesce($1::timestamptz, 'infinity'), coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+      AND checked_in_at >= coalesce($4::timestamptz, '-infinity') AND checked_in_at < coalesce($5::timestamptz, 'infinity')
+      AND ",
+            $of,
+            "
+    ORDER BY checked_in_at DESC, id DESC LIMIT $3"
+        )
+    };
+}
+
+/// Those of the user `$6`. A statement of its own: one with `$6 IS NULL OR …` has no use for the index by user.
+pub const HISTORY_OF_USER: &str = history!("user_id = $6");
+
+/// Those of all users; `$6` is null.
+pub const HISTORY_OF_ALL: &str = history!("$6::uuid IS NULL");
+
+from_row! {
+    CheckIn {
+        id, user_id, name, checked_in_at, expires_at, checked_out_at, status, extended_at, extension_count,
+    }
+}
+from_row! {
+    ActiveCheckIn {
+        id, user_id, name, checked_in_at, expires_at, minutes_remaining, extended_at, extension_count,
+    }
+}
 from_row! { CheckInStats { active, expired_but_marked_active, checked_out, total, avg_duration_minutes } }
 
 impl Store {
@@ -32,13 +72,16 @@ impl Store {
                 .bind(user)
                 .execute(&mut *transaction)
                 .await?;
-            // `greatest`, since the transaction that had the lock before may have begun after this one.
-            let extended = sqlx::query_as(
-                "UPDATE check_ins SET expires_at = greatest(expires_at, now() + interval '1 hour'), name = coalesce($2, name)
+            // `greatest`, for a clock that was set back. Not as of now(): the transaction that had the lock before
+            // may have begun after this one, and each check-in is an extension, which a trigger notes.
+            let extended = sqlx::query_as(concat!(
+                "UPDATE check_ins
+                 SET expires_at = greatest(expires_at, clock_timestamp() + interval '1 hour'), name = coalesce($2, name)
                  WHERE id = (SELECT id FROM active_check_ins WHERE user_id = $1 ORDER BY checked_in_at DESC, id DESC LIMIT 1)
                    AND status = 'active'
-                 RETURNING id, user_id, name, checked_in_at, expires_at, checked_out_at, status",
-            )
+                 RETURNING ",
+                columns!()
+            ))
             .bind(user)
             .bind(name)
             .fetch_optional(&mut *transaction)
@@ -46,10 +89,10 @@ impl Store {
             let checked_in = match extended {
                 Some(running) => (running, false),
                 None => {
-                    let made = sqlx::query_as(
-                        "INSERT INTO check_ins (id, user_id, name) VALUES ($1, $2, $3)
-                         RETURNING id, user_id, name, checked_in_at, expires_at, checked_out_at, status",
-                    )
+                    let made = sqlx::query_as(concat!(
+                        "INSERT INTO check_ins (id, user_id, name) VALUES ($1, $2, $3) RETURNING ",
+                        columns!()
+                    ))
                     .bind(CheckInId::new())
                     .bind(user)
                     .bind(name)
@@ -71,12 +114,13 @@ impl Store {
     pub async fn check_out(&self, viewer: Viewer, id: CheckInId) -> Result<CheckOut, StoreError> {
         self.ask(async {
             let mut transaction = self.begin_as(viewer).await?;
-            let done = sqlx::query_as(
+            let done = sqlx::query_as(concat!(
                 "UPDATE check_ins
                  SET status = 'inactive', checked_out_at = greatest(checked_in_at, least(expires_at, now()))
                  WHERE id = $1 AND status = 'active'
-                 RETURNING id, user_id, name, checked_in_at, expires_at, checked_out_at, status",
-            )
+                 RETURNING ",
+                columns!()
+            ))
             .bind(id)
             .fetch_optional(&mut *transaction)
             .await?;
@@ -113,6 +157,36 @@ impl Store {
                 .bind(after.map(|cursor| cursor.id))
                 .bind(limit)
                 .bind(viewer.user())
+                .fetch_all(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok(page)
+        })
+        .await
+    }
+
+    /// A page of the check-ins that are kept and that `viewer` may see, running or over, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn check_ins(
+        &self,
+        viewer: Viewer,
+        filter: CheckInFilter,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<CheckIn>, StoreError> {
+        // Of another user the policies show a user nothing.
+        let user = filter.user.or(viewer.user());
+        self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let page = sqlx::query_as(if user.is_some() { HISTORY_OF_USER } else { HISTORY_OF_ALL })
+                .bind(after.map(|cursor| cursor.at))
+                .bind(after.map(|cursor| cursor.id))
+                .bind(limit)
+                .bind(filter.from)
+                .bind(filter.to)
+                .bind(user)
                 .fetch_all(&mut *transaction)
                 .await?;
             transaction.commit().await?;
