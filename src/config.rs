@@ -40,6 +40,10 @@ pub enum LogFormat {
     Json,
 }
 
+/// The longest that a user session may live without a heartbeat: what users write in SQL is held to a year as well,
+/// see `keep_user_session()`.
+const LONGEST_USER_SESSION_TIMEOUT: Duration = Duration::from_hours(365 * 24);
+
 /// A duration with its unit: `500ms`, `30s`, `15m`, `1h`, `30d`.
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 500ms, 30s, 15m, 1h or 30d"))
@@ -97,7 +101,7 @@ pub struct SessionSettings {
     /// A session is closed that has had fewer than two people for this long [default: never]
     #[arg(long, env = "LASTSEEN_MIN_PARTICIPANTS_AFTER", value_parser = duration, value_name = "TIME")]
     pub min_participants_after: Option<Duration>,
-    /// A user session has ended after this long without a heartbeat
+    /// A user session has ended after this long without a heartbeat; at most 365d
     #[arg(long, env = "LASTSEEN_USER_SESSION_TIMEOUT", default_value = "1h", value_parser = duration, value_name = "TIME")]
     pub user_session_timeout: Duration,
     /// A sit that was not completed this long after its end is marked as abandoned
@@ -270,6 +274,9 @@ impl Settings {
         for timeout in [("idle-timeout", idle_timeout), ("user-session-timeout", self.sessions.user_session_timeout)] {
             longer(timeout, ("twice flush-interval", presence.flush_interval * 2))?;
         }
+        if self.sessions.user_session_timeout > LONGEST_USER_SESSION_TIMEOUT {
+            return Err("user-session-timeout must be at most 365 days".to_owned());
+        }
         // The database has presence as of the last flush.
         for (name, time) in [
             ("max-session-age", self.sessions.max_session_age),
@@ -349,6 +356,7 @@ mod tests {
                 &["--user-session-timeout", "10s"],
                 "user-session-timeout (10s) must be longer than twice flush-interval (10s)",
             ),
+            (&["--user-session-timeout", "366d"], "user-session-timeout must be at most 365 days"),
             (&["--max-session-age", "1s"], "max-session-age (1s) must be longer than twice flush-interval (10s)"),
             (
                 &["--min-participants-after", "10s"],

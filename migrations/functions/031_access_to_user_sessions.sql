@@ -5,8 +5,8 @@ grant select, insert, update, delete on public.user_sessions to lastseen_service
 grant select on public.user_sessions to authenticated;
 -- By column: a session begins alive, without connections, and with nothing counted; user, session id and start
 -- never change.
-grant insert (id, user_id, session_id, platform, started_at, last_activity_at, last_heartbeat_at, expires_at,
-              device_info, location_info, metadata, user_agent, ip_address, node)
+grant insert (id, user_id, session_id, platform, status, started_at, last_activity_at, last_heartbeat_at,
+              expires_at, device_info, location_info, metadata, user_agent, ip_address, node)
   on public.user_sessions to authenticated;
 grant update (status, last_activity_at, last_heartbeat_at, expires_at, ended_at, end_reason, total_duration_seconds,
               activity_count, frontend_connections, sse_connections, device_info, location_info, metadata,

@@ -3,7 +3,8 @@
 revoke all on public.check_ins from public, anon, authenticated, service_role, lastseen_service;
 grant select, insert, update, delete on public.check_ins to lastseen_service, service_role;
 grant select on public.check_ins to authenticated;
-grant insert (id, user_id, name) on public.check_ins to authenticated;
+-- What they may write there: 071_check_ins_of_users.sql.
+grant insert (id, user_id, name, checked_in_at, expires_at, status) on public.check_ins to authenticated;
 grant update (name, expires_at, checked_out_at, status) on public.check_ins to authenticated;
 
 drop policy if exists service_does_all on public.check_ins;
@@ -16,5 +17,8 @@ drop policy if exists people_make_their_own on public.check_ins;
 create policy people_make_their_own on public.check_ins
   for insert to authenticated with check (user_id = (select auth.uid()));
 drop policy if exists people_change_their_own on public.check_ins;
+-- One that was checked out is not changed any more, not even by its user.
 create policy people_change_their_own on public.check_ins
-  for update to authenticated using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
+  for update to authenticated
+  using (user_id = (select auth.uid()) and status = 'active')
+  with check (user_id = (select auth.uid()));

@@ -54,5 +54,11 @@ create policy people_make_their_own on public.sits
          or partnership_id in (select p.id from public.partnerships as p where p.user_ids @> array[(select auth.uid())]))
   );
 drop policy if exists people_change_their_own on public.sits;
+-- A sit that is over is not changed any more, not even by its user; but one that was sat to its end while nobody
+-- was told can be completed: 083_sits_of_users.sql.
 create policy people_change_their_own on public.sits
-  for update to authenticated using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
+  for update to authenticated
+  using (user_id = (select auth.uid())
+         and (status = 'open'
+              or status = 'abandoned' and started_at + make_interval(secs => sit_length_seconds) <= now()))
+  with check (user_id = (select auth.uid()));

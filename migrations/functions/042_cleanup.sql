@@ -76,7 +76,7 @@ begin
       select * from lastseen.signs_of_life(held, counts)
     ), set_right as (
       update public.reading_sessions as s
-      set last_seen_at = life.last_seen_at, last_activity_at = life.last_activity_at, updated_at = now()
+      set last_seen_at = life.last_seen_at, last_activity_at = life.last_activity_at
       from life
       where s.id = life.session_id and life.kept_open_at > now() - idle
     )

@@ -9,7 +9,7 @@ select s.platform,
 from public.user_sessions as s
 where s.ended_at is null and s.expires_at > now()
 group by s.platform;
-comment on view public.active_sessions_summary is 'The user sessions that are alive now, by platform.';
+comment on view public.active_sessions_summary is 'The user sessions that are alive now, by platform: a user''s own, for the service all.';
 
 revoke all on public.active_sessions_summary from public, anon, authenticated, service_role, lastseen_service;
-grant select on public.active_sessions_summary to lastseen_service, service_role;
+grant select on public.active_sessions_summary to authenticated, lastseen_service, service_role;

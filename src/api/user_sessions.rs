@@ -273,13 +273,12 @@ pub struct Summary {
     items: Vec<PlatformSummary>,
 }
 
-/// Counts of live sessions by platform. For the service.
+/// Counts of live sessions by platform: of a user their own; for the service all.
 #[utoipa::path(
     get, path = "/v1/user-sessions/summary", tag = "user sessions",
     responses((status = OK, body = Summary)),
 )]
 pub async fn summary(State(store): State<Store>, caller: Caller) -> Result<Json<Summary>, Refusal> {
-    caller.service()?;
-    let platforms = store.user_session_summary().await?;
+    let platforms = store.user_session_summary(caller.viewer()?).await?;
     Ok(Json(Summary { items: platforms.into_iter().map(Into::into).collect() }))
 }

@@ -92,8 +92,7 @@ with beats as materialized (
                     else 'active' end
         from (select coalesce(s.node, $11) = $11
                 or b.sockets + b.streams > 0 and s.frontend_connections + s.sse_connections = 0) as whose (mine)
-      ),
-      updated_at = now()
+      )
   from beats as b
   where s.session_id = b.session_id and s.user_id = b.user_id and s.ended_at is null", $among, "
   returning s.session_id, s.user_id

@@ -85,8 +85,7 @@ with rooms as materialized (
 ), moved as (
   update reading_sessions as s
   set last_seen_at = greatest(s.last_seen_at, due.seen_at),
-      last_activity_at = greatest(s.last_activity_at, due.active_at),
-      updated_at = now()
+      last_activity_at = greatest(s.last_activity_at, due.active_at)
   from due
   where s.id = due.id and s.is_active
   returning s.id

@@ -133,18 +133,22 @@ impl Store {
         .await
     }
 
-    /// How many live sessions there are, by platform.
+    /// How many live sessions there are that `viewer` may see, by platform.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn user_session_summary(&self) -> Result<Vec<PlatformSummary>, StoreError> {
-        self.ask(
-            sqlx::query_as(
+    pub async fn user_session_summary(&self, viewer: Viewer) -> Result<Vec<PlatformSummary>, StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let platforms = sqlx::query_as(
                 "SELECT platform, active_count, avg_session_minutes::float8, oldest_session, latest_activity
                  FROM active_sessions_summary ORDER BY platform",
             )
-            .fetch_all(&self.requests),
-        )
+            .fetch_all(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            Ok(platforms)
+        })
         .await
     }
 

@@ -40,6 +40,7 @@ mod room_sits;
 mod rounds;
 mod row_security;
 mod row_security_walk;
+mod rows_of_users;
 mod schema;
 mod schema_18;
 mod simulators;

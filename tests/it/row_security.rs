@@ -4,12 +4,12 @@
 use std::path::Path;
 
 use serde_json::json;
-use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Postgres, Row, Transaction};
 use uuid::Uuid;
 
 use crate::harness::cluster::TestDatabase;
 use crate::harness::rest::{Opened, service, user};
+use crate::harness::rows::as_user;
 use crate::harness::{Client, Join, TestServer};
 
 const TABLES: [&str; 3] = ["reading_sessions", "session_participants", "session_invites"];
@@ -22,18 +22,6 @@ async fn session_of(server: &TestServer, user_token: &str) -> (Opened, Client) {
     let session = server.open_as(Some(user_token), json!({"title": "Emma"})).await;
     let guest = Client::join(server.address(), session.id, &Join::invite(&session.invite, "Gus")).await;
     (session, guest)
-}
-
-/// A transaction as the server makes one for a user's request, on a connection of its own.
-async fn as_user(pool: &PgPool, user: Uuid) -> Transaction<'static, Postgres> {
-    let claims = json!({"sub": user, "role": "authenticated"}).to_string();
-    let mut transaction = pool.begin().await.expect("a transaction");
-    sqlx::query("SELECT set_config('role', 'authenticated', true), set_config('request.jwt.claims', $1, true)")
-        .bind(claims)
-        .execute(&mut *transaction)
-        .await
-        .expect("a role");
-    transaction
 }
 
 async fn count(transaction: &mut Transaction<'static, Postgres>, query: &str) -> i64 {

@@ -526,7 +526,7 @@ async fn what_a_user_asks_is_bound_by_the_policies() {
 }
 
 #[tokio::test]
-async fn the_summary_counts_what_is_alive_for_the_service() {
+async fn the_summary_counts_what_is_alive_for_a_user_their_own_and_for_the_service_all() {
     let server = TestServer::start(&[]).await;
     let people = People::new();
     let path = "/v1/user-sessions/summary";
@@ -551,7 +551,11 @@ async fn the_summary_counts_what_is_alive_for_the_service() {
     assert_eq!(web["oldest_session"], read(&server, &people.adas, "b").await.expect(200)["started_at"]);
     assert_eq!(web["latest_activity"], read(&server, &people.adas, "a").await.expect(200)["last_activity_at"]);
 
-    server.get(path, Some(&people.adas)).await.refused(403, "forbidden");
+    let of = async |token: &str| server.get(path, Some(token)).await.expect(200)["items"].clone();
+    assert_eq!(of(&people.bobs).await, json!([widgets]), "a user's own");
+    let adas = of(&people.adas).await;
+    assert_eq!((&adas[0]["platform"], &adas[0]["active_count"], &adas[1]), (&json!("web"), &json!(2), &Value::Null));
+    assert_eq!(of(&user(Uuid::now_v7(), "Cid")).await, json!([]));
     server.get(path, None).await.refused(401, "unauthenticated");
 }
 

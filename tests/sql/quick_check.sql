@@ -34,7 +34,7 @@ begin
      || 'end_reason total_duration_seconds activity_count frontend_connections sse_connections last_ws_connection '
      || 'connection_quality node device_info location_info metadata user_agent ip_address created_at updated_at'),
     ('check_ins',
-     'id user_id name checked_in_at expires_at checked_out_at status created_at'),
+     'id user_id name checked_in_at expires_at checked_out_at status created_at extended_at extension_count'),
     ('partnerships',
      'id user_ids created_at'),
     ('partnership_members',
@@ -49,7 +49,7 @@ begin
     ('active_sessions_summary',
      'platform active_count avg_session_minutes oldest_session latest_activity'),
     ('active_check_ins',
-     'id user_id name checked_in_at expires_at minutes_remaining'),
+     'id user_id name checked_in_at expires_at minutes_remaining extended_at extension_count'),
     ('sit_weeks',
      'partnership_id user_id iso_week week_starts_on sits_completed seconds'),
     ('session_stats',
@@ -97,7 +97,10 @@ begin
     'stop_inactive_simulators(interval)', 'stop_simulators_of_ended_sessions()',
     'lastseen.stop_simulators_of_node(text)', 'close_aged_sessions(interval,integer)', 'lastseen.alone_since(uuid[])',
     'close_lonely_sessions(interval,integer)', 'session_analytics(integer)', 'peak_hours(integer,text)',
-    'returning_users(integer,text)', 'lastseen.reference_auth_users()'
+    'returning_users(integer,text)', 'lastseen.reference_auth_users()',
+    'lastseen.plausible(text,timestamp with time zone,timestamp with time zone,timestamp with time zone)',
+    'lastseen.keep_objects()', 'lastseen.keep_user_session()', 'lastseen.keep_new_check_in()', 'lastseen.keep_check_in()',
+    'lastseen.note_extension()', 'lastseen.keep_new_sit()', 'lastseen.keep_sit()'
   ]) as wanted (name)
   where to_regprocedure(wanted.name) is null;
   assert missing is null, 'missing functions: ' || missing;
@@ -140,7 +143,9 @@ begin
 
   select string_agg(wanted.name, ', ') into missing
   from unnest(array[
-    'partnership_members note_partnership_members', 'reading_sessions abandon_sit_of_closed_session'
+    'partnership_members note_partnership_members', 'reading_sessions abandon_sit_of_closed_session',
+    'user_sessions keep_objects', 'user_sessions keep_user_session', 'check_ins keep_new_check_in', 'check_ins keep_check_in',
+    'check_ins note_extension', 'sits keep_new_sit', 'sits keep_sit'
   ]) as wanted (name)
   where not exists (
     select from pg_trigger as t
@@ -299,6 +304,7 @@ begin
   perform quick_check.become('authenticated', 1);
   assert (select count(*) = 1 from user_sessions where session_id = 'quick check 1');
   update user_sessions set metadata = '{"checked": true}' where session_id = 'quick check 1';
+  assert (select active_count = 1 from active_sessions_summary where platform = 'web'), 'active_sessions_summary';
   assert quick_check.fails_with('42501', $q$
     insert into user_sessions (user_id, session_id, platform) values (quick_check.id(2), 'quick check 2', 'web') $q$);
   perform quick_check.become('authenticated', 2);
@@ -307,6 +313,11 @@ begin
 
   perform quick_check.become('lastseen_service');
   assert (select metadata = '{"checked": true}' from user_sessions where session_id = 'quick check 1');
+  insert into user_sessions (user_id, session_id, platform) values (quick_check.id(2), 'quick check 4', 'web');
+  perform quick_check.become('authenticated', 2);
+  update user_sessions set status = 'ended', ended_at = now(), end_reason = 'logout' where session_id = 'quick check 4';
+  assert (select total_duration_seconds = 0 from user_sessions where session_id = 'quick check 4'), 'a session has no duration';
+  perform quick_check.become('lastseen_service');
   update user_sessions set frontend_connections = 1 where session_id = 'quick check 1';
   assert lastseen.settle_user_sessions('quick check') = 1;
   update user_sessions set expires_at = now() where session_id = 'quick check 1';
@@ -325,6 +336,10 @@ begin
   perform quick_check.become('authenticated', 1);
   insert into check_ins (id, user_id, name) values (quick_check.id(400), quick_check.id(1), 'Ann');
   assert (select minutes_remaining = 60 from active_check_ins where id = quick_check.id(400));
+  assert quick_check.fails_with('23514', $q$
+    update check_ins set expires_at = now() + interval '10 years' where id = quick_check.id(400) $q$), 'a check-in may be long';
+  update check_ins set expires_at = clock_timestamp() + interval '1 hour' where id = quick_check.id(400);
+  assert (select extension_count = 1 from check_ins where id = quick_check.id(400)), 'an extension leaves no trace';
   update check_ins set status = 'inactive', checked_out_at = now() where id = quick_check.id(400);
   assert not exists (select from active_check_ins where id = quick_check.id(400));
   perform quick_check.become('authenticated', 2);
@@ -348,8 +363,12 @@ begin
   perform quick_check.become('authenticated', 1);
   insert into sits (id, user_id, partnership_id, sit_length_seconds)
   values (quick_check.id(510), quick_check.id(1), quick_check.id(500), 600);
-  update sits set status = 'completed', is_completed = true, completed_at = started_at + interval '10 minutes'
-  where id = quick_check.id(510);
+  assert quick_check.fails_with('23514', $q$
+    update sits set completed_at = started_at + interval '100 days' where id = quick_check.id(510) $q$), 'a sit may be long';
+  update sits set status = 'completed', is_completed = true, completed_at = now() where id = quick_check.id(510);
+  update sits set completed_at = now() - interval '1 minute' where id = quick_check.id(510);
+  perform quick_check.become('lastseen_service');
+  update sits set started_at = started_at - interval '10 minutes' where id = quick_check.id(510);
   perform quick_check.become('authenticated', 2);
   assert (select count(*) = 2 from partnership_members where partnership_id = quick_check.id(500));
   assert (select sits_completed = 1 and seconds = 600 from sit_weeks where partnership_id = quick_check.id(500)), 'sit_weeks';

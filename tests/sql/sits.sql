@@ -111,6 +111,63 @@ begin
 end
 $$;
 
+-- What users write beside the server: a sit is completed once, when it was, and what is over stays as it was.
+-- 230 open · 231 sat to its end, abandoned · 232 given up before its end · 233 completed · 234 open for three days
+insert into sits (id, user_id, partnership_id, sit_length_seconds, started_at, completed_at, is_completed, status) values
+  (fixture.id(230), fixture.id(4), null, 600, now() - interval '10 minutes', null, false, 'open'),
+  (fixture.id(231), fixture.id(4), null, 600, now() - interval '1 day', null, false, 'abandoned'),
+  (fixture.id(232), fixture.id(4), null, 86400, now() - interval '1 minute', null, false, 'abandoned'),
+  (fixture.id(233), fixture.id(4), null, 600, now() - interval '1 day', now() - interval '23 hours', true, 'completed'),
+  (fixture.id(234), fixture.id(4), null, 600, now() - interval '3 days', null, false, 'open');
+do $$
+declare
+  touched int;
+  time text;
+  before text[];
+begin
+  perform fixture.become('authenticated', fixture.id(4));
+  foreach time in array array['infinity', '-infinity', '9999-12-31', '10000-01-01', '0001-01-01'] loop
+    assert fixture.fails_with('23514', format(
+      $q$ update sits set status = 'completed', is_completed = true, completed_at = %L where id = fixture.id(230) $q$, time)), time;
+  end loop;
+  assert fixture.fails_with('23514', $q$ update sits set completed_at = started_at + interval '100 days' where id = fixture.id(230) $q$);
+  assert fixture.fails_with('23514', $q$ update sits set completed_at = started_at - interval '10 minutes' where id = fixture.id(230) $q$);
+  assert fixture.fails_with('23514', $q$ insert into sits (user_id, sit_length_seconds) values (fixture.id(4), 86401) $q$);
+  assert fixture.fails_with('42501', $q$ insert into sits (user_id, sit_length_seconds, started_at) values (fixture.id(4), 60, '2020-01-01') $q$);
+  assert fixture.fails_with('42501', $q$ update sits set sit_length_seconds = 86400 $q$);
+
+  before := array(select s::text from sits as s where id in (fixture.id(232), fixture.id(233)) order by id);
+  update sits set status = 'open', is_completed = false, completed_at = null where id in (fixture.id(232), fixture.id(233));
+  get diagnostics touched = row_count;
+  assert touched = 0, 'what is over is not opened again';
+  update sits set status = 'completed', is_completed = true, completed_at = now() where id in (fixture.id(232), fixture.id(233));
+  get diagnostics touched = row_count;
+  assert touched = 0, 'nor completed: one was not sat to its end, the other was completed before';
+  assert before = array(select s::text from sits as s where id in (fixture.id(232), fixture.id(233)) order by id);
+
+  -- Sat to its end, and reported late: as of its end, and once.
+  assert fixture.fails_with('23514', $q$ update sits set status = 'open' where id = fixture.id(231) $q$);
+  assert fixture.fails_with('23514', $q$ update sits set completed_at = started_at + interval '1 minute' where id = fixture.id(231) $q$);
+  update sits set status = 'completed', is_completed = true, completed_at = now() where id in (fixture.id(231), fixture.id(234));
+  assert (select count(*) = 2 from sits where id in (fixture.id(231), fixture.id(234)) and completed_at = started_at + interval '10 minutes');
+  update sits set completed_at = now() where id = fixture.id(231);
+  get diagnostics touched = row_count;
+  assert touched = 0;
+
+  -- In fewer words, by a clock that is a little fast.
+  update sits set is_completed = true where id = fixture.id(230);
+  assert (select status = 'completed' and completed_at = now() from sits where id = fixture.id(230));
+  insert into sits (id, user_id, sit_length_seconds) values (fixture.id(235), fixture.id(4), 60);
+  update sits set completed_at = now() + interval '1 minute' where id = fixture.id(235);
+  assert (select is_completed and status = 'completed' and completed_at = now() from sits where id = fixture.id(235));
+  assert (select sum(seconds) = 3 * 600 + 3600 from sit_weeks where user_id = fixture.id(4));
+
+  perform fixture.become('lastseen_service');
+  update sits set completed_at = started_at + interval '100 days' where id = fixture.id(233);
+  delete from sits where user_id = fixture.id(4);
+end
+$$;
+
 -- Sits of rooms: 300 a hosts, b takes part · 301 another's
 insert into reading_sessions (id, host_user_id) values (fixture.id(300), fixture.id(1)), (fixture.id(301), fixture.id(3));
 insert into session_participants (id, session_id, user_id, name, is_active) values

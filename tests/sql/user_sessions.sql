@@ -142,9 +142,80 @@ begin
   assert fixture.fails_with('42501', $q$ select lastseen.purge_user_sessions('1 second') $q$);
   assert fixture.fails_with('42501', $q$ select lastseen.time_out_user_sessions() $q$);
   assert fixture.fails_with('42501', $q$ select lastseen.settle_user_sessions('here') $q$);
-  assert fixture.fails_with('42501', $q$ select * from active_sessions_summary $q$);
+  assert (select array_agg(platform || active_count) from active_sessions_summary) = array['web2'], 'its own';
 end
 $$;
+
+-- What clients write beside the server.
+do $$
+declare
+  n int;
+  s user_sessions;
+  time text;
+  moved text;
+begin
+  insert into user_sessions (id, user_id, session_id, platform, status, started_at, last_activity_at, last_heartbeat_at,
+                             expires_at, device_info, location_info, metadata)
+  values (fixture.id(320), fixture.id(1), 'a-app', 'ios-external', 'active', now() - interval '90.5 seconds', now(), now(),
+          now() + interval '1 hour', '{"os":"iOS"}', null, null);
+  select * into s from user_sessions where id = fixture.id(320);
+  assert s.location_info = '{}' and s.metadata = '{}' and s.device_info = '{"os":"iOS"}' and s.status = 'active', s::text;
+  update user_sessions set location_info = null, device_info = null where id = s.id;
+  assert (select location_info = '{}' and device_info = '{}' from user_sessions where id = s.id);
+
+  foreach time in array array['infinity', '-infinity', '9999-12-31', '10000-01-01', '0001-01-01', '2000-01-01'] loop
+    foreach moved in array array['last_activity_at', 'last_heartbeat_at', 'expires_at', 'ended_at'] loop
+      assert fixture.fails_with('23514', format('update user_sessions set %I = %L where id = fixture.id(320)', moved, time)), moved || ' ' || time;
+    end loop;
+    assert fixture.fails_with('23514',
+      format($q$ insert into user_sessions (user_id, session_id, platform, started_at) values (fixture.id(1), 'a-odd', 'web', %L) $q$, time)), time;
+  end loop;
+
+  -- A heartbeat in SQL is one: it keeps the session alive, and time does not run backwards.
+  update user_sessions set last_heartbeat_at = now() - interval '1 minute', last_activity_at = now() - interval '1 minute' where id = s.id;
+  assert (select last_heartbeat_at = now() and last_activity_at = now() and expires_at = s.expires_at from user_sessions where id = s.id);
+  update user_sessions set last_heartbeat_at = now() - interval '10 minutes' where id = fixture.id(300);
+  update user_sessions set last_heartbeat_at = now() where id = fixture.id(300);
+  assert (select last_heartbeat_at = now() from user_sessions where id = fixture.id(300));
+
+  assert fixture.fails_with('23514', $q$ update user_sessions set total_duration_seconds = 7 where id = fixture.id(320) $q$);
+  update user_sessions set status = 'ended', ended_at = now(), end_reason = 'logout' where id = s.id;
+  select * into s from user_sessions where id = s.id;
+  assert s.status = 'ended' and s.ended_at = now() and s.end_reason = 'logout' and s.total_duration_seconds = 90, s::text;
+  update user_sessions set status = 'active', metadata = '{}' where id = s.id;
+  get diagnostics n = row_count;
+  assert n = 0, 'what has ended stays as it was';
+
+  -- In fewer words, or with a duration that the client made up.
+  foreach time in array array[$q$ status = 'ended' $q$, $q$ ended_at = now() + interval '1 minute' $q$,
+      $q$ status = 'ended', ended_at = now(), end_reason = 'manual', total_duration_seconds = 1000000 $q$] loop
+    insert into user_sessions (id, user_id, session_id, platform, started_at)
+    values (fixture.id(321), fixture.id(1), 'a-' || time, 'web', now() - interval '5 seconds');
+    execute format('update user_sessions set %s where id = fixture.id(321)', time);
+    select * into s from user_sessions where id = fixture.id(321);
+    assert s.status = 'ended' and s.ended_at = now() and s.end_reason = 'manual' and s.total_duration_seconds = 5, time || s::text;
+    reset role;
+    delete from user_sessions where id = fixture.id(321);
+    perform fixture.become('authenticated', fixture.id(1));
+  end loop;
+end
+$$;
+
+-- updated_at moves with what a user changes.
+reset role;
+update user_sessions set updated_at = now() - interval '1 day', last_heartbeat_at = now() - interval '10 minutes',
+  expires_at = now() + interval '50 minutes' where id = fixture.id(300);
+do $$
+begin
+  assert (select updated_at < now() from user_sessions where id = fixture.id(300)), 'nobody else''s hand is moved';
+  perform fixture.become('authenticated', fixture.id(1));
+  update user_sessions set last_heartbeat_at = now() where id = fixture.id(300);
+  assert (select updated_at = now() and expires_at = now() + interval '1 hour' from user_sessions where id = fixture.id(300));
+  update user_sessions set updated_at = 'infinity' where id = fixture.id(300);
+  assert (select updated_at = now() from user_sessions where id = fixture.id(300)), 'the database knows the time';
+end
+$$;
+
 reset role;
 select fixture.become('anon');
 do $$

@@ -1,8 +1,8 @@
 //! What the database holds of people and sessions, asked as a superuser.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
-use sqlx::{FromRow, PgPool};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, FromRow, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 /// A row of `session_participants`.
@@ -103,4 +103,28 @@ pub async fn execute(pool: &PgPool, statement: &'static str, id: Uuid) {
 /// What the database's clock shows.
 pub async fn now(pool: &PgPool) -> DateTime<Utc> {
     sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(pool).await.expect("a time")
+}
+
+/// A transaction of a user's, as PostgREST makes one and the server for a user's request.
+pub async fn as_user(pool: &PgPool, user: Uuid) -> Transaction<'static, Postgres> {
+    let claims = json!({"sub": user, "role": "authenticated"}).to_string();
+    let mut transaction = pool.begin().await.expect("a transaction");
+    sqlx::query("SELECT set_config('role', 'authenticated', true), set_config('request.jwt.claims', $1, true)")
+        .bind(claims)
+        .execute(&mut *transaction)
+        .await
+        .expect("a role");
+    transaction
+}
+
+/// Runs a user's statement: how many rows it touched, or the code with which PostgreSQL refuses it.
+pub async fn write_as(pool: &PgPool, user: Uuid, statement: &str) -> Result<u64, String> {
+    let mut transaction = as_user(pool, user).await;
+    match sqlx::query(AssertSqlSafe(statement)).execute(&mut *transaction).await {
+        Ok(done) => {
+            transaction.commit().await.expect("done");
+            Ok(done.rows_affected())
+        }
+        Err(error) => Err(error.as_database_error().and_then(|refusal| refusal.code()).expect("a code").into_owned()),
+    }
 }
