@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
+use lastseen::config::SchemaName;
 use lastseen::domain::ids::{ParticipantId, SessionId};
 use lastseen::domain::user_session;
 use lastseen::protocol::v1::Frames;
@@ -119,7 +120,8 @@ impl House {
         let database = Embedded::start(&options).await?;
         schema::migrate(&database.admin()).await?;
         let admin = PgPoolOptions::new().max_connections(1).connect_with(database.admin()).await?;
-        let store = Store::open(database.app(), 2, settings.sessions.idle(), NODE.to_owned()).await?;
+        let store =
+            Store::open(database.app(), &SchemaName::default(), 2, settings.sessions.idle(), NODE.to_owned()).await?;
 
         let sessions: Vec<_> = (0..people / per_room).map(|_| SessionId::new()).collect();
         let ids: Vec<_> = (0..people).map(|_| ParticipantId::new()).collect();

@@ -2,6 +2,7 @@
 
 mod network;
 mod retention;
+mod schema_name;
 mod simulators;
 
 use std::num::NonZeroU32;
@@ -14,6 +15,7 @@ use clap::{ArgAction, Args, ValueEnum};
 pub use self::network::NetworkSettings;
 use self::retention::RETENTION;
 pub use self::retention::Retention;
+pub use self::schema_name::SchemaName;
 pub use self::simulators::{CommandLine, SimulatorSettings};
 use crate::domain::idle::{IdleCounts, IdleRule};
 
@@ -56,6 +58,9 @@ pub struct DatabaseSettings {
     /// PostgreSQL to use, as postgres://…; without it the server runs its own in the data directory
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: Option<String>,
+    /// Schema of the database for lastseen's tables, views and functions, where others have tables of these names
+    #[arg(long, env = "LASTSEEN_SCHEMA", default_value_t, value_name = "NAME")]
+    pub schema: SchemaName,
     /// Where the embedded database and the secret made at first start are kept
     #[arg(long, env = "LASTSEEN_DATA_DIR", default_value = "./.lastseen", value_name = "DIR")]
     pub data_dir: PathBuf,

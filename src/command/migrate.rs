@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::config::DatabaseSettings;
 use crate::server::Database;
-use crate::store::schema;
+use crate::store::schema::Schema;
 
 /// The database to migrate.
 #[derive(Debug, Args)]
@@ -22,7 +22,8 @@ pub struct Arguments {
 pub async fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     super::settle_data_dir(&mut arguments.database)?;
     let database = Database::open(&arguments.database).await?;
-    let migrated = schema::migrate(&database.owner()).await;
+    let schema = Schema::embedded().within(&arguments.database.schema);
+    let migrated = schema.migrate(&database.owner()).await;
     database.close().await;
     migrated?;
     super::print("the schema is up to date\n")?;

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::config::{DatabaseSettings, SessionSettings};
 use crate::server::Database;
-use crate::store::schema;
+use crate::store::schema::Schema;
 use crate::task::policy::{Effect, Policy};
 use crate::task::sweep::Swept;
 
@@ -35,7 +35,7 @@ pub async fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn sweep(database: &Database, arguments: &Arguments) -> anyhow::Result<Swept> {
-    schema::check(&database.owner()).await?;
+    Schema::embedded().within(&arguments.database.schema).check(&database.owner()).await?;
     let store = database.store(&arguments.database, &arguments.sessions, "sweep".to_owned()).await?;
     let mut swept = Swept::default();
     for policy in Policy::ALL {

@@ -4,7 +4,8 @@ use sqlx::postgres::PgConnectOptions;
 
 use crate::config::{DatabaseSettings, SessionSettings, Settings};
 use crate::store::embedded::{Embedded, Options};
-use crate::store::{Store, connect_options, schema};
+use crate::store::schema::Schema;
+use crate::store::{Store, connect_options};
 
 /// Connections beside those of requests: two for the flush, the others for psql and the like.
 const MORE_CONNECTIONS: u32 = 20;
@@ -56,9 +57,10 @@ impl Database {
     /// # Errors
     /// Where the schema cannot be used.
     pub async fn prepare(&self, settings: &Settings) -> anyhow::Result<Store> {
+        let schema = Schema::embedded().within(&settings.database.schema);
         match settings.migrate {
-            true => schema::migrate(&self.owner()).await?,
-            false => schema::check(&self.server()).await?,
+            true => schema.migrate(&self.owner()).await?,
+            false => schema.check(&self.server()).await?,
         }
         self.store(&settings.database, &settings.sessions, settings.network.node.clone()).await
     }
@@ -73,7 +75,7 @@ impl Database {
         sessions: &SessionSettings,
         node: String,
     ) -> anyhow::Result<Store> {
-        Ok(Store::open(self.server(), database.database_connections, sessions.idle(), node).await?)
+        Ok(Store::open(self.server(), &database.schema, database.database_connections, sessions.idle(), node).await?)
     }
 
     /// Stops the embedded database; a given one is left running.

@@ -13,6 +13,8 @@ use sqlx::postgres::{PgConnection, PgPoolOptions};
 use sqlx::{Connection, Error};
 use tokio::time::timeout;
 
+use crate::config::SchemaName;
+
 /// How long a connection has to answer a ping.
 const PING_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -61,8 +63,9 @@ impl Silence {
     }
 }
 
-/// A pool of connections under the server's role.
-pub(super) fn pool(connections: u32, limits: Limits) -> PgPoolOptions {
+/// A pool of connections under the server's role, on which names without a schema are looked up in this one.
+pub(super) fn pool(connections: u32, limits: Limits, schema: &SchemaName) -> PgPoolOptions {
+    let search_path: Arc<str> = schema.quoted().into();
     let silence = Silence::default();
     let (before, after) = (silence.clone(), silence);
     PgPoolOptions::new()
@@ -88,23 +91,29 @@ pub(super) fn pool(connections: u32, limits: Limits) -> PgPoolOptions {
             let silence = after.clone();
             Box::pin(async move { silence.ping(connection).await.map(|()| true) })
         })
-        .after_connect(move |connection, _| Box::pin(set_up(connection, limits)))
+        .after_connect(move |connection, _| {
+            let search_path = Arc::clone(&search_path);
+            Box::pin(async move { set_up(connection, limits, &search_path).await })
+        })
 }
 
-/// The role, and limits. The database gives up when the request does: a statement that was reported as failed must not
+/// The role, the schema, and limits. A role or a database may have a `search_path` of its own, which leads to tables of
+/// others. The database gives up when the request does: a statement that was reported as failed must not
 /// be carried out later. It does so for a connection whose server is gone as well, or its locks would stay: sqlx has no
 /// such settings for this side of the connection, and over a unix socket they mean nothing.
-async fn set_up(connection: &mut PgConnection, limits: Limits) -> Result<(), Error> {
+async fn set_up(connection: &mut PgConnection, limits: Limits, search_path: &str) -> Result<(), Error> {
     let millis = |duration: Duration| duration.as_millis().to_string();
     sqlx::query(
         "SELECT set_config('role', 'lastseen_service', false), set_config('statement_timeout', $1, false),
                 set_config('lock_timeout', $2, false), set_config('idle_in_transaction_session_timeout', $3, false),
                 set_config('tcp_user_timeout', $3, false), set_config('tcp_keepalives_idle', '5', false),
-                set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '2', false)",
+                set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '2', false),
+                set_config('search_path', $4, false)",
     )
     .bind(millis(limits.statement))
     .bind(millis(limits.lock))
     .bind(millis(DEAD_AFTER))
+    .bind(search_path)
     .execute(connection)
     .await
     .map(drop)

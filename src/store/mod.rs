@@ -37,6 +37,7 @@ use uuid::Uuid;
 
 use self::connections::{Limits, pool};
 pub use self::error::StoreError;
+use crate::config::SchemaName;
 use crate::domain::idle::IdleRule;
 use crate::domain::ids::UserId;
 
@@ -116,23 +117,24 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the pools. The schema must be in place, see [`schema`].
+    /// Opens the pools on the tables in this schema, which must be in place, see [`mod@schema`].
     ///
     /// # Errors
     /// Where no connection can be had under the server's role.
     pub async fn open(
         options: PgConnectOptions,
+        schema: &SchemaName,
         connections: u32,
         idle: IdleRule,
         node: String,
     ) -> Result<Self, StoreError> {
         let options = options.application_name("lastseen");
-        let requests =
-            pool(connections, Limits { rested: RESTED, ..Limits::of(PATIENCE) }).connect_with(options.clone()).await?;
+        let requests = pool(connections, Limits { rested: RESTED, ..Limits::of(PATIENCE) }, schema);
+        let requests = requests.connect_with(options.clone()).await?;
         let limits = Limits { lock: FLUSH_LOCK_PATIENCE, ..Limits::of(FLUSH_PATIENCE) };
-        let flushes = pool(2, limits).connect_lazy_with(options.clone());
-        let batches = pool(2, Limits::of(BATCH_PATIENCE)).connect_lazy_with(options.clone());
-        let reports = pool(1, Limits::of(REPORT_PATIENCE)).connect_lazy_with(options);
+        let flushes = pool(2, limits, schema).connect_lazy_with(options.clone());
+        let batches = pool(2, Limits::of(BATCH_PATIENCE), schema).connect_lazy_with(options.clone());
+        let reports = pool(1, Limits::of(REPORT_PATIENCE), schema).connect_lazy_with(options);
         let batcher = Arc::new(admission::Batcher::start(requests.clone(), idle, &node));
         let (compensations, answers_since, background) = (Arc::default(), Arc::default(), TaskTracker::new());
         let inspections = Arc::new(Semaphore::new(INSPECTIONS));

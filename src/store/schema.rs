@@ -3,12 +3,19 @@
 //! Tables are in numbered files, each applied once. Functions, views, policies, grants and triggers are in
 //! `functions/`, and a file of these is applied again whenever its content has changed. `lastseen.migrations`
 //! has a row for each applied file.
+//!
+//! Tables, views and the functions for operators are in a schema that can be chosen, in the files `public`; what only
+//! the server calls is in `lastseen`.
 
 mod apply;
 mod before;
+mod by_hand;
+mod catalog;
 mod error;
 mod files;
+mod obstacles;
 mod plan;
+mod rename;
 
 use std::time::Duration;
 
@@ -46,9 +53,10 @@ impl Schema {
     /// [`SchemaError`], with nothing applied.
     pub async fn migrate(&self, options: &PgConnectOptions) -> Result<(), SchemaError> {
         let mut connection = connect(options).await?;
-        // Most starts end here, after one query and without a lock.
+        self.is_here(&mut connection).await?;
+        // Most starts end here, after three queries and without a lock.
         let current = match Applied::read(&mut connection).await? {
-            Some(applied) => self.plan(&applied)?.is_empty(),
+            Some(applied) => self.plan(&applied)?.is_empty() && self.lost(&applied, &mut connection).await?.is_empty(),
             None => false,
         };
         if !current {
@@ -64,11 +72,37 @@ impl Schema {
     /// [`SchemaError`] where it has not.
     pub async fn check(&self, options: &PgConnectOptions) -> Result<(), SchemaError> {
         let mut connection = connect(options).await?;
+        self.is_here(&mut connection).await?;
         let applied = Applied::read(&mut connection).await?.unwrap_or_default();
+        if let Some(missing) = self.plan(&applied)?.first() {
+            return Err(SchemaError::Older(missing));
+        }
+        let lost = self.lost(&applied, &mut connection).await?;
         let _ = connection.close().await;
-        match self.plan(&applied)?.first() {
-            Some(missing) => Err(SchemaError::Older(missing)),
+        match lost.first() {
+            Some(lost) => Err(SchemaError::DefinitionLost(lost.clone())),
             None => Ok(()),
+        }
+    }
+
+    /// Checks that the database has no lastseen with its tables in another schema.
+    async fn is_here(&self, connection: &mut PgConnection) -> Result<(), SchemaError> {
+        match catalog::home(connection).await? {
+            Some(found) if found != self.home.as_str() => {
+                Err(SchemaError::Elsewhere { found, asked: self.home.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The definitions that were applied and are not there any more; fails where that is a table.
+    async fn lost(&self, applied: &Applied, connection: &mut PgConnection) -> Result<Vec<String>, SchemaError> {
+        let mut objects = applied.tables(self);
+        objects.extend(applied.objects().cloned());
+        let lost = catalog::missing(&objects, connection).await?;
+        match lost.iter().find(|object| object.starts_with("table ")) {
+            Some(table) => Err(SchemaError::TableLost(format!("the {table}"))),
+            None => Ok(lost),
         }
     }
 }

@@ -63,6 +63,7 @@ async fn help() -> HashMap<String, String> {
 async fn the_help_lists_every_setting_with_its_default_and_its_variable() {
     let help = help().await;
     let with_default = [
+        ("schema", "public"),
         ("listen", "127.0.0.1:8080"),
         ("data-dir", "./.lastseen"),
         ("beat-interval", "30s"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lastseen::admission::{Admissions, Credentials};
+use lastseen::config::SchemaName;
 use lastseen::domain::idle::{IdleCounts, IdleRule};
 use lastseen::domain::ids::SessionId;
 use lastseen::identity::Keys;
@@ -281,7 +282,9 @@ async fn somebody_who_was_let_in_and_never_came_is_not_left_present() {
 
     // A door of its own beside the server's, since no client can hang up at just this moment.
     let idle = IdleRule { timeout: Duration::from_secs(3600), counts: IdleCounts::Seen };
-    let store = Store::open(server.database.options.clone(), 1, idle, "test".to_owned()).await.expect("a store");
+    let store = Store::open(server.database.options.clone(), &SchemaName::default(), 1, idle, "test".to_owned())
+        .await
+        .expect("a store");
     let keys = Keys::new(Verifier::with_secret(SECRET.as_bytes(), None), ResumeKey::derive(SECRET.as_bytes()));
     let registry = Arc::clone(server.server.registry());
     let admissions = Admissions::new(Arc::new(keys), store.clone(), registry);

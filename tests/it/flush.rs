@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use lastseen::clock::Clock;
+use lastseen::config::SchemaName;
 use lastseen::domain::idle::{IdleCounts, IdleRule};
 use lastseen::domain::ids::{ParticipantId, SessionId};
 use lastseen::domain::participant::LeaveReason;
@@ -387,7 +388,9 @@ impl Crowd {
         sessions.dedup();
         assert_eq!(sessions.len(), rooms);
         let idle = IdleRule { timeout: Duration::from_secs(3600), counts: IdleCounts::Seen };
-        let store = Store::open(database.options.clone(), 2, idle, "test".to_owned()).await.expect("a store");
+        let store = Store::open(database.options.clone(), &SchemaName::default(), 2, idle, "test".to_owned())
+            .await
+            .expect("a store");
         let (clock, metrics) = (Clock::new(), Arc::new(Metrics::default()));
         let shared = Shared {
             rules: Rules {

@@ -43,6 +43,7 @@ mod row_security_walk;
 mod rows_of_users;
 mod schema;
 mod schema_18;
+mod schema_elsewhere;
 mod simulators;
 #[cfg(feature = "kubernetes")]
 mod simulators_kubernetes;

@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::process::Command;
 
 use crate::harness::cluster::TestDatabase;
+use crate::harness::programs::program;
 
 const FILE: &str = "tests/sql/quick_check.sql";
 
@@ -78,24 +79,11 @@ fn body() -> String {
     lines.join("\n")
 }
 
-/// psql, in the places where PostgreSQL's programs are.
-fn psql() -> Option<PathBuf> {
-    let mut places: Vec<PathBuf> = std::env::var_os("LASTSEEN_POSTGRES_BIN").map(PathBuf::from).into_iter().collect();
-    places.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
-    for versions in ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"] {
-        let found = std::fs::read_dir(versions).into_iter().flatten().flatten();
-        places.extend(found.map(|entry| entry.path().join("bin")));
-    }
-    places.into_iter().map(|place| place.join("psql")).find(|program| program.is_file())
-}
-
 /// Runs the file as an operator does; its output and whether it was well.
 async fn by_psql(program: &Path, database: &TestDatabase) -> (bool, String) {
-    // What stands behind the name of the database is for our own library.
-    let url = database.url().split('?').next().unwrap_or_default().to_owned();
     let output = Command::new(program)
         .args(["-X", "-f", FILE])
-        .arg(url)
+        .arg(database.plain_url())
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())
         .output()
@@ -117,9 +105,15 @@ async fn after(connection: &mut PgConnection, statement: &str, check: &str) -> O
     told
 }
 
+/// The error of the check, or `None` where all is well.
+pub async fn fault(database: &TestDatabase) -> Option<sqlx::Error> {
+    let mut connection = database.pool.acquire().await.expect("a connection");
+    after(&mut connection, "SELECT", &body()).await
+}
+
 #[tokio::test]
 async fn an_operator_is_told_in_one_line_that_all_is_well() {
-    let Some(psql) = psql() else {
+    let Some(psql) = program("psql") else {
         println!("skipped: there is no psql here");
         return;
     };

@@ -118,6 +118,13 @@ async fn a_changed_definition_is_what_the_database_then_has() {
     .await;
     becomes("something that is not defined any more", |files| files.remove("functions/063_user_session_views.sql"))
         .await;
+    becomes("an index that a new file makes anew", |files| {
+        files.add(
+            "0900_newest.sql",
+            "drop index public.sits_newest;\ncreate index sits_newest on public.sits (started_at);\n",
+        )
+    })
+    .await;
     becomes("a new table with a definition", |files| {
         files.add("0900_shelves.sql", "create table public.shelves (id int primary key);").add(
             "functions/900_shelves.sql",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use ipnet::IpNet;
 use lastseen::clock::Clock;
+use lastseen::config::SchemaName;
 use lastseen::domain::idle::{IdleCounts, IdleRule};
 use lastseen::domain::ids::UserId;
 use lastseen::domain::user_session::{ClientSession, Device, Platform, Rules};
@@ -423,7 +424,9 @@ const ROUNDS: usize = 2;
 async fn beats_of_many_sessions_are_written_once_a_flush() {
     let database = TestDatabase::new().await;
     let idle = IdleRule { timeout: Duration::from_secs(3600), counts: IdleCounts::Seen };
-    let store = Store::open(database.options.clone(), 2, idle, "test".to_owned()).await.expect("a store");
+    let store = Store::open(database.options.clone(), &SchemaName::default(), 2, idle, "test".to_owned())
+        .await
+        .expect("a store");
     let rules = Rules { timeout: Duration::from_secs(3600), idle_after: Duration::from_secs(300) };
     let sessions = Arc::new(UserSessions::new(Clock::new(), rules));
     let network: IpNet = "203.0.113.0/24".parse().expect("a network");

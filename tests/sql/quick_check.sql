@@ -11,7 +11,15 @@ set local lock_timeout = '2s';
 set local statement_timeout = '30s';
 set local client_min_messages = warning;
 set local plpgsql.check_asserts = on;
-set local search_path = public;
+-- The schema that lastseen's tables are in.
+do $$
+begin
+  perform set_config('search_path', coalesce(quote_ident(max(n.nspname)), 'public'), true)
+  from pg_proc as p join pg_type as t on t.oid = p.prorettype join pg_namespace as n on n.oid = t.typnamespace
+  join pg_namespace as own on own.oid = p.pronamespace
+  where own.nspname = 'lastseen' and p.proname = 'close_session';
+end
+$$;
 
 -- 1. Everything is there.
 
@@ -60,7 +68,7 @@ begin
   lateral unnest(string_to_array(wanted.columns, ' ')) as c (name)
   where not exists (
     select from pg_attribute as a
-    where a.attrelid = to_regclass('public.' || wanted.name) and a.attname = c.name and not a.attisdropped);
+    where a.attrelid = to_regclass(format('%I.%I', current_schema(), wanted.name)) and a.attname = c.name and not a.attisdropped);
   assert missing is null, 'missing columns: ' || missing;
 
   -- Before the functions, whose names they are in.
@@ -119,7 +127,7 @@ begin
     'one_live_simulator_a_user_session', 'simulators_live_by_node', 'simulators_of_user_session',
     'session_participants_by_join'
   ]) as wanted (name)
-  where not exists (select from pg_index as i where i.indexrelid = to_regclass('public.' || wanted.name) and i.indisvalid);
+  where not exists (select from pg_index as i where i.indexrelid = to_regclass(format('%I.%I', current_schema(), wanted.name)) and i.indisvalid);
   assert missing is null, 'missing or invalid indexes: ' || missing;
 
   select string_agg(wanted.name, ', ') into missing
@@ -138,7 +146,7 @@ begin
   ]) as wanted (name)
   where not exists (
     select from pg_policy as p
-    where p.polrelid = to_regclass('public.' || split_part(wanted.name, ' ', 1)) and p.polname = split_part(wanted.name, ' ', 2));
+    where p.polrelid = to_regclass(format('%I.%I', current_schema(), split_part(wanted.name, ' ', 1))) and p.polname = split_part(wanted.name, ' ', 2));
   assert missing is null, 'missing policies: ' || missing;
 
   select string_agg(wanted.name, ', ') into missing
@@ -149,7 +157,7 @@ begin
   ]) as wanted (name)
   where not exists (
     select from pg_trigger as t
-    where t.tgrelid = to_regclass('public.' || split_part(wanted.name, ' ', 1)) and t.tgname = split_part(wanted.name, ' ', 2)
+    where t.tgrelid = to_regclass(format('%I.%I', current_schema(), split_part(wanted.name, ' ', 1))) and t.tgname = split_part(wanted.name, ' ', 2)
       and t.tgenabled <> 'D');
   assert missing is null, 'missing or disabled triggers: ' || missing;
 
@@ -431,10 +439,10 @@ declare
 begin
   perform quick_check.become('anon');
   for closed in
-    select c.relname, has_any_column_privilege('anon', c.oid, 'select') as open from pg_class as c
+    select c.oid, c.relname, has_any_column_privilege('anon', c.oid, 'select') as open from pg_class as c
     where c.relkind = 'r' and exists (select from pg_policy as p where p.polrelid = c.oid and p.polname = 'service_does_all')
   loop
-    assert not closed.open and quick_check.fails_with('42501', format('select from public.%I', closed.relname)),
+    assert not closed.open and quick_check.fails_with('42501', format('select from %s', closed.oid::regclass)),
       closed.relname || ' is open to everybody';
   end loop;
   perform quick_check.become('authenticated');

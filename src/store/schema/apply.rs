@@ -3,19 +3,24 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 
-use super::before;
-use super::error::SchemaError;
+use super::catalog::existing;
+use super::error::{SchemaError, one_line};
 use super::files::{File, Schema};
 use super::plan::{Applied, Plan};
+use super::rename::OWN;
+use super::{before, by_hand, obstacles};
 
 /// Whatever the defaults of the role are: after the lock each statement sees what another server has applied.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// One server at a time. The path is empty so that no name in a file can mean an object of another schema.
-const PREPARE: &str = "
+pub(super) const PREPARE: &str = "
     SET LOCAL client_min_messages = warning;
     SET LOCAL search_path = '';
     SELECT pg_advisory_xact_lock(hashtextextended('lastseen.migrations', 0))";
+
+/// The comment on a schema that was made for the tables.
+pub(super) const HOME_COMMENT: &str = "The tables, views and functions of lastseen.";
 
 const NOTE: &str = "
     INSERT INTO lastseen.migrations (file, sha256, objects, applied_by) VALUES ($1, $2, $3, $4)
@@ -28,16 +33,20 @@ pub(super) async fn apply(schema: &Schema, connection: &mut PgConnection) -> Res
     sqlx::raw_sql(PREPARE).execute(&mut *transaction).await?;
     let exists = "SELECT to_regclass('lastseen.migrations') IS NOT NULL";
     let exists: bool = sqlx::query_scalar(exists).fetch_one(&mut *transaction).await?;
-    let (applied, covered) = match exists {
+    let (applied, mut covered) = match exists {
         true => (Applied::read(&mut transaction).await?.unwrap_or_default(), Vec::new()),
         false => (Applied::default(), before::bring_over(schema, &mut transaction).await?),
     };
+    schema.is_here(&mut transaction).await?;
     let mut plan = schema.plan(&applied)?;
+    plan.define_again(schema, &schema.lost(&applied, &mut transaction).await?);
     plan.tables.retain(|table| !covered.iter().any(|file| file.name == table.name));
+    let by_hand = by_hand::recognised(schema, &plan, &mut transaction).await?;
+    plan.tables.retain(|table| !by_hand.iter().any(|file| file.name == table.name));
+    covered.extend(&by_hand);
+    obstacles::refuse(schema, &plan, &applied, !covered.is_empty(), &mut transaction).await?;
 
-    for file in &plan.tables {
-        file.run(&mut transaction).await?;
-    }
+    make_tables(schema, &plan, &mut transaction).await?;
     let defined = define(schema, &plan, &applied, &mut transaction).await?;
 
     for file in covered.iter().chain(&plan.tables) {
@@ -50,9 +59,31 @@ pub(super) async fn apply(schema: &Schema, connection: &mut PgConnection) -> Res
         .bind(&plan.gone)
         .execute(&mut *transaction)
         .await?;
-    let (tables, definitions) = (plan.tables.len(), defined.len());
+    let (tables, definitions, by_hand) = (plan.tables.len(), defined.len(), by_hand.len());
     transaction.commit().await?;
-    tracing::info!(tables, definitions, "the schema was brought up to date");
+    tracing::info!(tables, definitions, by_hand, "the schema was brought up to date");
+    Ok(())
+}
+
+/// Makes the schema where it is not there, and the tables that are missing.
+async fn make_tables(schema: &Schema, plan: &Plan<'_>, connection: &mut PgConnection) -> Result<(), SchemaError> {
+    let has = async |name: &str, connection: &mut PgConnection| {
+        existing(&[format!("schema {name}")], connection).await.map(|found| !found.is_empty())
+    };
+    let home = schema.home.as_str();
+    if !plan.tables.is_empty() && !has(home, &mut *connection).await? {
+        let quoted = schema.home.quoted();
+        let make = format!("CREATE SCHEMA {quoted}; COMMENT ON SCHEMA {quoted} IS '{HOME_COMMENT}'");
+        let outcome = sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut *connection).await;
+        outcome
+            .map_err(|error| SchemaError::Failed(format!("the schema {home} cannot be made: {}", one_line(&error))))?;
+    }
+    for file in &plan.tables {
+        match has(OWN, &mut *connection).await? {
+            true => file.without_own_schema().run(connection).await?,
+            false => file.run(connection).await?,
+        }
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use sqlx::postgres::PgConnection;
 
 use super::error::SchemaError;
 use super::files::{self, File, Schema, number};
+use super::rename::WRITTEN;
 
 /// The last of those migrations.
 const LAST: i64 = 18;
@@ -36,6 +37,9 @@ pub(super) async fn bring_over<'a>(
 ) -> Result<Vec<&'a File>, SchemaError> {
     if !sqlx::query_scalar(THERE).fetch_one(&mut *connection).await? {
         return Ok(Vec::new());
+    }
+    if schema.home.as_str() != WRITTEN {
+        return Err(SchemaError::Elsewhere { found: WRITTEN.to_owned(), asked: schema.home.to_string() });
     }
     let (newest, whole): (i64, Option<bool>) =
         sqlx::query_as(READ).bind(LAST).bind(CHECKSUMS).fetch_one(&mut *connection).await?;

@@ -38,6 +38,43 @@ pub enum SchemaError {
         /// The last commit that had them.
         commit: &'static str,
     },
+    /// Tables, views or functions of these names are there, and are not ours.
+    #[error(
+        "the schema {schema} already has what lastseen would make ({what}), and nothing was changed: give lastseen a \
+         schema of its own with --schema NAME (LASTSEEN_SCHEMA), or move these rows to it, as docs/how-to/bring-your-tables.md \
+         says, and rename what is in the way"
+    )]
+    InTheWay {
+        /// The schema of tables, views and functions for operators.
+        schema: String,
+        /// What is there, with its kind.
+        what: String,
+    },
+    /// The same in the schema that is always ours.
+    #[error(
+        "the schema lastseen already has what lastseen would make ({0}), and nothing was changed: what only the server \
+         calls is there, with every --schema; rename what is in the way"
+    )]
+    OwnInTheWay(String),
+    /// Its tables are in another schema than the one that was asked for.
+    #[error(
+        "the database has lastseen in the schema {found}, not in {asked}: run with --schema {found} \
+         (LASTSEEN_SCHEMA={found}); one database holds one lastseen"
+    )]
+    Elsewhere {
+        /// Where it is.
+        found: String,
+        /// Where it was searched for.
+        asked: String,
+    },
+    /// A table that was made is not there any more.
+    #[error(
+        "the database has lost {0}, which somebody must have dropped: restore it from a dump"
+    )]
+    TableLost(String),
+    /// A function, view, policy or trigger that was made is not there any more.
+    #[error("the database has lost {0}: run `lastseen migrate`, which makes it anew")]
+    DefinitionLost(String),
     /// A migration did not work.
     #[error("the database's schema cannot be brought up to date: {0}")]
     Failed(String),

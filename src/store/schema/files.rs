@@ -8,6 +8,8 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
 use super::error::{SchemaError, one_line};
+use super::rename::{OWN, WRITTEN, rename};
+use crate::config::SchemaName;
 
 static MIGRATIONS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/migrations");
 
@@ -18,6 +20,8 @@ pub(super) const DEFINITIONS: &str = "functions/";
 #[derive(Debug, Clone)]
 pub struct Schema {
     pub(super) version: String,
+    /// Where tables, views and the functions for operators are.
+    pub(super) home: SchemaName,
     /// Applied once, in this order.
     pub(super) tables: Vec<File>,
     /// Applied after them, in this order, and again when they change.
@@ -29,7 +33,10 @@ pub struct Schema {
 pub(super) struct File {
     /// Its path in `migrations/`.
     pub(super) name: String,
-    pub(super) sql: Cow<'static, str>,
+    /// As it is there.
+    source: Cow<'static, str>,
+    /// As it is run: with the schema that was chosen.
+    sql: Cow<'static, str>,
 }
 
 impl Schema {
@@ -46,33 +53,79 @@ impl Schema {
     /// A schema of these files, each with its path in `migrations/`.
     #[must_use]
     pub fn new(version: &str, files: impl IntoIterator<Item = (String, Cow<'static, str>)>) -> Self {
-        let mut files: Vec<File> = files.into_iter().map(|(name, sql)| File { name, sql }).collect();
+        let mut files: Vec<File> = files.into_iter().map(|(name, sql)| File::new(name, sql)).collect();
         files.sort_by(|a, b| a.name.cmp(&b.name));
         let (definitions, tables) = files.into_iter().partition::<Vec<_>, _>(|file| file.name.starts_with(DEFINITIONS));
         // What has no number is no step of the series, see `before`.
         let tables = tables.into_iter().filter(|file| number(&file.name).is_some()).collect();
-        Self { version: version.to_owned(), tables, definitions }
+        Self { version: version.to_owned(), home: SchemaName::default(), tables, definitions }
+    }
+
+    /// The same with tables, views and functions for operators in another schema.
+    #[must_use]
+    pub fn within(mut self, home: &SchemaName) -> Self {
+        for file in self.tables.iter_mut().chain(&mut self.definitions) {
+            file.sql = rename(file.source.clone(), WRITTEN, home.as_str());
+        }
+        self.home = home.clone();
+        self
     }
 
     /// Every file, with its path in `migrations/`.
     pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.tables.iter().chain(&self.definitions).map(|file| (file.name.as_str(), &*file.sql))
+        self.tables.iter().chain(&self.definitions).map(|file| (file.name.as_str(), &*file.source))
     }
 
     /// What the definitions make, in order: `function lastseen.admit`, `policy service_does_all on public.sits`.
     pub fn objects(&self) -> impl Iterator<Item = String> {
         self.definitions.iter().flat_map(|file| objects(&file.sql))
     }
+
+    /// A table, as SQL names it: `public.sits`.
+    pub(super) fn table(&self, name: &str) -> String {
+        // As `rename` writes it.
+        match self.home == SchemaName::default() {
+            true => format!("{WRITTEN}.{name}"),
+            false => format!("{}.{name}", self.home.quoted()),
+        }
+    }
 }
 
 impl File {
-    pub(super) fn sha256(&self) -> [u8; 32] {
-        Sha256::digest(self.sql.as_bytes()).into()
+    fn new(name: String, source: Cow<'static, str>) -> Self {
+        Self { name, sql: source.clone(), source }
     }
 
-    /// What it makes, as in [`Schema::objects`].
+    /// Of the text as it is in the folder, whatever schema it is run for.
+    pub(super) fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(self.source.as_bytes()).into()
+    }
+
+    /// What it makes, as in [`Schema::objects`]; of a file of tables its tables, indexes and schemas.
     pub(super) fn objects(&self) -> Vec<String> {
         objects(&self.sql).collect()
+    }
+
+    /// Whether it comments on something in these words.
+    pub(super) fn gives_comment(&self, comment: &str) -> bool {
+        !comment.is_empty() && self.sql.contains(&format!("'{}'", comment.replace('\'', "''")))
+    }
+
+    /// The tables that it drops.
+    pub(super) fn dropped_tables(&self) -> impl Iterator<Item = String> {
+        let lines = self.sql.lines().filter_map(|line| line.strip_prefix("drop table "));
+        lines.map(|name| format!("table {}", name.trim_start_matches("if exists ").trim_end_matches(';')))
+    }
+
+    /// The same file for two other schemas: that of the tables, and that of what only the server calls.
+    pub(super) fn elsewhere(&self, home: &str, own: &str) -> Self {
+        let sql = rename(rename(self.source.clone(), WRITTEN, home), OWN, own);
+        Self { sql, ..self.clone() }
+    }
+
+    /// Without the statement that makes the schema `lastseen`, where it is there: to make schemas is a right of its own.
+    pub(super) fn without_own_schema(&self) -> Self {
+        Self { sql: self.sql.replace("create schema lastseen;", "").into(), ..self.clone() }
     }
 
     /// Runs it.
@@ -85,7 +138,7 @@ impl File {
 /// The file that is embedded beside the series.
 pub(super) fn beside(name: &str) -> File {
     let sql = MIGRATIONS.get_file(name).and_then(include_dir::File::contents_utf8);
-    File { name: name.to_owned(), sql: Cow::Borrowed(sql.expect("the file is embedded")) }
+    File::new(name.to_owned(), Cow::Borrowed(sql.expect("the file is embedded")))
 }
 
 /// 3 of `0003_schemas.sql`.
@@ -93,7 +146,7 @@ pub(super) fn number(name: &str) -> Option<i64> {
     name.split_once('_')?.0.parse().ok()
 }
 
-/// The objects that a file of definitions makes, by the lines that begin with `create`.
+/// The objects that a file makes, by the lines that begin with `create`.
 fn objects(sql: &str) -> impl Iterator<Item = String> {
     let mut rest = Some(sql);
     std::iter::from_fn(move || {
@@ -112,7 +165,15 @@ fn object(text: &str) -> Option<String> {
     let (kind, text) = text.strip_prefix("or replace ").unwrap_or(text).split_once(' ')?;
     let name = |text: &str| text.split(|c: char| c.is_whitespace() || c == '(').next().unwrap_or_default().to_owned();
     match kind {
-        "function" | "view" | "type" | "domain" => Some(format!("{kind} {}", name(text))),
+        "function" | "view" | "type" | "domain" | "table" => Some(format!("{kind} {}", name(text))),
+        "schema" => Some(format!("schema {}", name(text).trim_end_matches(';'))),
+        "unique" => object(text),
+        "index" => {
+            let (_, table) = text.split_once(" on ")?;
+            let table = name(table);
+            let (schema, _) = table.split_once('.')?;
+            Some(format!("index {schema}.{}", name(text)))
+        }
         "policy" | "trigger" => {
             let (_, table) = text.split_once(" on ")?;
             Some(format!("{kind} {} on {}", name(text), name(table)).trim_end_matches(';').to_owned())
@@ -157,6 +218,10 @@ mod tests {
                 "view public.v",
                 "policy p on public.t",
                 "trigger g on public.t",
+                "schema lastseen",
+                "table public.t",
+                "index public.i",
+                "index public.u",
             ]
         );
     }

@@ -8,6 +8,7 @@ use super::files::{DEFINITIONS, File, Schema, number};
 const READ: &str = "SELECT file, sha256, objects, applied_by FROM lastseen.migrations ORDER BY file";
 
 const UNDEFINED_TABLE: &str = "42P01";
+const UNDEFINED_COLUMN: &str = "42703";
 
 /// The rows of `lastseen.migrations`, by file.
 #[derive(Debug, Default)]
@@ -28,9 +29,20 @@ impl Applied {
             Ok(rows) => Ok(Some(Self(rows))),
             Err(error) => match error.as_database_error().and_then(|refusal| refusal.code()) {
                 Some(code) if code == UNDEFINED_TABLE => Ok(None),
+                Some(code) if code == UNDEFINED_COLUMN => Err(SchemaError::OwnInTheWay("table migrations".to_owned())),
                 _ => Err(error.into()),
             },
         }
+    }
+
+    /// The tables that files of this version have made.
+    pub(super) fn tables(&self, schema: &Schema) -> Vec<String> {
+        let mut made: Vec<String> = Vec::new();
+        for file in schema.tables.iter().filter(|file| self.get(file).is_some()) {
+            made.extend(file.objects().into_iter().filter(|object| object.starts_with("table ")));
+            made.retain(|table| file.dropped_tables().all(|dropped| dropped != *table));
+        }
+        made
     }
 
     fn get(&self, file: &File) -> Option<&Row> {
@@ -58,7 +70,16 @@ pub(super) struct Plan<'a> {
     pub(super) gone: Vec<&'a str>,
 }
 
-impl Plan<'_> {
+impl<'a> Plan<'a> {
+    /// Adds the files that define one of these.
+    pub(super) fn define_again(&mut self, schema: &'a Schema, lost: &[String]) {
+        let missing: Vec<&str> = self.definitions.iter().map(|file| file.name.as_str()).collect();
+        let again = |file: &&File| {
+            missing.contains(&file.name.as_str()) || file.objects().iter().any(|object| lost.contains(object))
+        };
+        self.definitions = schema.definitions.iter().filter(again).collect();
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.tables.is_empty() && self.redefines_nothing()
     }

@@ -86,7 +86,8 @@ async fn start() -> anyhow::Result<(PgConnectOptions, Option<Embedded>)> {
     }
     let options = Options { data_dir: data_dir()?, bin: None, durable: false, max_connections: 400 };
     let embedded = Embedded::start(&options).await?;
-    let admin = embedded.admin().database("postgres");
+    // The name of a server's connections is for servers.
+    let admin = embedded.admin().database("postgres").application_name("tests");
     let mut connection = admin.connect().await?;
     // Databases that live for a second need no vacuum.
     for statement in ["ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()"] {
@@ -170,6 +171,11 @@ impl TestDatabase {
         Self::at(cluster.admin.clone().database(&name), 4)
     }
 
+    /// Its address for PostgreSQL's own programs: what stands behind the name of the database is for our library.
+    pub fn plain_url(&self) -> String {
+        self.url().split('?').next().unwrap_or_default().to_owned()
+    }
+
     /// One that is there already, reached by up to so many connections.
     pub fn at(options: PgConnectOptions, connections: u32) -> Self {
         let pool = PgPoolOptions::new().max_connections(connections).connect_lazy_with(options.clone());
@@ -185,6 +191,12 @@ impl TestDatabase {
             .database(self.options.get_database().expect("a name"))
             .ssl_mode(PgSslMode::Disable);
         Self { options, ..self.clone() }
+    }
+
+    /// The same one, in which the tests read the tables of another schema; a server has to be told of it by a flag.
+    pub fn within(self, schema: &str) -> Self {
+        let options = self.options.clone().options([("search_path", schema)]);
+        Self { pool: Self::at(options, 4).pool, ..self }
     }
 
     /// Its address, as `DATABASE_URL` has it.

@@ -6,6 +6,7 @@ pub mod client;
 pub mod cluster;
 pub mod document;
 pub mod process;
+pub mod programs;
 pub mod proxy;
 pub mod raw;
 pub mod rest;
