@@ -5,6 +5,7 @@ pub mod migrate;
 pub mod serve;
 pub mod sweep;
 pub mod token;
+pub mod uninstall;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -43,6 +44,8 @@ pub enum Command {
     Sweep(Box<sweep::Arguments>),
     /// Print a JWT for development
     Token(Box<token::Arguments>),
+    /// Take everything that lastseen made out of a database, after a question, and end
+    Uninstall(Box<uninstall::Arguments>),
     #[command(hide = true)]
     /// One of the processes of `lastseen load`
     LoadWorker,
@@ -61,6 +64,7 @@ impl Command {
             Self::Migrate(arguments) => migrate::run(*arguments).await,
             Self::Sweep(arguments) => sweep::run(*arguments).await,
             Self::Token(arguments) => token::run(*arguments),
+            Self::Uninstall(arguments) => uninstall::run(*arguments).await,
         }
     }
 }

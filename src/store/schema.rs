@@ -16,6 +16,7 @@ mod files;
 mod obstacles;
 mod plan;
 mod rename;
+pub mod uninstall;
 
 use std::time::Duration;
 

@@ -43,6 +43,7 @@ mod row_security_walk;
 mod rows_of_users;
 mod schema;
 mod schema_18;
+mod schema_by_hand;
 mod schema_elsewhere;
 mod simulators;
 #[cfg(feature = "kubernetes")]
@@ -50,6 +51,7 @@ mod simulators_kubernetes;
 mod sits;
 mod start_stop;
 mod sweep;
+mod uninstall;
 mod user_session_sockets;
 mod user_sessions;
 mod words;

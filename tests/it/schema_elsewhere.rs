@@ -251,6 +251,7 @@ async fn one_database_holds_one_lastseen() {
         for finished in [
             run(&["migrate", "--database-url", &url, "--schema", asked]).await,
             run(&["sweep", "--database-url", &url, "--schema", asked]).await,
+            run(&["uninstall", "--yes", "--database-url", &url, "--schema", asked]).await,
             serve(&url, &flags).await,
             serve(&url, &[&flags[..], &["--migrate=false"]].concat()).await,
         ] {

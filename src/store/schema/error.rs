@@ -69,12 +69,27 @@ pub enum SchemaError {
     },
     /// A table that was made is not there any more.
     #[error(
-        "the database has lost {0}, which somebody must have dropped: restore it from a dump"
+        "the database has lost {0}, which somebody must have dropped: restore it from a dump, or, to begin without any \
+         rows, run `lastseen uninstall` and then `lastseen migrate`"
     )]
     TableLost(String),
     /// A function, view, policy or trigger that was made is not there any more.
     #[error("the database has lost {0}: run `lastseen migrate`, which makes it anew")]
     DefinitionLost(String),
+    /// There is nothing to uninstall.
+    #[error(
+        "lastseen is not listed in this database (there is nothing in lastseen.migrations), and nothing was changed; \
+         where it was made by hand, `lastseen migrate` makes the list"
+    )]
+    Absent,
+    /// Servers work on what is to be dropped.
+    #[error(
+        "{0} connections of lastseen servers to this database are open, and nothing was changed: stop these servers first"
+    )]
+    InUse(i64),
+    /// Something else depends on what is to be dropped.
+    #[error("lastseen cannot be taken out, and nothing was changed: {0}")]
+    Needed(String),
     /// A migration did not work.
     #[error("the database's schema cannot be brought up to date: {0}")]
     Failed(String),
@@ -88,7 +103,16 @@ impl From<sqlx::Error> for SchemaError {
 
 /// The error and, where PostgreSQL gives one, the hint, in one line.
 pub(super) fn one_line(error: &sqlx::Error) -> String {
-    let hint = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>()?.hint());
-    let text = hint.map_or(error.to_string(), |hint| format!("{error}. {hint}"));
+    in_one_line(error, PgDatabaseError::hint)
+}
+
+/// The error with its detail, which names what depends on something.
+pub(super) fn with_detail(error: &sqlx::Error) -> String {
+    in_one_line(error, PgDatabaseError::detail)
+}
+
+fn in_one_line(error: &sqlx::Error, more: impl Fn(&PgDatabaseError) -> Option<&str>) -> String {
+    let more = error.as_database_error().and_then(|error| more(error.try_downcast_ref::<PgDatabaseError>()?));
+    let text = more.map_or(error.to_string(), |more| format!("{error}. {more}"));
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
