@@ -82,7 +82,7 @@ export interface Events {
   leave(participant: Participant, reason: LeaveReason): void;
   /** `cause` says what ended the connection, for `reconnecting` and `closed`. */
   status(status: Status, cause?: Closing): void;
-  /** The session will close unless somebody does something: `room.setActive()`. */
+  /** The session will close unless somebody does something: `room.setActive()`. A join, or an update to active, takes it back. */
   expiring(notice: { expires_at: string; minutes: number }): void;
   /** The session has another title or size; `room.session` has it already. */
   session(frame: { session: Session }): void;

@@ -16,6 +16,16 @@ words! {
     }
 }
 
+impl IdleCounts {
+    /// Of what was last seen and what was last active, that which keeps a session open.
+    pub fn of<T>(self, seen: T, active: T) -> T {
+        match self {
+            Self::Seen => seen,
+            Self::Activity => active,
+        }
+    }
+}
+
 /// When a session is idle.
 #[derive(Clone, Copy, Debug)]
 pub struct IdleRule {
@@ -28,10 +38,6 @@ pub struct IdleRule {
 impl IdleRule {
     /// When a session expires that was last seen and last active at these times.
     pub fn expires_at(&self, seen: DateTime<Utc>, active: DateTime<Utc>) -> DateTime<Utc> {
-        let last = match self.counts {
-            IdleCounts::Seen => seen,
-            IdleCounts::Activity => active,
-        };
-        last + TimeDelta::from_std(self.timeout).unwrap_or(TimeDelta::zero())
+        self.counts.of(seen, active) + TimeDelta::from_std(self.timeout).unwrap_or(TimeDelta::zero())
     }
 }

@@ -1,25 +1,24 @@
-//! The notice that a session expires for lack of activity, and its withdrawal.
+//! The notice that a session expires for lack of a sign of a person, and its withdrawal.
 //!
-//! Only used where activity keeps a session open: where presence does, a session with people in it never
-//! expires.
+//! A sign is what keeps the session open: activity, or being seen. Where being seen does, a session with people in
+//! it never expires: the room then checks only while it is empty, and announces to those who follow it.
 
+use super::liveness::Liveness;
 use super::roster::Roster;
 use super::rules::Rules;
 use crate::clock::Moment;
-use crate::domain::idle::IdleCounts;
 
 /// When a room has to announce that its session expires.
 #[derive(Debug)]
 pub(super) struct Expiry {
     notice: Notice,
-    /// The newest activity of people who are not here any more, or were here before the room was opened.
-    past_activity: Moment,
+    /// The newest sign of people who are not here any more, or were here before the room was opened.
+    past: Moment,
 }
 
 /// Where the notice stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Notice {
-    Unused,
     /// Look again at that moment.
     Due(Moment),
     /// It was given: the session expires at that moment.
@@ -27,25 +26,21 @@ enum Notice {
 }
 
 impl Expiry {
-    /// Of a session that was last active at that moment.
-    pub(super) fn new(rules: &Rules, past_activity: Moment) -> Self {
-        let notice = match rules.idle.counts {
-            IdleCounts::Seen => Notice::Unused,
-            IdleCounts::Activity => Notice::Due(notice_at(rules, past_activity)),
-        };
-        Self { notice, past_activity }
+    /// Of a session whose last sign was at that moment.
+    pub(super) fn new(rules: &Rules, past: Moment) -> Self {
+        Self { notice: Notice::Due(notice_at(rules, past)), past }
     }
 
-    /// A person left who was last active at that moment.
-    pub(super) fn note_past_activity(&mut self, active: Moment) {
-        self.past_activity = self.past_activity.max(active);
+    /// A person left.
+    pub(super) fn note_departure(&mut self, rules: &Rules, liveness: &Liveness) {
+        self.past = self.past.max(last_sign(rules, liveness));
     }
 
     /// When [`Expiry::check`] has something to do.
     pub(super) fn next_check(&self) -> Option<Moment> {
         match self.notice {
             Notice::Due(at) => Some(at),
-            Notice::Unused | Notice::Given(_) => None,
+            Notice::Given(_) => None,
         }
     }
 
@@ -53,7 +48,7 @@ impl Expiry {
     pub(super) fn announced(&self) -> Option<Moment> {
         match self.notice {
             Notice::Given(expires_at) => Some(expires_at),
-            Notice::Unused | Notice::Due(_) => None,
+            Notice::Due(_) => None,
         }
     }
 
@@ -66,7 +61,7 @@ impl Expiry {
         for person in roster.iter() {
             person.liveness.watch_activity(true);
         }
-        let last = roster.iter().map(|person| person.liveness.active()).fold(self.past_activity, Moment::max);
+        let last = roster.iter().map(|person| last_sign(rules, &person.liveness)).fold(self.past, Moment::max);
         let due = notice_at(rules, last);
         if due > now {
             self.notice = Notice::Due(due);
@@ -76,7 +71,7 @@ impl Expiry {
         self.announced()
     }
 
-    /// A person is active: takes the notice back. Whether it was given.
+    /// A person came, or is active: takes the notice back. Whether it was given.
     pub(super) fn withdraw(&mut self, rules: &Rules, now: Moment) -> bool {
         let is_given = self.announced().is_some();
         if is_given {
@@ -86,6 +81,10 @@ impl Expiry {
     }
 }
 
-fn notice_at(rules: &Rules, last_activity: Moment) -> Moment {
-    last_activity + rules.idle.timeout.saturating_sub(rules.expiring_notice)
+fn last_sign(rules: &Rules, liveness: &Liveness) -> Moment {
+    rules.idle.counts.of(liveness.seen(), liveness.active())
+}
+
+fn notice_at(rules: &Rules, last: Moment) -> Moment {
+    last + rules.idle.timeout.saturating_sub(rules.expiring_notice)
 }

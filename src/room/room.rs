@@ -19,11 +19,13 @@ use super::notice::Notice;
 use super::participant::Participant;
 use super::publisher::{Publication, Publisher};
 use super::roster::{Change, Entrant, Roster};
+use super::rules::Rules;
 use super::shared::Shared;
 use super::snapshot::{CaughtUp, Snapshot};
 use super::subscribers::Subscribers;
 use super::write_behind::WriteBehind;
 use crate::clock::Moment;
+use crate::domain::idle::IdleCounts;
 use crate::domain::ids::{ConnectionId, ParticipantId, SessionId};
 use crate::domain::participant::LeaveReason;
 use crate::domain::reading_session::{CloseReason, ReadingSession};
@@ -45,7 +47,7 @@ pub(super) struct Inner {
     pub(super) roster: Roster,
     pub(super) subscribers: Subscribers,
     pub(super) publisher: Publisher,
-    expiry: Expiry,
+    pub(super) expiry: Expiry,
     /// Places promised to people on the way.
     pub(super) reserved: usize,
     /// WebSockets of the service.
@@ -71,12 +73,13 @@ pub(super) enum Life {
 
 impl Room {
     pub(super) fn new(session: ReadingSession, shared: Arc<Shared>) -> Self {
+        let last = shared.rules.idle.counts.of(session.last_seen_at, session.last_activity_at);
         let inner = Inner {
             life: Life::Open,
             roster: Roster::new(shared.rules.timings),
             subscribers: Subscribers::default(),
             publisher: Publisher::default(),
-            expiry: Expiry::new(&shared.rules, shared.clock.moment(session.last_activity_at)),
+            expiry: Expiry::new(&shared.rules, shared.clock.moment(last)),
             reserved: 0,
             observers: 0,
             watchers: 0,
@@ -192,6 +195,7 @@ impl Room {
             self.note(&mut inner, change, now);
         }
         inner.subscribers.queue(Event::Removed(id));
+        self.arm(&mut inner);
         was_here
     }
 
@@ -245,9 +249,11 @@ impl Room {
             self.note(&mut inner, change, now);
         }
         self.end_notices(&mut inner, now);
-        let Inner { expiry, roster, subscribers, .. } = &mut *inner;
-        if let Some(expires_at) = expiry.check(roster, &self.shared.rules, now) {
-            subscribers.queue(Event::Expiring(expires_at));
+        if inner.may_expire(&self.shared.rules) {
+            let Inner { expiry, roster, subscribers, .. } = &mut *inner;
+            if let Some(expires_at) = expiry.check(roster, &self.shared.rules, now) {
+                subscribers.queue(Event::Expiring(expires_at));
+            }
         }
         if inner.publisher.is_due(now) {
             self.publish(&mut inner);
@@ -272,7 +278,7 @@ impl Room {
         inner.publisher.note(&change, &inner.roster);
         if let Change::Left(person, reason) = change {
             self.shared.metrics.left(reason, 1);
-            inner.expiry.note_past_activity(person.liveness.active());
+            inner.expiry.note_departure(&self.shared.rules, &person.liveness);
             // A removal and a close are written where they are decided.
             if matches!(reason, LeaveReason::Left | LeaveReason::Timeout) {
                 self.shared.write_behind.left(&person.liveness, reason, person.state.clone());
@@ -306,7 +312,7 @@ impl Room {
         snapshot
     }
 
-    /// A person is active: the session does not expire soon. All see whose activity it was.
+    /// A person came, or is active: the session does not expire soon. All see whose sign it was.
     pub(super) fn withdraw_expiry(&self, inner: &mut Inner, by: ParticipantId, now: Moment) {
         if inner.expiry.withdraw(&self.shared.rules, now) {
             self.note(inner, Change::Updated(by), now);
@@ -315,7 +321,8 @@ impl Room {
 
     /// Puts the next deadline of the room into the schedule.
     pub(super) fn arm(&self, inner: &mut Inner) {
-        let deadlines = [inner.roster.next_deadline(), inner.expiry.next_check()];
+        let expiry = inner.expiry.next_check().filter(|_| inner.may_expire(&self.shared.rules));
+        let deadlines = [inner.roster.next_deadline(), expiry];
         let Some(next) = deadlines.into_iter().flatten().min() else { return };
         if inner.wake_at.is_none_or(|at| next < at) {
             inner.wake_at = Some(next);
@@ -357,6 +364,15 @@ impl Inner {
             Err(JoinError::Promised)
         } else {
             Ok(())
+        }
+    }
+
+    /// Whether a subscriber may have to be told that the session expires: where being seen keeps it open, only
+    /// those who follow a room without people.
+    fn may_expire(&self, rules: &Rules) -> bool {
+        match rules.idle.counts {
+            IdleCounts::Activity => true,
+            IdleCounts::Seen => self.roster.occupancy() == 0 && self.observers + self.watchers > 0,
         }
     }
 

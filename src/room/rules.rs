@@ -17,7 +17,7 @@ pub struct Rules {
     pub detail_limit: usize,
     /// When the session expires.
     pub idle: IdleRule,
-    /// How long before that it is announced, where activity keeps a session open.
+    /// How long before that it is announced.
     pub expiring_notice: Duration,
 }
 

@@ -26,6 +26,8 @@ pub struct Joined {
     pub snapshot: Snapshot,
     /// The notices that run; where the person was reconnecting also those that were over last.
     pub notices: Vec<Notice>,
+    /// When the session expires, where that was announced. Whoever comes in takes it back: only an observer gets it.
+    pub expires_at: Option<Moment>,
 }
 
 /// One connection's place in a room. Dropping it is losing the connection; [`Seat::leave`] is leaving.
@@ -83,6 +85,7 @@ impl Room {
         Ok(Joined {
             snapshot: self.snapshot_of(&mut inner),
             notices: if comes_back { self.notices(&inner) } else { self.running_notices() },
+            expires_at: inner.expiry.announced(),
             seat: Seat { room: Arc::clone(self), connection, liveness: Some(liveness), is_given_back: false },
         })
     }
@@ -101,6 +104,7 @@ impl Room {
         Ok(Joined {
             snapshot: self.snapshot_of(&mut inner),
             notices: self.running_notices(),
+            expires_at: inner.expiry.announced(),
             seat: Seat { room: Arc::clone(self), connection, liveness: None, is_given_back: false },
         })
     }

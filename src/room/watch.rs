@@ -7,6 +7,7 @@ use super::notice::Notice;
 use super::room::Room;
 use super::snapshot::{CaughtUp, Snapshot};
 use super::subscribers::Subscriber;
+use crate::clock::Moment;
 use crate::domain::ids::ConnectionId;
 
 /// What a watcher gets when it begins, all of one moment: the events continue the snapshot.
@@ -18,6 +19,8 @@ pub struct Watching {
     pub snapshot: Snapshot,
     /// The notices that run.
     pub notices: Vec<Notice>,
+    /// When the session expires, where that was announced.
+    pub expires_at: Option<Moment>,
 }
 
 /// A watcher's place in a room. It keeps the room in memory and no person present.
@@ -42,6 +45,7 @@ impl Room {
         Ok(Watching {
             snapshot: self.snapshot_of(&mut inner),
             notices: self.running_notices(),
+            expires_at: inner.expiry.announced(),
             watch: Watch { room: Arc::clone(self), connection },
         })
     }

@@ -81,7 +81,7 @@ pub fn join(transport: &Arc<Transport>, app: &App, admission: Admission) -> Resu
         Arc::clone(transport),
         app,
         |subscriber| admission.enter(subscriber),
-        |Joined { seat, snapshot, notices }, greeting| {
+        |Joined { seat, snapshot, notices, expires_at }, greeting| {
             let welcome = Welcome {
                 you: seat.participant(),
                 connection_id: Some(seat.connection()),
@@ -89,6 +89,7 @@ pub fn join(transport: &Arc<Transport>, app: &App, admission: Admission) -> Resu
                 session: &prepared.session,
             };
             greeting.encoded(&app.frames.welcome(&welcome, snapshot, seat.shown().as_deref()));
+            expires_at.iter().for_each(|at| greeting.text(&app.frames.expiring(*at)));
             notices.iter().for_each(|notice| greeting.text(&v1::notice(notice)));
         },
     )?;

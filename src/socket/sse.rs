@@ -61,7 +61,7 @@ pub fn stream(
     QueuedWatch { watching, queue }: QueuedWatch,
     session: Option<&Session>,
 ) -> impl Stream<Item = Result<sse::Event, Infallible>> + use<> {
-    let Watching { watch, snapshot, notices } = watching;
+    let Watching { watch, snapshot, notices, expires_at } = watching;
     let frames = &app.frames;
     let mut first = vec![match session {
         Some(session) => {
@@ -70,6 +70,7 @@ pub fn stream(
         }
         None => framed(frames, Message::State { snapshot: &snapshot, own: None }),
     }];
+    first.extend(expires_at.map(|at| framed(frames, Message::Expiring(at))));
     first.extend(notices.iter().map(|notice| framed(frames, Message::Notice(notice))));
     match attachment {
         Some(Ok(attachment)) => subscriber.attachment = Some(attachment),

@@ -2,6 +2,7 @@
 
 import { join } from '../client/lastseen.js';
 import { askTwice, el, inSentence, setText, timeOfDay } from '../lib/dom.js';
+import { followExpiry, inMinutes } from '../lib/expiring.js';
 
 const QUALITY = { degraded: 'fair connection', poor: 'poor connection' };
 
@@ -47,6 +48,14 @@ export function showLive(into, name, { session, token, home, remove, onCount, on
   const { note, list } = frame(into, name);
   const rows = new Map();
   const room = join({ session: session.id, token });
+  let expiring = '';
+
+  function showNote() {
+    const unlisted = room.occupancy > rows.size;
+    const empty = rows.size === 0 && 'Nobody is here.';
+    const text = unlisted ? 'In a room as large as this one, people are counted and not listed.' : empty;
+    setText(note, [text, expiring].filter(Boolean).join(' '));
+  }
 
   function put(person) {
     const known = rows.get(person.id);
@@ -68,9 +77,12 @@ export function showLive(into, name, { session, token, home, remove, onCount, on
   room.on('change', ({ joins, updates, leaves }) => {
     for (const { participant } of leaves) drop(participant);
     for (const person of [...joins, ...updates]) put(person);
-    const unlisted = room.occupancy > rows.size;
-    setText(note, unlisted ? 'In a room as large as this one, people are counted and not listed.' : rows.size === 0 ? 'Nobody is here.' : '');
+    showNote();
     onCount(room.occupancy);
+  });
+  followExpiry(room, (left, end) => {
+    expiring = left === null ? '' : inMinutes(left, end);
+    if (room.status === 'connected') showNote();
   });
   room.on('closed', ({ error, message, reason }) => {
     if (error === 'session_closed') onClosed(reason);

@@ -1,6 +1,8 @@
 // What is said on the side: who came and went, and that the session is about to close.
 
-import { $, inSentence, sayIn, setText, timeOfDay } from '../lib/dom.js';
+import { clock } from '../lib/countdown.js';
+import { $, inSentence, sayIn, setText } from '../lib/dom.js';
+import { followExpiry, inMinutes } from '../lib/expiring.js';
 import { noticeQueue } from './notice-queue.js';
 
 const queue = noticeQueue((text) => sayIn($('news'), text));
@@ -22,14 +24,11 @@ export const hush = queue.clear;
 
 /** The notice that nobody did anything for a while, with its one button. */
 export function expiringNotice(room) {
-  const hide = () => { $('expiring').hidden = true; };
-  room.on('expiring', ({ expires_at }) => {
-    setText($('expiring-text'), `Nobody has done anything for a while, and this session closes at ${timeOfDay(expires_at)}.`);
-    $('expiring').hidden = false;
+  const hide = followExpiry(room, (left, end) => {
+    $('expiring').hidden = left === null;
+    setText($('expiring-text'), left === null ? '' : `Nobody has done anything for a while. ${inMinutes(left, end)}`);
+    setText($('expiring-left'), left > 0 ? clock(Math.round(left / 1000)) : '');
   });
-  // Somebody is active: the notice is taken back for all.
-  room.on('update', ({ status }) => { if (status === 'active') hide(); });
-  room.on('status', hide);
   $('still-here').onclick = () => {
     room.setActive();
     hide();

@@ -1,11 +1,11 @@
 // The room's sit: a quiet ring that counts down for all. A host starts it.
 
+import { clock } from '../lib/countdown.js';
 import { $, setText } from '../lib/dom.js';
 import { say } from './notices.js';
 
 const ROUND = 2 * Math.PI * 54; // the length of the ring's line
 
-const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
 const minutes = (seconds) =>
   seconds < 60 ? `${seconds} seconds` : seconds < 120 ? 'one minute' : `${Math.round(seconds / 60)} minutes`;
 

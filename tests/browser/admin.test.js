@@ -121,6 +121,19 @@ test('who looks after it happened sees what was, and why people were refused', a
   assert.deepEqual([frames[0].joins, frames.at(-1).joins], [0, 2]);
 });
 
+test('an opened session that is empty says when it expires, until somebody comes', async (t) => {
+  const own = await startServer({ 'expiring-notice': '1h' });
+  later(t, () => own.end());
+  const session = await openSession(own, { title: 'Empty' });
+  const page = await signIn(t, { where: own });
+  await page.getByRole('button', { name: 'Empty', exact: true }).click();
+  const note = page.getByText(/^Nobody is here\. This session will expire in \d\d minutes, at \d\d:\d\d\.$/);
+  await note.waitFor();
+  await comeIn(await newPerson(t, browser), own.origin + session.guestPath, 'Ada');
+  await page.getByRole('list', { name: /^People in/ }).getByText('Ada').waitFor();
+  await note.waitFor({ state: 'detached' });
+});
+
 test('the people of an opened session come, change and go before one\'s eyes', async (t) => {
   const session = await openSession(server, { title: 'Live' });
   const ada = await comeIn(await newPerson(t, browser), server.origin + session.hostPath, 'Ada');

@@ -92,6 +92,37 @@ test('before a room closes for want of activity, one button keeps it open', asyn
   await Promise.all([notice(ada).waitFor({ state: 'hidden' }), notice(bob).waitFor({ state: 'hidden' })]);
 });
 
+test('the notice says how many minutes are left, and counts down', async (t) => {
+  // Nothing changes by itself: who is active takes the notice back.
+  const calm = await startServer({ 'ping-interval': '10m', 'dead-after': '20m' });
+  later(t, () => calm.end());
+  const session = await openSession(calm);
+  const ada = await newPerson(t, browser);
+  const { say } = await prompter(ada);
+  await comeIn(ada, calm.origin + session.hostPath, 'Ada');
+  const expires = (seconds) => say({ type: 'expiring', expires_at: new Date(Date.now() + 1000 * seconds).toISOString(), minutes: Math.ceil(seconds / 60) });
+  const notice = (text) => ada.getByRole('alert').filter({ hasText: text }).waitFor();
+  expires(299);
+  await notice(/^Nobody has done anything for a while\. This session will expire in 5 minutes, at \d\d:\d\d\.$/);
+  const left = async () => {
+    const [minutes, seconds] = (await ada.getByRole('banner').getByRole('timer').textContent()).split(':');
+    return 60 * minutes + Number(seconds);
+  };
+  const first = await left();
+  assert.ok(first <= 299 && first > 200, `${first} s are left of 299`);
+  await until('it counts down', async () => (await left()) < first);
+  expires(62);
+  await notice('will expire in one minute,');
+  expires(1);
+  await notice('will expire any moment now.');
+  assert.equal(await ada.locator('#expiring-left').textContent(), '');
+
+  // Somebody comes: it is taken back.
+  const bob = await comeIn(await newPerson(t, browser), calm.origin + session.guestPath, 'Bob');
+  await sees(bob, 'Ada');
+  await ada.locator('#expiring').waitFor({ state: 'hidden' });
+});
+
 /** Lets a test speak of sits in the server's place. */
 async function prompter(page) {
   let say;

@@ -231,6 +231,28 @@ async fn large_rooms_are_told_as_counts_and_the_end_is_announced() {
 }
 
 #[tokio::test]
+async fn whoever_reads_in_an_empty_room_is_told_that_the_session_expires() {
+    let server = TestServer::start(&quiet(&["--ping-interval", "2h", "--dead-after", "5h"])).await;
+    let session = server.open().await;
+    let (mut reader, _) = Reader::welcomed(&server, &session, &service()).await;
+    pass(Duration::from_secs(55 * 60 + 1)).await;
+    let notice = reader.event("expiring").await.data;
+    assert_eq!(notice["minutes"], 5);
+    // Also whoever begins to read now, or comes back: right after the first event.
+    for headers in [&[][..], &[("last-event-id", "0")]] {
+        let mut late = Reader::open(&server, &session, &service(), headers).await;
+        late.next().await.expect("an event");
+        assert_eq!(late.next().await.expect("an event").data["expires_at"], notice["expires_at"], "{headers:?}");
+    }
+    // Somebody comes: it is taken back, and nobody is told anything of it any more.
+    let _ada = server.guest(&session, "Ada").await;
+    assert_eq!(reader.next().await.expect("an event").data["joins"].as_array().expect("a list").len(), 1);
+    let (mut late, _) = Reader::welcomed(&server, &session, &service()).await;
+    let _bob = server.guest(&session, "Bob").await;
+    assert_eq!(late.next().await.expect("an event").kind, "diff");
+}
+
+#[tokio::test]
 async fn only_people_of_the_session_read_along() {
     let server = TestServer::start(&quiet(&[])).await;
     let [hana, mel] = [(); 2].map(|()| Uuid::now_v7());

@@ -256,12 +256,48 @@ async fn everybody_is_told_once_that_the_session_expires_and_any_activity_takes_
     let id = bob.id();
     let before = watcher.told_of(id).len();
     bob.send(json!({"type": "beat"})).await;
+    // Not the update of a quality, which may come at any time: the beat has to have come before time passes.
+    bob.frame("beat").await;
     watcher.until("an update of Bob", |watcher| watcher.told_of(id).len() > before).await;
     assert_eq!(watcher.told_of(id)[before].0, "update");
     pass(Duration::from_mins(55)).await;
     let again = ada.frame("expiring").await;
     assert!(expiry(&again) > expiry(&notice));
     assert_eq!(ada.gaps, []);
+}
+
+#[tokio::test]
+async fn whoever_observes_an_empty_room_is_told_that_the_session_expires_until_somebody_comes() {
+    let server = TestServer::start(&ALIVE).await;
+    let session = server.open().await;
+    let mut watcher = server.observer(&session).await;
+    pass(Duration::from_secs(55 * 60 + 1)).await;
+    let notice = watcher.frame("expiring").await;
+    assert_eq!(keys(&notice), ["type", "expires_at", "minutes"].into());
+    assert_eq!(notice["minutes"], 5);
+
+    // Also whoever comes to observe it now, and that once.
+    let mut late = server.observer(&session).await;
+    assert_eq!(expiry(&late.frame("expiring").await), expiry(&notice));
+
+    // A person keeps it open, and is told nothing, however long they stay.
+    let mut ada = server.guest(&session, "Ada").await;
+    let id = ada.id();
+    watcher.until("Ada", |watcher| watcher.view.contains_key(&id)).await;
+    for _ in 0..3 {
+        pass(Duration::from_mins(56)).await;
+        tokio::join!(ada.pinged(1), watcher.pinged(1), late.pinged(1));
+    }
+    server.settled(&session, &mut [&mut ada, &mut watcher, &mut late]).await;
+    assert_eq!([ada.count("expiring"), watcher.count("expiring"), late.count("expiring")], [0, 1, 1]);
+
+    // An hour after she was last seen it expires.
+    ada.leave().await;
+    watcher.until("her leave", |watcher| !watcher.view.contains_key(&id)).await;
+    pass(Duration::from_secs(55 * 60 + 1)).await;
+    for client in [&mut watcher, &mut late] {
+        client.until("another notice", |client| client.count("expiring") == 2).await;
+    }
 }
 
 #[tokio::test]

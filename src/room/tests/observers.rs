@@ -44,6 +44,7 @@ async fn whoever_reads_along_hears_everything_and_is_nobody() {
     assert!(matches!(events.try_recv(), Ok(Event::Diff(_))));
     world.pass(IDLE_TIMEOUT).await;
     assert!(world.is_in_memory(), "the reader holds it");
+    assert!(matches!(events.try_recv(), Ok(Event::Expiring(_))));
 
     // A removal is sent although no person is there: it ends streams of that person.
     assert!(!world.room().remove(id));
