@@ -1,13 +1,17 @@
 // What a host may do: rename, make and revoke links, put people out, close. Over HTTP, as who one is in the room.
 
-import { $, askTwice, el, sayIn, setText, timeOfDay } from '../lib/dom.js';
+import { $, askTwice, el, inSentence, sayIn, setText, timeOfDay } from '../lib/dom.js';
 import { ask } from '../lib/http.js';
 import { shared } from '../lib/kept.js';
+import { removedPeople } from './removed.js';
 
 const HOUR = 3600;
 
-/** `people` is the list, `onLink` gets a link that was just made, `onRevoked` the id of one that is no longer good. */
-export function hostTools(room, { people, onLink, onRevoked }) {
+/**
+ * `people` is the list, `onLink` gets a link that was just made, `onRevoked` the id of one that is no longer good;
+ * `onSomeRevoked` is called where one was revoked whose id is not known.
+ */
+export function hostTools(room, { people, onLink, onRevoked, onSomeRevoked }) {
   const path = (rest = '') => `/v1/reading-sessions/${room.session.id}${rest}`;
   const isHost = () => room.participants.get(room.you)?.role === 'host';
   let open = false;
@@ -91,9 +95,29 @@ export function hostTools(room, { people, onLink, onRevoked }) {
   const manage = (on) => {
     $('manage').setAttribute('aria-pressed', String(on));
     setText($('manage'), on ? 'Done removing' : 'Remove people…');
+    $('end-link-too').hidden = $('end-link-help').hidden = !on;
+    $('end-link').checked = false;
     people.manage(on);
   };
+  manage(false);
   $('manage').onclick = () => manage($('manage').getAttribute('aria-pressed') !== 'true');
+
+  /** The room says that the person is gone. */
+  async function remove(person) {
+    const withLink = $('end-link').checked;
+    if (!(await call(`/participants/${person.id}${withLink ? '?revoke_invite=true' : ''}`, { method: 'DELETE' }))) return;
+    done(`${inSentence(person.name)} was removed${withLink ? ', and the link they came by is no longer good' : ''}.`);
+    removed.add(person); // in a large room nobody says who has gone
+    if (!withLink) return;
+    onSomeRevoked();
+    if ($('host').open) await listLinks();
+  }
+
+  const removed = removedPeople(room, async (person) => {
+    if (!(await call(`/participants/${person.id}/readmit`, { method: 'POST' }))) return;
+    removed.drop(person);
+    done(`${inSentence(person.name)} may come in again.`);
+  });
 
   // The end
 
@@ -114,7 +138,6 @@ export function hostTools(room, { people, onLink, onRevoked }) {
 
   return {
     makeLink,
-    // The room says that the person is gone.
-    remove: (person) => call(`/participants/${person.id}`, { method: 'DELETE' }),
+    remove,
   };
 }

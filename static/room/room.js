@@ -15,7 +15,8 @@ import { sitRing } from './sit.js';
 
 const VIEWS = ['waiting', 'ask', 'room', 'ended'];
 const link = location.href;
-const invite = /\/join\/([^/]+)/.exec(location.pathname)?.[1] ?? '';
+const tokenOf = (url) => /\/join\/([^/]+)/.exec(new URL(url).pathname)?.[1] ?? '';
+const invite = tokenOf(link);
 const wide = matchMedia('(min-width: 60rem)');
 
 const askName = nameForm(enter);
@@ -63,7 +64,7 @@ function enter(name) {
   const here = join(link, { name: name ?? undefined, token: inTab.get(TOKEN) ?? undefined });
   room = here;
   const people = peopleList($('people'), { room, field: $('find'), found: $('found'), onRemove: (person) => host.remove(person) });
-  const host = hostTools(room, { people, onLink: made, onRevoked: (id) => revoked(id, host) });
+  const host = hostTools(room, { people, onLink: made, onRevoked: (id) => revoked(id, host), onSomeRevoked: () => lookAgain(host) });
   sitRing(room);
   expiringNotice(room);
   room.on('status', showConnection);
@@ -123,6 +124,17 @@ function revoked(id, host) {
   if (offered !== id) return;
   offered = null;
   sayIn($('invite-said'), '');
+  offerToMakeLink(host);
+}
+
+/** Some link was revoked, and it is not known which: perhaps the one that is handed on. */
+async function lookAgain(host) {
+  const url = $('invite-link').querySelector('input')?.value;
+  if (!url) return;
+  const dead = await lookUp(tokenOf(url)).then(() => false, ({ status }) => status === 404 || status === 410);
+  if (!dead || $('invite-link').querySelector('input')?.value !== url) return;
+  shared.set(room.session.id, null);
+  offered = null;
   offerToMakeLink(host);
 }
 

@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { comeIn, launch, listen, newPerson, pressTwice, REFUSED, sees, until } from './harness/browser.js';
+import { comeIn, inRoom, launch, listen, newPerson, pressTwice, REFUSED, row, sees, seesNoMore, until } from './harness/browser.js';
 import { later } from './harness/later.js';
 import { openSession, startServer } from './harness/server.js';
+import { token } from './harness/token.js';
 
 let server, browser;
 before(async () => {
@@ -59,6 +60,66 @@ test('links are made and revoked', async (t) => {
   const late = await newPerson(t, browser, { expects: [REFUSED] });
   await late.goto(other);
   await late.getByRole('heading', { name: 'This link is no longer good' }).waitFor();
+});
+
+const tellsHost = (page, text) => page.locator('#host').getByRole('status').getByText(text).waitFor();
+
+test('a removal may end the link by which the person came, which is then no longer handed on', async (t) => {
+  const session = await openSession(server);
+  const ada = await comeIn(await newPerson(t, browser, { expects: [REFUSED] }), server.origin + session.hostPath, 'Ada');
+  const bob = await comeIn(await newPerson(t, browser), server.origin + session.guestPath, 'Bob');
+  await ada.getByRole('button', { name: 'Make an invite link' }).click();
+  const link = await ada.getByRole('textbox', { name: 'Invite link' }).inputValue();
+  const gus = await comeIn(await newPerson(t, browser, { expects: [REFUSED] }), link, 'Gus');
+  await sees(ada, 'Gus');
+  const tick = ada.getByRole('checkbox', { name: 'End the link they came by, too' });
+  assert.equal(await tick.isVisible(), false, 'only while people are removed');
+  await ada.getByRole('button', { name: 'Remove people…' }).click();
+  assert.equal(await tick.isChecked(), false, 'others may have the link');
+  await tick.check();
+  await pressTwice(row(ada, 'Gus').getByRole('button'));
+  await gus.getByRole('heading', { name: 'You were removed' }).waitFor();
+  await tellsHost(ada, /Gus.* was removed, and the link they came by is no longer good\./);
+  await ada.getByRole('button', { name: 'Make an invite link' }).waitFor();
+  await ada.locator('#links li').nth(2).waitFor({ state: 'detached' });
+  await gus.goto(link);
+  await gus.getByRole('heading', { name: 'This link is no longer good' }).waitFor();
+
+  // A guest comes back as somebody new or not at all: there is nothing to take back.
+  assert.equal(await ada.locator('#removed').isVisible(), false);
+  // Without the tick it is the removal alone.
+  await tick.uncheck();
+  await pressTwice(row(ada, 'Bob').getByRole('button'));
+  await tellsHost(ada, /Bob.* was removed\.$/);
+  await comeIn(bob, server.origin + session.guestPath, 'Bob again');
+});
+
+test('a user who was removed is let in again', async (t) => {
+  const session = await openSession(server);
+  const ada = await comeIn(await newPerson(t, browser), server.origin + session.hostPath, 'Ada');
+  const mel = await newPerson(t, browser);
+  await mel.addInitScript((token) => sessionStorage.setItem('lastseen:token', token), token({ sub: '6f1c2d3e-0000-4000-8000-00000000000a', name: 'Mel <b>' }));
+  await mel.goto(server.origin + session.guestPath);
+  await inRoom(mel);
+  await sees(ada, 'Mel <b>');
+  await ada.getByRole('button', { name: 'Remove people…' }).click();
+  await pressTwice(row(ada, 'Mel <b>').getByRole('button'));
+  const removed = () => mel.getByRole('heading', { name: 'You were removed' }).waitFor();
+  await removed();
+  await seesNoMore(ada, 'Mel <b>');
+  await mel.reload();
+  await removed();
+
+  await ada.getByRole('list', { name: 'Removed' }).getByText('Mel <b>').waitFor();
+  const again = ada.getByRole('button', { name: /^Let .*Mel <b>.* in again$/ });
+  await again.focus();
+  await ada.keyboard.press('Enter');
+  await tellsHost(ada, /Mel <b>.* may come in again\./);
+  await again.waitFor({ state: 'detached' });
+  assert.equal(await ada.locator('#manage').evaluate((it) => it === document.activeElement), true, 'the focus');
+  await mel.reload();
+  await inRoom(mel);
+  await sees(ada, 'Mel <b>');
 });
 
 test('what a host may not do is said beside the tools', async (t) => {
