@@ -35,7 +35,7 @@ use crate::task::flush::Flusher;
 use crate::task::sweep::Sweeper;
 use crate::task::{Tasks, tick};
 use crate::user_session::UserSessions;
-use rules::ConnectionRules;
+use rules::{ConnectionRules, PageRules};
 
 /// How often networks and users are forgotten that may do as much as any other.
 const FORGET_INTERVAL: Duration = Duration::from_mins(1);
@@ -68,6 +68,7 @@ pub struct Parts {
     pub frames: Arc<Frames>,
     pub connection: ConnectionRules,
     pub public_url: PublicUrl,
+    pub page: PageRules,
     /// Whether callers without a JWT may open a session.
     pub guest_hosts: bool,
     /// The capacity of a session that is opened without one.
@@ -130,6 +131,7 @@ impl App {
             frames: Arc::new(Frames::new(clock, settings)),
             connection: rules::of_connections(settings),
             public_url: PublicUrl::new(settings, address),
+            page: rules::of_page(settings),
             guest_hosts: settings.guest_hosts(),
             max_participants: settings.limits.max_participants,
             tracker: TaskTracker::new(),

@@ -13,8 +13,8 @@ use clap::builder::PossibleValue;
 use clap::{ArgAction, Args, ValueEnum};
 
 pub use self::network::NetworkSettings;
-use self::retention::RETENTION;
 pub use self::retention::Retention;
+use self::retention::{DEMO_RETENTION, RETENTION};
 pub use self::schema_name::SchemaName;
 pub use self::simulators::{CommandLine, SimulatorSettings};
 use crate::domain::idle::{IdleCounts, IdleRule};
@@ -94,8 +94,11 @@ pub struct IdentitySettings {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Sessions")]
 pub struct SessionSettings {
+    /// For tries: an hour is a minute. Times of presence and of sessions that are not set are 60 times shorter, those of the network as short as clients can follow
+    #[arg(long, env = "LASTSEEN_DEMO", default_value = "false", num_args = 0..=1, default_missing_value = "true", require_equals = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub demo: bool,
     /// A session is closed, and its invites are dead, after this long without a sign of a person
-    #[arg(long, env = "LASTSEEN_IDLE_TIMEOUT", default_value = "1h", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "LASTSEEN_IDLE_TIMEOUT", default_value = "1h", default_value_if("demo", "true", "1m"), value_parser = duration, value_name = "TIME")]
     pub idle_timeout: Duration,
     /// What counts as a sign: being connected, or doing something
     #[arg(long, env = "LASTSEEN_IDLE_COUNTS", value_enum, default_value_t = IdleCounts::Seen, value_name = "WHAT")]
@@ -107,16 +110,16 @@ pub struct SessionSettings {
     #[arg(long, env = "LASTSEEN_MIN_PARTICIPANTS_AFTER", value_parser = duration, value_name = "TIME")]
     pub min_participants_after: Option<Duration>,
     /// A user session has ended after this long without a heartbeat; at most 365d
-    #[arg(long, env = "LASTSEEN_USER_SESSION_TIMEOUT", default_value = "1h", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "LASTSEEN_USER_SESSION_TIMEOUT", default_value = "1h", default_value_if("demo", "true", "1m"), value_parser = duration, value_name = "TIME")]
     pub user_session_timeout: Duration,
     /// A sit that was not completed this long after its end is marked as abandoned
-    #[arg(long, env = "LASTSEEN_SIT_GRACE", default_value = "5m", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "LASTSEEN_SIT_GRACE", default_value = "5m", default_value_if("demo", "true", "5s"), value_parser = duration, value_name = "TIME")]
     pub sit_grace: Duration,
     /// How long what is over is kept
-    #[arg(long, env = "LASTSEEN_RETENTION", default_value = RETENTION, value_name = "KIND=TIME,…")]
+    #[arg(long, env = "LASTSEEN_RETENTION", default_value = RETENTION, default_value_if("demo", "true", DEMO_RETENTION), value_name = "KIND=TIME,…")]
     pub retention: Retention,
     /// A simulator is stopped after this long without activity, its own or its user session's
-    #[arg(long, env = "LASTSEEN_SIMULATOR_IDLE", default_value = "1h", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "LASTSEEN_SIMULATOR_IDLE", default_value = "1h", default_value_if("demo", "true", "1m"), value_parser = duration, value_name = "TIME")]
     pub simulator_idle: Duration,
 }
 
@@ -127,27 +130,28 @@ impl SessionSettings {
     }
 }
 
-/// The pulse of a room.
+/// The pulse of a room. For tries nothing of it is shorter than clients can follow: a connection may send 100 frames
+/// a minute, and comes back within 5 s.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Presence")]
 pub struct PresenceSettings {
     /// How often clients are asked to send a beat
-    #[arg(long, env = "LASTSEEN_BEAT_INTERVAL", default_value = "30s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "LASTSEEN_BEAT_INTERVAL", default_value = "30s", default_value_if("demo", "true", "1s"), value_parser = duration, value_name = "TIME")]
     pub beat_interval: Duration,
     /// How often the server pings each connection (more often where the idle timeout is short)
-    #[arg(long, env = "LASTSEEN_PING_INTERVAL", default_value = "25s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "LASTSEEN_PING_INTERVAL", default_value = "25s", default_value_if("demo", "true", "1s"), value_parser = duration, value_name = "TIME")]
     pub ping_interval: Duration,
     /// A connection on which nothing was received for this long is closed
-    #[arg(long, env = "LASTSEEN_DEAD_AFTER", default_value = "75s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "LASTSEEN_DEAD_AFTER", default_value = "75s", default_value_if("demo", "true", "5s"), value_parser = duration, value_name = "TIME")]
     pub dead_after: Duration,
     /// How long a person whose connection was lost is kept as reconnecting
-    #[arg(long, env = "LASTSEEN_GRACE", default_value = "15s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "LASTSEEN_GRACE", default_value = "15s", default_value_if("demo", "true", "6s"), value_parser = duration, value_name = "TIME")]
     pub grace: Duration,
     /// A person who did nothing for this long is shown as idle
-    #[arg(long, env = "LASTSEEN_IDLE_AFTER", default_value = "5m", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "LASTSEEN_IDLE_AFTER", default_value = "5m", default_value_if("demo", "true", "5s"), value_parser = duration, value_name = "TIME")]
     pub idle_after: Duration,
-    /// How long before a session expires for lack of activity its people are told
-    #[arg(long, env = "LASTSEEN_EXPIRING_NOTICE", default_value = "5m", value_parser = duration, value_name = "TIME")]
+    /// How long before a session expires its people are told; where being seen keeps it open, those who only follow it
+    #[arg(long, env = "LASTSEEN_EXPIRING_NOTICE", default_value = "5m", default_value_if("demo", "true", "5s"), value_parser = duration, value_name = "TIME")]
     pub expiring_notice: Duration,
     /// How long changes of a room are gathered into one message
     #[arg(long, env = "LASTSEEN_DIFF_INTERVAL", default_value = "100ms", value_parser = duration, value_name = "TIME")]
@@ -159,10 +163,10 @@ pub struct PresenceSettings {
     #[arg(long, env = "LASTSEEN_DETAIL_LIMIT", default_value_t = 500, value_name = "N")]
     pub detail_limit: usize,
     /// How often what was seen is written to the database
-    #[arg(long, env = "LASTSEEN_FLUSH_INTERVAL", default_value = "5s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "LASTSEEN_FLUSH_INTERVAL", default_value = "5s", default_value_if("demo", "true", "1s"), value_parser = duration, value_name = "TIME")]
     pub flush_interval: Duration,
     /// How often idle sessions are searched for and closed
-    #[arg(long, env = "LASTSEEN_SWEEP_INTERVAL", default_value = "15m", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "LASTSEEN_SWEEP_INTERVAL", default_value = "15m", default_value_if("demo", "true", "15s"), value_parser = duration, value_name = "TIME")]
     pub sweep_interval: Duration,
 }
 
@@ -303,18 +307,17 @@ impl Settings {
         if presence.detail_limit == 0 {
             return Err("detail-limit must be at least 1".to_owned());
         }
-        if self.network.node.trim().is_empty() {
-            return Err("node must not be empty".to_owned());
-        }
-        Ok(())
+        self.network.validate()
     }
 
     /// Whether people without an account may open a session.
     pub fn guest_hosts(&self) -> bool {
-        let network = &self.network;
-        network.guest_hosts.unwrap_or_else(|| {
-            network.listen.ip().is_loopback() && network.public_url.is_none() && network.trusted_proxies.is_empty()
-        })
+        self.network.guest_hosts.unwrap_or_else(|| self.network.is_private())
+    }
+
+    /// Whether tests of the page get a hold on it.
+    pub fn dev(&self) -> bool {
+        self.network.dev.unwrap_or_else(|| self.network.is_private())
     }
 
     /// How often connections are pinged. Being connected counts as being seen, so a ping must be answered well
@@ -371,6 +374,11 @@ mod tests {
             (&["--detail-limit", "0"], "detail-limit must be at least 1"),
             (&["--simulator-idle", "5s"], "simulator-idle (5s) must be longer than twice flush-interval (10s)"),
             (&["--simulator-namespace", "games"], "simulator-namespace needs simulator-image"),
+            (&["--dead-link-redirect", "5s"], "dead-link-redirect needs home-url"),
+            (
+                &["--dead-link-redirect", "0s", "--home-url", "https://app.example"],
+                "dead-link-redirect must be longer than nothing",
+            ),
         ];
         for (arguments, message) in refused {
             assert_eq!(settings(arguments).validate(), Err(message.to_owned()), "{arguments:?}");
@@ -385,6 +393,70 @@ mod tests {
         assert!(!settings(&["--trusted-proxies", "10.0.0.0/8"]).guest_hosts());
         assert!(settings(&["--listen", "0.0.0.0:80", "--guest-hosts"]).guest_hosts());
         assert!(!settings(&["--guest-hosts=false"]).guest_hosts());
+    }
+
+    #[test]
+    fn the_page_is_open_to_tests_only_where_that_is_asked_for_or_the_server_is_private() {
+        assert!(settings(&[]).dev() && settings(&["--listen", "0.0.0.0:80", "--dev"]).dev());
+        for public in [&["--listen", "0.0.0.0:80"][..], &["--public-url", "https://example.org"], &["--dev=false"]] {
+            assert!(!settings(public).dev(), "{public:?}");
+        }
+    }
+
+    /// The times that are shorter for tries.
+    fn times(settings: &Settings) -> Vec<(&'static str, Duration)> {
+        let Settings { sessions, presence, .. } = settings;
+        let kept = &sessions.retention;
+        vec![
+            ("idle-timeout", sessions.idle_timeout),
+            ("user-session-timeout", sessions.user_session_timeout),
+            ("sit-grace", sessions.sit_grace),
+            ("simulator-idle", sessions.simulator_idle),
+            ("idle-after", presence.idle_after),
+            ("expiring-notice", presence.expiring_notice),
+            ("sweep-interval", presence.sweep_interval),
+            ("reading-sessions", kept.reading_sessions),
+            ("user-sessions", kept.user_sessions),
+            ("check-ins", kept.check_ins),
+            ("sits", kept.sits),
+            // As short as clients can follow.
+            ("beat-interval", presence.beat_interval),
+            ("ping-interval", presence.ping_interval),
+            ("dead-after", presence.dead_after),
+            ("grace", presence.grace),
+            ("flush-interval", presence.flush_interval),
+        ]
+    }
+
+    #[test]
+    fn for_tries_an_hour_is_a_minute() {
+        let demo = settings(&["--demo"]);
+        assert_eq!(demo.validate(), Ok(()));
+        let seconds = Duration::from_secs;
+        let bounded = [
+            ("beat-interval", seconds(1)),
+            ("ping-interval", seconds(1)),
+            ("dead-after", seconds(5)),
+            ("grace", seconds(6)),
+            ("flush-interval", seconds(1)),
+        ];
+        for ((name, usual), (_, short)) in times(&settings(&[])).into_iter().zip(times(&demo)) {
+            let bound = bounded.iter().find(|(bounded, _)| *bounded == name);
+            let expected = bound.map_or(usual / 60, |(_, bound)| *bound);
+            assert_eq!(short, expected, "{name}");
+            assert!(short >= usual / 60, "{name} is shorter than it should be");
+        }
+        let with_activity = settings(&["--demo", "--idle-counts", "activity"]);
+        assert_eq!(with_activity.validate(), Ok(()));
+    }
+
+    #[test]
+    fn what_is_set_by_hand_is_as_it_is_set_for_tries_too() {
+        let demo = settings(&["--demo=true", "--idle-timeout", "1h", "--grace", "15s"]);
+        assert_eq!(demo.sessions.idle_timeout, Duration::from_hours(1));
+        assert_eq!(demo.presence.grace, Duration::from_secs(15));
+        assert_eq!(demo.presence.idle_after, Duration::from_secs(5));
+        assert_eq!(times(&settings(&["--demo=false"])), times(&settings(&[])));
     }
 
     #[test]

@@ -104,7 +104,7 @@ fn routes(app: &App) -> Router<App> {
         .routes(routes!(upgrade::upgrade))
         .routes(routes!(live::figures))
         .split_for_parts();
-    others.merge(pages::routes()).merge(openapi::pages(interface)).merge(calls)
+    others.merge(pages::routes(&app.page)).merge(openapi::pages(interface)).merge(calls)
 }
 
 /// Ends a request that takes too long, most likely because its body does not arrive.

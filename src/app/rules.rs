@@ -16,6 +16,29 @@ pub struct ConnectionRules {
     pub max_message_bytes: usize,
 }
 
+/// What the room's page is told of the server.
+#[derive(Clone, Debug, Default)]
+pub struct PageRules {
+    /// Where a dead link leads.
+    pub home_url: Option<String>,
+    /// After this long by itself.
+    pub dead_link_redirect: Option<Duration>,
+    /// Whether callers without a JWT may open a session.
+    pub guest_hosts: bool,
+    /// Whether tests get a hold on the page.
+    pub dev: bool,
+}
+
+/// The rules of the room's page.
+pub fn of_page(settings: &Settings) -> PageRules {
+    PageRules {
+        home_url: settings.network.home_url.as_ref().map(ToString::to_string),
+        dead_link_redirect: settings.network.dead_link_redirect,
+        guest_hosts: settings.guest_hosts(),
+        dev: settings.dev(),
+    }
+}
+
 /// The rules of connections.
 pub fn of_connections(settings: &Settings) -> ConnectionRules {
     ConnectionRules {

@@ -25,6 +25,9 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<ExitCode> {
         log::complain(&contradiction);
         return Ok(ExitCode::from(BAD_SETTINGS));
     }
+    if settings.sessions.demo {
+        tracing::warn!("demo: an hour is a minute; for tries alone");
+    }
     super::settle_data_dir(&mut settings.database)?;
     let mut signals = Signals::new()?;
     let server = tokio::select! {

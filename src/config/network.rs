@@ -1,9 +1,13 @@
 //! Settings of the server's address and its surroundings.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::Args;
 use ipnet::IpNet;
+use reqwest::Url;
+
+use super::duration;
 
 /// Where the server is, as seen from outside.
 #[derive(Clone, Debug, Args)]
@@ -24,9 +28,40 @@ pub struct NetworkSettings {
     /// Let people without an account open a session; on where the server listens on loopback and neither --public-url nor --trusted-proxies is set
     #[arg(long, env = "LASTSEEN_GUEST_HOSTS", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub guest_hosts: Option<bool>,
+    /// The app that people come from: where the page leads whoever has a dead link, as https://app.example/rooms
+    #[arg(long, env = "LASTSEEN_HOME_URL", value_name = "URL", value_parser = home_url)]
+    pub home_url: Option<Url>,
+    /// Take whoever has a dead link to --home-url after this long, which the page counts down [default: only where the button is pressed]
+    #[arg(long, env = "LASTSEEN_DEAD_LINK_REDIRECT", value_name = "TIME", value_parser = duration)]
+    pub dead_link_redirect: Option<Duration>,
+    /// Give tests of the page a hold on it, window.lastseen; on where the server listens on loopback and neither --public-url nor --trusted-proxies is set
+    #[arg(long, env = "LASTSEEN_DEV", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub dev: Option<bool>,
     /// Name of this server in the database; two servers on one database need two names [default: the host name]
     #[arg(long, env = "LASTSEEN_NODE", default_value_t = host_name(), hide_default_value = true, value_name = "NAME")]
     pub node: String,
+}
+
+impl NetworkSettings {
+    /// Whether nobody but this machine is served, as far as the settings say.
+    pub(super) fn is_private(&self) -> bool {
+        self.listen.ip().is_loopback() && self.public_url.is_none() && self.trusted_proxies.is_empty()
+    }
+
+    /// Whether these settings agree with each other.
+    ///
+    /// # Errors
+    /// One line that names the settings which contradict each other.
+    pub(super) fn validate(&self) -> Result<(), String> {
+        if self.node.trim().is_empty() {
+            return Err("node must not be empty".to_owned());
+        }
+        match self.dead_link_redirect {
+            Some(_) if self.home_url.is_none() => Err("dead-link-redirect needs home-url".to_owned()),
+            Some(Duration::ZERO) => Err("dead-link-redirect must be longer than nothing".to_owned()),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn host_name() -> String {
@@ -38,6 +73,14 @@ fn public_url(text: &str) -> Result<String, String> {
         Ok(origin) if origin != "*" => Ok(origin),
         _ => Err(format!("'{text}' is not of the form https://host or https://host:port")),
     }
+}
+
+fn home_url(text: &str) -> Result<Url, String> {
+    let refused = || format!("'{text}' is not an address of the form https://app.example or https://app.example/rooms");
+    let url = Url::parse(text.trim()).map_err(|_| refused())?;
+    // Anybody can read it; and no other scheme is a page.
+    let is_page = matches!(url.scheme(), "https" | "http") && url.username().is_empty() && url.password().is_none();
+    if is_page { Ok(url) } else { Err(refused()) }
 }
 
 fn origin(text: &str) -> Result<String, String> {
@@ -55,4 +98,31 @@ fn network(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>()
         .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
         .map_err(|_| format!("'{text}' is neither an address nor a network like 10.0.0.0/8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn home_is_the_address_of_a_page() {
+        for (given, taken) in [
+            ("https://app.example", "https://app.example/"),
+            (" http://localhost:3000/rooms?from=link#top ", "http://localhost:3000/rooms?from=link#top"),
+        ] {
+            assert_eq!(home_url(given).map(String::from), Ok(taken.to_owned()));
+        }
+        for refused in [
+            "",
+            "app.example",
+            "/rooms",
+            "ftp://app.example",
+            "javascript:alert(1)",
+            "https://me:word@app.example",
+            "https://",
+        ] {
+            let fault = home_url(refused).expect_err(refused);
+            assert!(fault.starts_with(&format!("'{refused}' is not an address of the form https://")), "{fault}");
+        }
+    }
 }

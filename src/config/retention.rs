@@ -21,6 +21,9 @@ pub struct Retention {
 /// What is kept how long, unless the setting says otherwise.
 pub(super) const RETENTION: &str = "reading-sessions=30d,user-sessions=90d,check-ins=7d,sits=365d";
 
+/// The same for tries, where an hour is a minute.
+pub(super) const DEMO_RETENTION: &str = "reading-sessions=12h,user-sessions=36h,check-ins=168m,sits=146h";
+
 impl Retention {
     /// What is kept, by its name in the setting.
     fn kinds(&mut self) -> [(&'static str, &mut Duration); 4] {

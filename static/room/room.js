@@ -5,13 +5,16 @@ import { $, el, sayIn, setText, showOnly } from '../lib/dom.js';
 import '../lib/header.js';
 import { showInviteLink } from '../lib/invite-link.js';
 import { inBrowser, inTab, NAME, shared, TOKEN } from '../lib/kept.js';
+import { server } from '../lib/server.js';
 import { hideConnection, showConnection } from './connection.js';
 import { ending } from './endings.js';
 import { aboutRoom, lookUp, nameForm } from './entrance.js';
+import { isDead, showWayOn, stay } from './homeward.js';
 import { hostTools } from './host.js';
 import { announce, expiringNotice, hush } from './notices.js';
 import { peopleList, showCount } from './people.js';
 import { sitRing } from './sit.js';
+import { forTesters, held } from './testers.js';
 
 const VIEWS = ['waiting', 'ask', 'room', 'ended'];
 const link = location.href;
@@ -20,6 +23,7 @@ const invite = tokenOf(link);
 const wide = matchMedia('(min-width: 60rem)');
 
 const askName = nameForm(enter);
+const hold = server.dev ? forTesters() : {};
 let room = null;
 let title = '';
 let offered = null; // the id of the link that the panel shows, where it is known
@@ -38,6 +42,7 @@ function setTabTitle() {
 // Before the room
 
 async function start() {
+  stay();
   showOnly('waiting', VIEWS);
   if (remembered(link) || inTab.get(TOKEN)) return enter(inBrowser.get(NAME));
   try {
@@ -61,8 +66,9 @@ function door(problem) {
 
 function enter(name) {
   showOnly('waiting', VIEWS);
-  const here = join(link, { name: name ?? undefined, token: inTab.get(TOKEN) ?? undefined });
+  const here = join(link, { name: name ?? undefined, token: inTab.get(TOKEN) ?? undefined, ...hold });
   room = here;
+  held(here);
   const people = peopleList($('people'), { room, field: $('find'), found: $('found'), onRemove: (person) => host.remove(person) });
   const host = hostTools(room, { people, onLink: made, onRevoked: (id) => revoked(id, host), onSomeRevoked: () => lookAgain(host) });
   sitRing(room);
@@ -179,6 +185,9 @@ function ended(cause) {
   $('ended').dataset.kind = icon;
   showOnly('ended', VIEWS);
   $('ended-title').focus();
+  const wasIn = Boolean(room?.session);
+  const mayOpen = server.guest_hosts !== false || Boolean(inTab.get(TOKEN));
+  showWayOn(cause.error, { mayOpen, byItself: isDead(cause.error) && !wasIn });
 }
 
 $('again').addEventListener('click', start);

@@ -1,14 +1,12 @@
 // For everyone: the keyboard alone, a screen reader, both themes, a phone; and names that mean harm.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
 
+import { accessible, fits } from './harness/access.js';
 import { comeIn, crowd, inRoom, launch, listen, newPerson, REFUSED, row, sees, seesNoMore, tabTo, until } from './harness/browser.js';
 import { openSession, startServer } from './harness/server.js';
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
 
 let server, browser;
@@ -19,22 +17,6 @@ after(async () => {
   await browser.close();
   await server.end();
 });
-
-/** No finding of axe that is serious, in both themes. */
-async function accessible(page, where) {
-  await page.evaluate(AXE);
-  for (const colorScheme of ['light', 'dark']) {
-    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-    const { violations } = await page.evaluate(() => window.axe.run({ resultTypes: ['violations'] }));
-    const serious = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact));
-    assert.deepEqual(serious.map(({ id, nodes }) => [id, nodes.map(({ target, failureSummary }) => `${target}: ${failureSummary}`)]), [], `${where}, ${colorScheme}`);
-  }
-}
-
-async function fits(page, where) {
-  const { wide, page: width } = await page.evaluate(() => ({ wide: document.documentElement.scrollWidth, page: innerWidth }));
-  assert.ok(wide <= width, `${where}: ${wide} px in a window of ${width}`);
-}
 
 /** Each page and state in turn. */
 async function walk(t, options, check) {

@@ -124,6 +124,39 @@ async function endings() {
   await page.context().close();
 }
 
+/** A dead link, on a server that leads home from it. */
+async function wayHome() {
+  if (origin) return;
+  const leading = await startServer({ 'home-url': 'https://app.example/rooms', 'dead-link-redirect': '15s' });
+  const page = await isolated(PHONE);
+  await page.goto(`${leading.origin}/join/lsi_unknown`);
+  await page.locator('#homeward').waitFor();
+  await shoot(page, 'home-phone');
+  await page.context().close();
+  await leading.end();
+}
+
+/** A host who puts people out, and lets one in again. */
+async function removal() {
+  const session = await openSession(server, { title: 'Middlemarch, book two' });
+  const others = await isolated();
+  await crowd(others, server.origin, session.guestPath, NAMES.slice(0, 3));
+  const mel = await isolated();
+  await mel.addInitScript((jwt) => sessionStorage.setItem('lastseen:token', jwt), token({ sub: '6f1c2d3e-0000-4000-8000-0000000000aa', name: 'Mel' }));
+  await mel.goto(server.origin + session.guestPath);
+  const page = await isolated(PHONE);
+  await comeIn(page, server.origin + session.hostPath, 'George Eliot');
+  await sees(page, 'Mel');
+  await page.locator('#host').evaluate((panel) => { panel.open = true; });
+  await page.getByRole('button', { name: 'Remove people…' }).click();
+  await page.getByRole('checkbox').check();
+  await page.getByRole('button', { name: /^Remove .*Mel/ }).dblclick();
+  await page.locator('#removed').waitFor();
+  await shoot(page, 'removal-whole-phone', { fullPage: true });
+  await goOut(page);
+  await Promise.all([others, mel].map((one) => one.context().close()));
+}
+
 async function largeRoom() {
   const session = await openSession(server, { title: 'Two hundred', max_participants: 300 });
   await crowd(await isolated(), server.origin, session.guestPath, Array.from({ length: 199 }, (_, n) => `Reader ${n + 1}`));
@@ -204,7 +237,7 @@ async function dashboard() {
 }
 
 try {
-  for (const part of [firstPages, rooms, endings, lostConnection, largeRoom, dashboard].filter(({ name }) => !only || name === only)) await part();
+  for (const part of [firstPages, rooms, removal, endings, wayHome, lostConnection, largeRoom, dashboard].filter(({ name }) => !only || name === only)) await part();
 } finally {
   await browser.close();
   await own?.end();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
 use lastseen::store::schema;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -103,6 +104,10 @@ async fn the_help_lists_every_setting_with_its_default_and_its_variable() {
         ("public-url", "from --listen"),
         ("allowed-origins", "besides its own"),
         ("trusted-proxies", "proxies"),
+        ("home-url", "dead link"),
+        ("dead-link-redirect", "--home-url"),
+        ("dev", "window.lastseen"),
+        ("demo", "an hour is a minute"),
     ];
     for (flag, default) in with_default {
         let text = help.get(flag).unwrap_or_else(|| panic!("--{flag} is not in the help"));
@@ -128,11 +133,18 @@ async fn settings_that_contradict_each_other_are_one_line_and_exit_code_2() {
         (&["--beat-interval", "2m"], "dead-after (1m 15s) must be longer than beat-interval (2m)"),
         (&["--idle-timeout", "8s"], "idle-timeout (8s) must be longer than twice flush-interval (10s)"),
         (&["--flush-interval", "0s"], "flush-interval must be longer than nothing"),
+        (&["--dead-link-redirect", "5s"], "dead-link-redirect needs home-url"),
     ] {
         assert_eq!(fails_to_serve(flags, 2).await, line);
     }
     // What cannot be read at all is an error of the same form.
-    for flags in [&["--grace", "soon"][..], &["--no-such-flag"], &["--public-url", "nowhere"]] {
+    let unreadable = [
+        &["--grace", "soon"][..],
+        &["--no-such-flag"],
+        &["--public-url", "nowhere"],
+        &["--home-url", "javascript:alert(1)"],
+    ];
+    for flags in unreadable {
         let finished = run(&[&["serve"], flags].concat()).await;
         assert_eq!((finished.status.code(), finished.stdout.as_str()), (Some(2), ""), "{flags:?}");
         assert!(finished.stderr.starts_with("error: "), "{}", finished.stderr);
@@ -353,6 +365,25 @@ async fn a_token_for_nobody_or_without_a_secret_is_an_error() {
         assert_eq!(finished.stdout, "", "{flags:?}");
         assert!(!finished.stderr.is_empty() && !finished.stderr.contains(SECRET), "{}", finished.stderr);
     }
+}
+
+#[tokio::test]
+async fn for_tries_the_times_of_the_server_are_short_and_those_set_by_hand_are_as_set() {
+    let database = TestDatabase::new().await;
+    let mut command = lastseen(&["serve", "--listen", "127.0.0.1:0", "--jwt-secret", SECRET, "--grace", "15s"]);
+    let by_hand = [("DATABASE_URL", database.url()), ("LASTSEEN_DEMO", "true".to_owned())];
+    command.envs(by_hand).env("LASTSEEN_BEAT_INTERVAL", "2s");
+    let server = Process::start(command).await;
+    let session = server.rest.open().await;
+    let ada = Client::join(server.address, session.id, &Join::invite(&session.invite, "Ada")).await;
+    let told = ["beat_ms", "dead_after_ms", "grace_ms"].map(|key| ada.welcome[key].clone());
+    assert_eq!(told, [json!(2000), json!(5000), json!(15_000)]);
+    let time =
+        |key: &str| ada.welcome["session"][key].as_str().expect("a time").parse::<DateTime<Utc>>().expect("a time");
+    assert_eq!((time("expires_at") - time("last_seen_at")).num_seconds(), 60, "an hour is a minute");
+    server.signal(Signal::SIGTERM);
+    let finished = server.finished().await;
+    assert!(finished.stderr.contains("demo: an hour is a minute"), "{}", finished.stderr);
 }
 
 #[tokio::test]

@@ -473,6 +473,32 @@ async fn pages_and_the_client_are_served_with_their_types_and_a_strict_policy() 
     server.post("/", None, Value::Null).await.refused(405, "method_not_allowed");
 }
 
+/// What the page of a room is told of its server.
+async fn told_to_the_page(server: &TestServer) -> Value {
+    let page = server.get("/join/lsi_0123456789abcdef", None).await.expect(200);
+    let (_, rest) = page.as_str().expect("text").split_once("<meta name=\"lastseen\" content=\"").expect("the place");
+    let told = rest.split('"').next().expect("its end").replace("&quot;", "\"").replace("&amp;", "&");
+    serde_json::from_str(&told).expect("JSON")
+}
+
+#[tokio::test]
+async fn the_page_of_a_room_is_told_where_home_is_and_what_the_server_is_for() {
+    let server = TestServer::start(&[]).await;
+    let told = told_to_the_page(&server).await;
+    assert_eq!(told, json!({"home_url": null, "dead_link_redirect_ms": null, "guest_hosts": true, "dev": true}));
+
+    let home = ["--home-url", "https://app.example/?a=1&b=2", "--dead-link-redirect", "1500ms"];
+    let public = ["--public-url", "https://presence.example"];
+    let server = TestServer::start(&[&home[..], &public].concat()).await;
+    let told = told_to_the_page(&server).await;
+    assert_eq!(told["home_url"], "https://app.example/?a=1&b=2");
+    assert_eq!((&told["dead_link_redirect_ms"], &told["guest_hosts"]), (&json!(1500), &json!(false)));
+    assert_eq!(told["dev"], false, "a server that others reach is not for tests");
+
+    let server = TestServer::start(&["--public-url", "https://presence.example", "--dev"]).await;
+    assert_eq!(told_to_the_page(&server).await["dev"], true);
+}
+
 /// The status line of an answer to a path that no client library would send.
 async fn status_of(server: &TestServer, path: &str) -> String {
     let mut stream = TcpStream::connect(server.address()).await.expect("a connection");

@@ -3,7 +3,7 @@
 import net from 'node:net';
 import { once } from 'node:events';
 
-/** Hands bytes on to the server; `cut` ends all that is under way and lets nobody through until `mend`. */
+/** Hands bytes on to the server; `cut` ends all that is under way and lets nobody through until `mend`. `refuse` ends nothing, but lets nobody new through. */
 export async function startProxy(server) {
   const open = new Set();
   let whole = true;
@@ -23,12 +23,14 @@ export async function startProxy(server) {
   });
   proxy.listen(0, '127.0.0.1');
   await once(proxy, 'listening');
+  const refuse = () => { whole = false; };
   const cut = () => {
-    whole = false;
+    refuse();
     for (const socket of open) socket.destroy();
   };
   return {
     origin: `http://127.0.0.1:${proxy.address().port}`,
+    refuse,
     cut,
     mend() { whole = true; },
     end() {

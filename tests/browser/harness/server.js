@@ -15,15 +15,15 @@ const SHORT = { 'flush-interval': '500ms', 'ping-interval': '2s', 'beat-interval
 
 export const SECRET = 'a secret of the browser tests that is long enough';
 
-/** A server with these settings. `restart` brings it back on the same port and data after `kill` or `stop`. */
-export async function startServer(settings = {}) {
+/** A server with these settings; without the short times where `short` is empty. `restart` brings it back on the same port and data after `kill` or `stop`. */
+export async function startServer(settings = {}, short = SHORT) {
   const data = mkdtempSync(join(tmpdir(), 'lastseen-browser-'));
   let child;
   let listen = '127.0.0.1:0';
   const server = { origin: '', start, stop, kill, end };
 
   async function start() {
-    const flags = Object.entries({ ...SHORT, ...settings }).map(([name, value]) => `--${name}=${value}`);
+    const flags = Object.entries({ ...short, ...settings }).map(([name, value]) => `--${name}=${value}`);
     const own = [`--listen=${listen}`, `--data-dir=${data}`, `--jwt-secret=${SECRET}`, '--durable=false', '--node=browser-tests'];
     child = spawn(program, ['serve', ...own, ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
     let log = '';
