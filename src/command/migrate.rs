@@ -2,17 +2,45 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::config::DatabaseSettings;
 use crate::server::Database;
-use crate::store::schema::Schema;
+use crate::store::schema::{Compat, CompatChange, Schema};
 
-/// The database to migrate.
+/// The database to migrate, and what is made beside the schema.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
     database: DatabaseSettings,
+    /// Also make views under names of other designs, for apps that ask for them; may be repeated, and is remembered
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "DESIGN,…")]
+    compat: Vec<Views>,
+}
+
+/// Views for apps that ask for other names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Views {
+    /// public.sessions: the check-ins
+    CheckIns,
+    /// public.sessions: the sits
+    Sits,
+    /// session.active_sessions, session.session_metadata, simulator.instances: user sessions and simulators
+    SessionService,
+    /// Drops those that the database has
+    None,
+}
+
+impl Views {
+    fn change(chosen: &[Self]) -> CompatChange {
+        let add = chosen.iter().filter_map(|views| match views {
+            Self::CheckIns => Some(Compat::CheckIns),
+            Self::Sits => Some(Compat::Sits),
+            Self::SessionService => Some(Compat::SessionService),
+            Self::None => None,
+        });
+        CompatChange { none: chosen.contains(&Self::None), add: add.collect() }
+    }
 }
 
 /// Migrates.
@@ -23,9 +51,12 @@ pub async fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     super::settle_data_dir(&mut arguments.database)?;
     let database = Database::open(&arguments.database).await?;
     let schema = Schema::embedded().within(&arguments.database.schema);
-    let migrated = schema.migrate(&database.owner()).await;
+    let migrated = schema.migrate_with(&Views::change(&arguments.compat), &database.owner()).await;
     database.close().await;
-    migrated?;
-    super::print("the schema is up to date\n")?;
+    let views: Vec<_> = migrated?.into_iter().map(Compat::as_str).collect();
+    super::print(&match views.is_empty() {
+        true => "the schema is up to date\n".to_owned(),
+        false => format!("the schema is up to date, with the views of {}\n", views.join(", ")),
+    })?;
     Ok(ExitCode::SUCCESS)
 }

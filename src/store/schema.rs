@@ -1,8 +1,8 @@
 //! The schema: the files of `migrations/`, applied, or compared with what was applied.
 //!
 //! Tables are in numbered files, each applied once. Functions, views, policies, grants and triggers are in
-//! `functions/`, and a file of these is applied again whenever its content has changed. `lastseen.migrations`
-//! has a row for each applied file.
+//! `functions/`, and a file of these is applied again whenever its content has changed; so are those of `compat/` that
+//! were asked for. `lastseen.migrations` has a row for each applied file.
 //!
 //! Tables, views and the functions for operators are in a schema that can be chosen, in the files `public`; what only
 //! the server calls is in `lastseen`.
@@ -11,6 +11,7 @@ mod apply;
 mod before;
 mod by_hand;
 mod catalog;
+mod compat;
 mod error;
 mod files;
 mod obstacles;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
 
+pub use compat::{Compat, CompatChange};
 pub use error::SchemaError;
 use error::{OLDEST, one_line};
 pub use files::Schema;
@@ -48,23 +50,41 @@ pub async fn check(options: &PgConnectOptions) -> Result<(), SchemaError> {
 }
 
 impl Schema {
-    /// Brings a database up to date with these files.
+    /// Brings a database up to date with these files; views for other designs that it has stay.
     ///
     /// # Errors
     /// [`SchemaError`], with nothing applied.
     pub async fn migrate(&self, options: &PgConnectOptions) -> Result<(), SchemaError> {
+        self.migrate_with(&CompatChange::default(), options).await.map(drop)
+    }
+
+    /// The same with another choice of views for other designs; returns those that the database then has.
+    ///
+    /// # Errors
+    /// [`SchemaError`], with nothing applied.
+    pub async fn migrate_with(
+        &self,
+        change: &CompatChange,
+        options: &PgConnectOptions,
+    ) -> Result<Vec<Compat>, SchemaError> {
         let mut connection = connect(options).await?;
         self.is_here(&mut connection).await?;
         // Most starts end here, after three queries and without a lock.
         let current = match Applied::read(&mut connection).await? {
-            Some(applied) => self.plan(&applied)?.is_empty() && self.lost(&applied, &mut connection).await?.is_empty(),
-            None => false,
+            Some(applied) => {
+                let chosen = self.chosen(&applied, change)?;
+                let lacks =
+                    !chosen.plan(&applied)?.is_empty() || !chosen.lost(&applied, &mut connection).await?.is_empty();
+                (!lacks).then(|| chosen.views())
+            }
+            None => None,
         };
-        if !current {
-            apply::apply(self, &mut connection).await?;
-        }
+        let views = match current {
+            Some(views) => views,
+            None => apply::apply(self, change, &mut connection).await?,
+        };
         let _ = connection.close().await;
-        Ok(())
+        Ok(views)
     }
 
     /// Checks that a database has exactly these files.
@@ -75,10 +95,11 @@ impl Schema {
         let mut connection = connect(options).await?;
         self.is_here(&mut connection).await?;
         let applied = Applied::read(&mut connection).await?.unwrap_or_default();
-        if let Some(missing) = self.plan(&applied)?.first() {
+        let chosen = self.chosen(&applied, &CompatChange::default())?;
+        if let Some(missing) = chosen.plan(&applied)?.first() {
             return Err(SchemaError::Older(missing));
         }
-        let lost = self.lost(&applied, &mut connection).await?;
+        let lost = chosen.lost(&applied, &mut connection).await?;
         let _ = connection.close().await;
         match lost.first() {
             Some(lost) => Err(SchemaError::DefinitionLost(lost.clone())),

@@ -11,6 +11,7 @@ mod bounds;
 mod check_ins;
 mod closing_rules;
 mod commands;
+mod compat;
 mod connections;
 mod database_away;
 mod documentation;

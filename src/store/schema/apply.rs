@@ -4,6 +4,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 
 use super::catalog::existing;
+use super::compat::{self, Compat, CompatChange};
 use super::error::{SchemaError, one_line};
 use super::files::{File, Schema};
 use super::plan::{Applied, Plan};
@@ -27,8 +28,12 @@ const NOTE: &str = "
     ON CONFLICT (file) DO UPDATE
     SET sha256 = excluded.sha256, objects = excluded.objects, applied_by = excluded.applied_by, applied_at = now()";
 
-/// Brings the database up to date with these files, or leaves it as it was.
-pub(super) async fn apply(schema: &Schema, connection: &mut PgConnection) -> Result<(), SchemaError> {
+/// Brings the database up to date with these files, or leaves it as it was. Returns of which designs it has views then.
+pub(super) async fn apply(
+    schema: &Schema,
+    change: &CompatChange,
+    connection: &mut PgConnection,
+) -> Result<Vec<Compat>, SchemaError> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     sqlx::raw_sql(PREPARE).execute(&mut *transaction).await?;
     let exists = "SELECT to_regclass('lastseen.migrations') IS NOT NULL";
@@ -38,12 +43,14 @@ pub(super) async fn apply(schema: &Schema, connection: &mut PgConnection) -> Res
         false => (Applied::default(), before::bring_over(schema, &mut transaction).await?),
     };
     schema.is_here(&mut transaction).await?;
+    let schema = &schema.chosen(&applied, change)?;
     let mut plan = schema.plan(&applied)?;
     plan.define_again(schema, &schema.lost(&applied, &mut transaction).await?);
     plan.tables.retain(|table| !covered.iter().any(|file| file.name == table.name));
     let by_hand = by_hand::recognised(schema, &plan, &mut transaction).await?;
     plan.tables.retain(|table| !by_hand.iter().any(|file| file.name == table.name));
     covered.extend(&by_hand);
+    compat::refuse(&plan, &applied, &mut transaction).await?;
     obstacles::refuse(schema, &plan, &applied, !covered.is_empty(), &mut transaction).await?;
 
     make_tables(schema, &plan, &mut transaction).await?;
@@ -59,10 +66,13 @@ pub(super) async fn apply(schema: &Schema, connection: &mut PgConnection) -> Res
         .bind(&plan.gone)
         .execute(&mut *transaction)
         .await?;
+    if change.none {
+        compat::drop_schemas(&mut transaction).await?;
+    }
     let (tables, definitions, by_hand) = (plan.tables.len(), defined.len(), by_hand.len());
     transaction.commit().await?;
     tracing::info!(tables, definitions, by_hand, "the schema was brought up to date");
-    Ok(())
+    Ok(schema.views())
 }
 
 /// Makes the schema where it is not there, and the tables that are missing.
@@ -90,8 +100,8 @@ async fn make_tables(schema: &Schema, plan: &Plan<'_>, connection: &mut PgConnec
 /// Applies the definitions that have changed; returns the files that were applied.
 ///
 /// Replacing them takes no lock on a table but for policies and triggers, and running servers do not notice.
-/// It is not possible where a signature, the type of a result or a column of a view has changed, or something
-/// is not defined any more: then everything is dropped, the last first, and made anew.
+/// What is not defined any more is dropped. It is not possible where a signature, the type of a result or a column of a
+/// view has changed, or something depends on what is dropped: then everything is dropped, the last first, and made anew.
 async fn define<'a>(
     schema: &'a Schema,
     plan: &Plan<'a>,
@@ -102,17 +112,15 @@ async fn define<'a>(
         return Ok(Vec::new());
     }
     let defined: Vec<String> = schema.objects().collect();
-    if applied.objects().all(|object| defined.contains(object)) {
-        let mut attempt = connection.begin().await?;
-        match run_all(&mut attempt, &plan.definitions).await {
-            Ok(()) => {
-                attempt.commit().await?;
-                return Ok(plan.definitions.clone());
-            }
-            Err(fault) => {
-                attempt.rollback().await?;
-                tracing::debug!(%fault, "the definitions cannot be replaced and are made anew");
-            }
+    let mut attempt = connection.begin().await?;
+    match replace(&applied.left_over(plan, &defined), &plan.definitions, &mut attempt).await {
+        Ok(()) => {
+            attempt.commit().await?;
+            return Ok(plan.definitions.clone());
+        }
+        Err(fault) => {
+            attempt.rollback().await?;
+            tracing::debug!(%fault, "the definitions cannot be replaced and are made anew");
         }
     }
     let mut drops: Vec<&String> = applied.objects().collect();
@@ -120,15 +128,16 @@ async fn define<'a>(
         // A database of before, which has no list of what was defined.
         drops = defined.iter().rev().collect();
     }
-    for object in drops {
-        drop_object(connection, object).await?;
-    }
     let all: Vec<_> = schema.definitions.iter().collect();
-    run_all(connection, &all).await?;
+    replace(&drops, &all, connection).await?;
     Ok(all)
 }
 
-async fn run_all(connection: &mut PgConnection, files: &[&File]) -> Result<(), SchemaError> {
+/// Drops these objects and applies these files.
+async fn replace(drops: &[&String], files: &[&File], connection: &mut PgConnection) -> Result<(), SchemaError> {
+    for object in drops {
+        drop_object(connection, object).await?;
+    }
     for file in files {
         file.run(connection).await?;
     }

@@ -56,6 +56,18 @@ pub enum SchemaError {
          calls is there, with every --schema; rename what is in the way"
     )]
     OwnInTheWay(String),
+    /// The same for views under the names of other designs.
+    #[error(
+        "the database already has what --compat would make ({0}), and nothing was changed: put it aside, as \
+         docs/how-to/bring-your-tables.md says, and migrate again"
+    )]
+    CompatInTheWay(String),
+    /// Two views would have one name.
+    #[error(
+        "check-ins and sits are both the view public.sessions, and nothing was changed: ask for one of them; where the \
+         database has the other, `--compat none` beside it drops that"
+    )]
+    OneSessions,
     /// Its tables are in another schema than the one that was asked for.
     #[error(
         "the database has lastseen in the schema {found}, not in {asked}: run with --schema {found} \

@@ -16,6 +16,9 @@ static MIGRATIONS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/migrations");
 /// The folder of definitions.
 pub(super) const DEFINITIONS: &str = "functions/";
 
+/// The folder of views that are made on request.
+pub(super) const COMPAT: &str = "compat/";
+
 /// The schema of one version of lastseen.
 #[derive(Debug, Clone)]
 pub struct Schema {
@@ -26,6 +29,8 @@ pub struct Schema {
     pub(super) tables: Vec<File>,
     /// Applied after them, in this order, and again when they change.
     pub(super) definitions: Vec<File>,
+    /// Definitions that are made where they are asked for.
+    pub(super) compat: Vec<File>,
 }
 
 /// One file of SQL.
@@ -43,8 +48,8 @@ impl Schema {
     /// The schema of this version.
     #[must_use]
     pub fn embedded() -> Self {
-        let functions = MIGRATIONS.get_dir("functions").expect("migrations/functions is embedded");
-        let files = MIGRATIONS.files().chain(functions.files()).filter_map(|file| {
+        let folder = |name| MIGRATIONS.get_dir(name).expect("it is embedded").files();
+        let files = MIGRATIONS.files().chain(folder("functions")).chain(folder("compat")).filter_map(|file| {
             Some((file.path().to_str()?.to_owned(), Cow::Borrowed(file.contents_utf8().expect("SQL is UTF-8"))))
         });
         Self::new(env!("CARGO_PKG_VERSION"), files)
@@ -55,25 +60,31 @@ impl Schema {
     pub fn new(version: &str, files: impl IntoIterator<Item = (String, Cow<'static, str>)>) -> Self {
         let mut files: Vec<File> = files.into_iter().map(|(name, sql)| File::new(name, sql)).collect();
         files.sort_by(|a, b| a.name.cmp(&b.name));
-        let (definitions, tables) = files.into_iter().partition::<Vec<_>, _>(|file| file.name.starts_with(DEFINITIONS));
+        let (definitions, files) = files.into_iter().partition::<Vec<_>, _>(|file| file.name.starts_with(DEFINITIONS));
+        let (compat, tables) = files.into_iter().partition::<Vec<_>, _>(|file| file.name.starts_with(COMPAT));
         // What has no number is no step of the series, see `before`.
         let tables = tables.into_iter().filter(|file| number(&file.name).is_some()).collect();
-        Self { version: version.to_owned(), home: SchemaName::default(), tables, definitions }
+        Self { version: version.to_owned(), home: SchemaName::default(), tables, definitions, compat }
     }
 
     /// The same with tables, views and functions for operators in another schema.
     #[must_use]
     pub fn within(mut self, home: &SchemaName) -> Self {
-        for file in self.tables.iter_mut().chain(&mut self.definitions) {
+        for file in self.tables.iter_mut().chain(&mut self.definitions).chain(&mut self.compat) {
             file.sql = rename(file.source.clone(), WRITTEN, home.as_str());
         }
         self.home = home.clone();
         self
     }
 
-    /// Every file, with its path in `migrations/`.
+    /// Every file that all databases have, with its path in `migrations/`.
     pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
         self.tables.iter().chain(&self.definitions).map(|file| (file.name.as_str(), &*file.source))
+    }
+
+    /// The others, with the views for other designs.
+    pub fn files_on_request(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.compat.iter().map(|file| (file.name.as_str(), &*file.source))
     }
 
     /// What the definitions make, in order: `function lastseen.admit`, `policy service_does_all on public.sits`.
@@ -135,6 +146,11 @@ impl File {
     }
 }
 
+/// Whether a file, by its path in `migrations/`, is applied again when it changes.
+pub(super) fn is_definition(name: &str) -> bool {
+    name.starts_with(DEFINITIONS) || name.starts_with(COMPAT)
+}
+
 /// The file that is embedded beside the series.
 pub(super) fn beside(name: &str) -> File {
     let sql = MIGRATIONS.get_file(name).and_then(include_dir::File::contents_utf8);
@@ -188,10 +204,12 @@ mod tests {
 
     #[test]
     fn tables_come_first_and_definitions_in_their_order() {
-        let files = ["functions/020_b.sql", "0002_b.sql", "from_1.sql", "functions/010_a.sql", "0001_a.sql"];
+        let files =
+            ["functions/020_b.sql", "0002_b.sql", "from_1.sql", "compat/x.sql", "functions/010_a.sql", "0001_a.sql"];
         let schema = Schema::new("1.2.3", files.map(|name| (name.to_owned(), "".into())));
         let names: Vec<_> = schema.files().map(|(name, _)| name).collect();
         assert_eq!(names, ["0001_a.sql", "0002_b.sql", "functions/010_a.sql", "functions/020_b.sql"]);
+        assert_eq!(schema.files_on_request().collect::<Vec<_>>(), [("compat/x.sql", "")]);
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(super) async fn refuse(
     wanted.retain(|object| !made.contains(object));
     if !taken_over {
         let ours: BTreeSet<&String> = applied.objects().collect();
-        for file in &plan.definitions {
+        for file in plan.definitions.iter().filter(|file| !file.is_compat()) {
             let mut objects = file.objects();
             objects.retain(|object| !ours.contains(object));
             // What has the comment that the file gives is ours, though it is not listed.

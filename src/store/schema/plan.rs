@@ -3,7 +3,7 @@
 use sqlx::postgres::PgConnection;
 
 use super::error::SchemaError;
-use super::files::{DEFINITIONS, File, Schema, number};
+use super::files::{COMPAT, File, Schema, is_definition, number};
 
 const READ: &str = "SELECT file, sha256, objects, applied_by FROM lastseen.migrations ORDER BY file";
 
@@ -45,12 +45,28 @@ impl Applied {
         made
     }
 
+    /// Whether a file, by its path in `migrations/`, was applied.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|row| row.file == name)
+    }
+
     fn get(&self, file: &File) -> Option<&Row> {
         self.0.iter().find(|row| row.file == file.name)
     }
 
     fn definitions(&self) -> impl DoubleEndedIterator<Item = &Row> {
-        self.0.iter().filter(|row| row.file.starts_with(DEFINITIONS))
+        self.0.iter().filter(|row| is_definition(&row.file))
+    }
+
+    /// Of what the definitions have made what is defined no more, the last first: also the views of a design that go,
+    /// since another design may have them under the same names and with other columns.
+    pub(super) fn left_over<'a>(&'a self, plan: &Plan<'_>, defined: &[String]) -> Vec<&'a String> {
+        let mut left = Vec::new();
+        for row in self.definitions().rev() {
+            let goes = row.file.starts_with(COMPAT) && plan.gone.contains(&row.file.as_str());
+            left.extend(row.objects.iter().rev().filter(|object| goes || !defined.contains(object)));
+        }
+        left
     }
 
     /// What the definitions have made, the last first.
@@ -99,7 +115,7 @@ impl<'a> Plan<'a> {
 impl Schema {
     /// Compares these files with those that were applied.
     pub(super) fn plan<'a>(&'a self, applied: &'a Applied) -> Result<Plan<'a>, SchemaError> {
-        for row in applied.0.iter().filter(|row| !row.file.starts_with(DEFINITIONS)) {
+        for row in applied.0.iter().filter(|row| !is_definition(&row.file)) {
             match self.tables.iter().find(|file| file.name == row.file) {
                 None => {
                     let number = number(&row.file).map_or(row.file.clone(), |number| format!("migration {number}"));

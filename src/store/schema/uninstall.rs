@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::apply::{BEGIN, HOME_COMMENT, PREPARE};
 use super::catalog::existing;
+use super::compat;
 use super::error::{SchemaError, with_detail};
 use super::files::Schema;
 use super::plan::Applied;
@@ -115,6 +116,7 @@ impl Schema {
             outcome.map_err(|error| SchemaError::Needed(with_detail(&error)))?;
         }
 
+        compat::drop_schemas(connection).await?;
         let mut stays = Vec::new();
         for schema in schemas.iter().filter_map(|object| object.split_once(' ').map(|(_, name)| name)).chain([OWN]) {
             self.try_drop("SCHEMA", schema, connection, &mut stays).await?;
