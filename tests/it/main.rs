@@ -8,6 +8,7 @@ mod analytics;
 mod architecture;
 mod auth_users;
 mod bounds;
+mod bring_your_tables;
 mod check_ins;
 mod closing_rules;
 mod commands;
