@@ -10,6 +10,8 @@ as $$
     select s.id from public.user_sessions as s
     where s.ended_at is null
       and case when silent_for is null then s.expires_at <= now() else s.last_heartbeat_at <= now() - silent_for end
+      -- For the index, which finds what may be overdue.
+      and s.expires_not_before <= case when silent_for is null then now() else 'infinity' end
     limit at_most
     for no key update skip locked
   ), timed_out as (

@@ -68,6 +68,7 @@ fn routes(app: &App) -> Router<App> {
         .routes(routes!(invites::revoke))
         .routes(routes!(invites::inspect))
         .routes(routes!(simulators::make, simulators::newest))
+        .routes(routes!(simulators::list))
         .routes(routes!(simulators::read, simulators::stop))
         .routes(routes!(simulators::activity))
         .routes(routes!(user_sessions::start, user_sessions::list))

@@ -6,19 +6,20 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
-use super::extract::{Body, Ids};
+use super::extract::{Body, Filter, Ids, parse};
+use super::page::{Asked, Page};
 use crate::domain::ids::{SimulatorId, UserId};
-use crate::domain::simulator::{Made, NewSimulator, Simulator, SimulatorStatus};
+use crate::domain::simulator::{Made, NewSimulator, Simulator, SimulatorFilter, SimulatorStatus};
 use crate::domain::user_session::ClientSession;
 use crate::identity::Caller;
 use crate::protocol::problem::{MEDIA_TYPE, Problem};
 use crate::protocol::v1::Timestamp;
-use crate::protocol::{Code, Refusal};
+use crate::protocol::{Code, Refusal, name};
 use crate::simulator::supervisor::Supervisor;
-use crate::store::Store;
-use crate::store::Viewer;
+use crate::store::{Cursor, Store, Viewer};
 
 /// The most symbols that a simulator starts with.
 const MOST_SYMBOLS: usize = 50;
@@ -186,6 +187,44 @@ pub async fn newest(
 ) -> Result<Json<ShownSimulator>, Refusal> {
     let found = store.newest_simulator(caller.viewer()?, session.as_str()).await?;
     Ok(Json(found.ok_or_else(no_such_simulator)?.into()))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Listing {
+    /// Only those of this user's sessions.
+    #[param(value_type = Option<UserId>)]
+    user_id: Option<String>,
+    /// Only those of this status.
+    #[param(value_type = Option<SimulatorStatus>)]
+    status: Option<String>,
+    /// Items per page; 50 by default.
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 200)]
+    limit: Option<String>,
+    /// The `next_cursor` of an earlier page.
+    cursor: Option<String>,
+}
+
+/// Simulators, live or over, the newest first: of the caller's own user sessions; for the service all.
+#[utoipa::path(
+    get, path = "/v1/simulators", tag = "simulators",
+    params(Listing),
+    responses((status = OK, body = Page<ShownSimulator>)),
+)]
+pub async fn list(
+    State(store): State<Store>,
+    caller: Caller,
+    Filter(listing): Filter<Listing>,
+) -> Result<Json<Page<ShownSimulator>>, Refusal> {
+    let viewer = caller.viewer()?;
+    let filter = SimulatorFilter {
+        user_id: parse::<Uuid>("user_id", listing.user_id.as_deref(), "a UUID")?.map(UserId),
+        status: listing.status.as_deref().map(|word| name::word("status", word)).transpose()?,
+    };
+    let asked = Asked::read(listing.limit.as_deref(), listing.cursor.as_deref())?;
+    let simulators = store.simulators(viewer, filter, asked.after, asked.rows()).await?;
+    let place = |simulator: &Simulator| Cursor { at: simulator.created_at, id: simulator.id.0 };
+    Ok(Json(asked.page(simulators, place, Into::into)))
 }
 
 /// One simulator, live or over.

@@ -71,6 +71,14 @@ pub struct Simulator {
     pub error: Option<String>,
 }
 
+/// The filter of a list of simulators.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(missing_docs, reason = "the fields are the table's, see migrations")]
+pub struct SimulatorFilter {
+    pub user_id: Option<UserId>,
+    pub status: Option<SimulatorStatus>,
+}
+
 /// A simulator that this server has to look after.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the fields are the table's, see migrations")]

@@ -7,8 +7,9 @@ use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 
 use super::document::Document;
-use super::ids::{UserId, UserSessionId};
+use super::ids::{SimulatorId, UserId, UserSessionId};
 use super::participant::Quality;
+use super::simulator::SimulatorStatus;
 use super::words::words;
 
 words! {
@@ -183,6 +184,17 @@ pub struct UserSession {
     pub created_at: DateTime<Utc>,
     /// When it was last written.
     pub updated_at: DateTime<Utc>,
+    /// Its newest simulator, live or over.
+    pub simulator: Option<SimulatorOfSession>,
+}
+
+/// The simulator of a user session, in short.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "the fields are those of Simulator")]
+pub struct SimulatorOfSession {
+    pub id: SimulatorId,
+    pub endpoint: Option<String>,
+    pub status: SimulatorStatus,
 }
 
 /// Another live session of the same user, in short.

@@ -11,19 +11,21 @@ use uuid::Uuid;
 use crate::domain::document::Document;
 use crate::domain::{every_id, every_word};
 
-/// Reads a value from a row whose columns are named like its fields; `field as Json` reads `jsonb`.
+/// Reads a value from a row whose columns are named like its fields; `field as Json` reads `jsonb`, `field by read`
+/// calls `read` with the row.
 macro_rules! from_row {
-    ($value:ty { $($field:ident $(as $form:ident)?),+ $(,)? }) => {
+    ($value:ty { $($field:ident $(as $form:ident)? $(by $read:ident)?),+ $(,)? }) => {
         impl sqlx::FromRow<'_, sqlx::postgres::PgRow> for $value {
             fn from_row(row: &sqlx::postgres::PgRow) -> Result<Self, sqlx::Error> {
-                Ok(Self { $($field: from_row!(@ row, $field $(, $form)?)),+ })
+                Ok(Self { $($field: from_row!(@ row, $field $(as $form)? $(by $read)?)),+ })
             }
         }
     };
     (@ $row:ident, $field:ident) => { sqlx::Row::try_get($row, stringify!($field))? };
-    (@ $row:ident, $field:ident, $form:ident) => {
+    (@ $row:ident, $field:ident as $form:ident) => {
         sqlx::Row::try_get::<$form<_>, _>($row, stringify!($field))?.0
     };
+    (@ $row:ident, $field:ident by $read:ident) => { $read($row)? };
 }
 
 macro_rules! as_uuid {

@@ -153,11 +153,7 @@ impl Store {
                     .bind(rows.iter().map(|row| i64::from(row.activity)).collect::<Vec<_>>())
                     .bind(rows.iter().map(|row| row.sockets.cast_signed()).collect::<Vec<_>>())
                     .bind(rows.iter().map(|row| row.streams.cast_signed()).collect::<Vec<_>>())
-                    .bind(
-                        rows.iter()
-                            .map(|row| row.quality.map(|class| class.as_str().to_uppercase()))
-                            .collect::<Vec<_>>(),
-                    )
+                    .bind(rows.iter().map(|row| row.quality).collect::<Vec<_>>())
                     .bind(&self.node)
                     .bind(rules.timeout.as_secs_f64())
                     .bind(rules.idle_after.as_secs_f64())

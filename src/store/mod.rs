@@ -74,6 +74,11 @@ pub struct Cursor {
 }
 
 /// The viewer as which a request reads.
+impl Cursor {
+    /// Before the first page: no row is as late.
+    const START: Self = Self { at: DateTime::<Utc>::MAX_UTC, id: Uuid::max() };
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Viewer {
     /// Everything.

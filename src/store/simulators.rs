@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use sqlx::types::Json;
 
-use super::{Store, StoreError, Viewer};
+use super::{Cursor, Store, StoreError, Viewer};
 use crate::domain::ids::{SimulatorId, UserSessionId};
-use crate::domain::simulator::{Held, Made, MakeVerdict, Move, NewSimulator, Simulator};
+use crate::domain::simulator::{Held, Made, MakeVerdict, Move, NewSimulator, Simulator, SimulatorFilter};
 
 /// The unique index that keeps a user session from having two.
 const ONE_LIVE: &str = "one_live_simulator_a_user_session";
@@ -103,6 +103,42 @@ impl Store {
             .await?;
             transaction.commit().await?;
             Ok(simulator)
+        })
+        .await
+    }
+
+    /// A page of the simulators that `viewer` may see, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn simulators(
+        &self,
+        viewer: Viewer,
+        filter: SimulatorFilter,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<Simulator>, StoreError> {
+        let after = after.unwrap_or(Cursor::START);
+        self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let page = sqlx::query_as(concat!(
+                "SELECT ",
+                columns!(),
+                " FROM simulators s JOIN user_sessions u ON u.id = s.user_session_id
+                 WHERE (s.created_at, s.id) < ($1, $2)
+                   AND ($4::uuid IS NULL OR s.user_id = $4)
+                   AND ($5::text IS NULL OR s.status = $5)
+                 ORDER BY s.created_at DESC, s.id DESC LIMIT $3"
+            ))
+            .bind(after.at)
+            .bind(after.id)
+            .bind(limit)
+            .bind(filter.user_id.or(viewer.user()))
+            .bind(filter.status)
+            .fetch_all(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            Ok(page)
         })
         .await
     }

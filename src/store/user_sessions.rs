@@ -1,10 +1,13 @@
-//! User sessions: read, list, count, sweep; `changes` has what changes one of them. Heartbeats over connections
-//! are written with the flush, see `heartbeats`.
+//! User sessions: read, count, sweep; `lists` has the lists, `changes` what changes one of them. Heartbeats over
+//! connections are written with the flush, see `heartbeats`.
 
 use std::time::Duration;
 
-use super::{Cursor, Store, StoreError, Viewer};
-use crate::domain::user_session::{OtherSession, PlatformSummary, UserSession, Wanted};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use super::{Store, StoreError, Viewer};
+use crate::domain::user_session::{OtherSession, PlatformSummary, SimulatorOfSession, UserSession};
 
 /// Alive: neither ended nor overdue, which it is before the sweep has come by.
 macro_rules! alive {
@@ -26,13 +29,14 @@ macro_rules! status {
     };
 }
 
-/// The columns of [`UserSession`]: what is overdue is shown as the sweep is going to leave it.
-macro_rules! columns {
-    () => {
+/// Selects [`UserSession`] from this, which has the name `s`: what is overdue is shown as the sweep is going to leave
+/// it, and beside each session is its newest simulator.
+macro_rules! sessions {
+    ($($from:tt)+) => {
         concat!(
-            "s.id, s.user_id, s.session_id, s.platform, s.started_at, s.last_activity_at, s.last_heartbeat_at,
+            "SELECT s.id, s.user_id, s.session_id, s.platform, s.started_at, s.last_activity_at, s.last_heartbeat_at,
              s.expires_at, s.activity_count, s.frontend_connections, s.sse_connections, s.last_ws_connection,
-             lower(s.connection_quality) AS connection_quality, s.node, s.device_info, s.location_info, s.metadata,
+             s.connection_quality, s.node, s.device_info, s.location_info, s.metadata,
              s.user_agent, s.ip_address::text AS ip_address, s.created_at, s.updated_at, ",
             status!(),
             " AS status,
@@ -45,12 +49,20 @@ macro_rules! columns {
              CASE WHEN ",
             overdue!(),
             " THEN calculate_session_duration(s.started_at, s.last_heartbeat_at)
-                  ELSE s.total_duration_seconds END AS total_duration_seconds"
+                  ELSE s.total_duration_seconds END AS total_duration_seconds,
+             m.id AS simulator_id, m.endpoint AS simulator_endpoint, m.status AS simulator_status
+             FROM ",
+            $($from)+,
+            " LEFT JOIN LATERAL (
+                SELECT m.id, m.endpoint, m.status FROM simulators AS m
+                WHERE m.user_session_id = s.id ORDER BY m.created_at DESC, m.id DESC LIMIT 1
+             ) AS m ON true "
         )
     };
 }
 
 mod changes;
+mod lists;
 
 pub use self::changes::UserSessionError;
 
@@ -59,7 +71,7 @@ from_row! {
         id, user_id, session_id, platform, status, started_at, last_activity_at, last_heartbeat_at,
         expires_at, ended_at, end_reason, total_duration_seconds, activity_count, frontend_connections,
         sse_connections, last_ws_connection, connection_quality, node, device_info, location_info, metadata,
-        user_agent, ip_address, created_at, updated_at,
+        user_agent, ip_address, created_at, updated_at, simulator by simulator,
     }
 }
 from_row! {
@@ -73,6 +85,12 @@ from_row! {
     }
 }
 
+fn simulator(row: &PgRow) -> Result<Option<SimulatorOfSession>, sqlx::Error> {
+    let Some(id) = row.try_get("simulator_id")? else { return Ok(None) };
+    let (endpoint, status) = (row.try_get("simulator_endpoint")?, row.try_get("simulator_status")?);
+    Ok(Some(SimulatorOfSession { id, endpoint, status }))
+}
+
 impl Store {
     /// One session, where `viewer` may see it.
     ///
@@ -81,54 +99,12 @@ impl Store {
     pub async fn user_session(&self, viewer: Viewer, session: &str) -> Result<Option<UserSession>, StoreError> {
         self.ask(async {
             let mut transaction = self.begin_as(viewer).await?;
-            let session =
-                sqlx::query_as(concat!("SELECT ", columns!(), " FROM user_sessions s WHERE s.session_id = $1"))
-                    .bind(session)
-                    .fetch_optional(&mut *transaction)
-                    .await?;
+            let session = sqlx::query_as(concat!(sessions!("user_sessions AS s"), "WHERE s.session_id = $1"))
+                .bind(session)
+                .fetch_optional(&mut *transaction)
+                .await?;
             transaction.commit().await?;
             Ok(session)
-        })
-        .await
-    }
-
-    /// A page of the sessions that `viewer` may see, newest first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn user_sessions(
-        &self,
-        viewer: Viewer,
-        wanted: Wanted,
-        after: Option<Cursor>,
-        limit: i64,
-    ) -> Result<Vec<UserSession>, StoreError> {
-        self.ask(async {
-            let mut transaction = self.begin_as(viewer).await?;
-            let page = sqlx::query_as(concat!(
-                "SELECT ",
-                columns!(),
-                " FROM user_sessions s
-                 WHERE ($1::uuid IS NULL OR s.user_id = $1)
-                   AND ($2::uuid IS NULL OR s.user_id = $2)
-                   AND ($3::text IS NULL OR ",
-                status!(),
-                " = $3)
-                   AND ($4::text IS NULL OR s.platform = $4)
-                   AND ($5::timestamptz IS NULL OR (s.started_at, s.id) < ($5, $6))
-                 ORDER BY s.started_at DESC, s.id DESC LIMIT $7"
-            ))
-            .bind(viewer.user())
-            .bind(wanted.user_id)
-            .bind(wanted.status)
-            .bind(wanted.platform)
-            .bind(after.map(|cursor| cursor.at))
-            .bind(after.map(|cursor| cursor.id))
-            .bind(limit)
-            .fetch_all(&mut *transaction)
-            .await?;
-            transaction.commit().await?;
-            Ok(page)
         })
         .await
     }

@@ -55,5 +55,6 @@ mod start_stop;
 mod sweep;
 mod uninstall;
 mod user_session_sockets;
+mod user_session_lists;
 mod user_sessions;
 mod words;

@@ -134,7 +134,11 @@ async fn it_keeps_its_rows_and_has_the_catalog_of_a_new_database() {
 
 #[tokio::test]
 async fn its_sessions_go_on_under_the_new_server() {
-    let server = TestServer::on(database_of_before(18, false).await, &quiet(&[])).await;
+    let database = database_of_before(18, false).await;
+    // In large letters, as the table had the word then.
+    run(&database.pool, "UPDATE user_sessions SET connection_quality = 'DEGRADED' WHERE session_id = 'hana-phone'")
+        .await;
+    let server = TestServer::on(database, &quiet(&[])).await;
     let (hana, mel) = (user(id(1), "Hana"), user(id(2), "Mel"));
     let session = id(10);
 
@@ -151,7 +155,11 @@ async fn its_sessions_go_on_under_the_new_server() {
     assert_eq!(get(&format!("/v1/reading-sessions/{session}"), &hana).await["title"], "Middlemarch");
     let closed = get(&format!("/v1/reading-sessions/{}", id(11)), &service()).await;
     assert_eq!(closed["close_reason"], "host");
-    assert_eq!(get("/v1/user-sessions/hana-phone", &hana).await["device_info"], json!({"model": "phone"}));
+    let phone = get("/v1/user-sessions/hana-phone", &hana).await;
+    assert_eq!((&phone["device_info"], &phone["connection_quality"]), (&json!({"model": "phone"}), &json!("degraded")));
+    assert_eq!(phone["simulator"]["id"], json!(id(70)));
+    let sit = get(&format!("/v1/sits/{}", id(61)), &hana).await;
+    assert_eq!((&sit["created_at"], &sit["duration_seconds"]), (&sit["started_at"], &json!(600)));
     assert_eq!(get(&format!("/v1/simulators/{}", id(70)), &hana).await["initial_symbols"], json!(["AAPL"]));
     let weeks = get(&format!("/v1/sits/weeks?partnership_id={}", id(60)), &mel).await;
     assert!(weeks.to_string().contains(&id(1).to_string()), "{weeks}");

@@ -289,6 +289,100 @@ async fn a_simulator_is_its_users_and_the_services() {
 }
 
 #[tokio::test]
+async fn a_user_session_shows_its_newest_simulator() {
+    let server = server().await;
+    let ada = Player::new(&server.database.pool).await;
+    let session = format!("/v1/user-sessions/{}", ada.session);
+    let shown = async || server.get(&session, Some(&ada.token)).await.expect(200)["simulator"].take();
+    assert_eq!(shown().await, Value::Null);
+    let running = ada.run(&server).await;
+    let wanted = json!({"id": running["id"], "endpoint": running["endpoint"], "status": "RUNNING"});
+    assert_eq!(shown().await, wanted);
+    let body = json!({"session_id": ada.session, "platform": "web"});
+    for answer in [
+        server.post("/v1/user-sessions", Some(&ada.token), body).await,
+        server.post(&format!("{session}/heartbeat"), Some(&ada.token), json!({})).await,
+        server.patch(&format!("{session}/metadata"), Some(&ada.token), json!({"theme": "dark"})).await,
+    ] {
+        assert_eq!(answer.expect(200)["simulator"], wanted);
+    }
+    for query in ["", "?platform=web", "?status=active"] {
+        let list = format!("/v1/user-sessions{query}");
+        for token in [&ada.token, &service()] {
+            let page = server.get(&list, Some(token)).await.expect(200);
+            assert_eq!(page["items"][0]["simulator"], wanted, "{list}");
+        }
+    }
+
+    // It is over, and still the newest one.
+    let stopped = id(&running["id"]);
+    server.delete(&one(stopped), Some(&ada.token)).await.expect(202);
+    let stopped = becomes(&server, stopped, "STOPPED").await;
+    assert_eq!(shown().await, json!({"id": stopped["id"], "endpoint": stopped["endpoint"], "status": "STOPPED"}));
+    let next = ada.run(&server).await;
+    assert_eq!(shown().await["id"], next["id"]);
+    let ended = server.post(&format!("{session}/end"), Some(&ada.token), json!({"end_reason": "logout"})).await;
+    assert_eq!(ended.expect(200)["simulator"]["id"], next["id"]);
+}
+
+#[tokio::test]
+async fn simulators_are_listed_by_user_and_status_in_pages() {
+    let server = TestServer::start(&[]).await;
+    let pool = &server.database.pool;
+    let (ada, bob) = (Player::new(pool).await, Player::new(pool).await);
+    let mut of_ada = Vec::new();
+    for (player, status) in [
+        (&ada, "STOPPED"),
+        (&ada, "ERROR"),
+        (&bob, "STOPPED"),
+        (&ada, "STOPPED"),
+        (&ada, "CREATING"),
+        (&bob, "CREATING"),
+    ] {
+        let made: Uuid = sqlx::query_scalar(
+            "INSERT INTO simulators (user_session_id, user_id, status, stopped_at, error, node, launcher)
+             SELECT id, user_id, $2, CASE WHEN $2 <> 'CREATING' THEN now() END, CASE WHEN $2 = 'ERROR' THEN 'it broke' END,
+                    'elsewhere', 'process'
+             FROM user_sessions WHERE session_id = $1 RETURNING id",
+        )
+        .bind(&player.session)
+        .bind(status)
+        .fetch_one(pool)
+        .await
+        .expect("a simulator");
+        if player.user == ada.user {
+            of_ada.insert(0, made);
+        }
+    }
+    let list = async |token: &str, query: &str| {
+        let page = server.get(&format!("/v1/simulators?{query}"), Some(token)).await.expect(200);
+        page["items"].as_array().expect("a list").iter().map(|one| id(&one["id"])).collect::<Vec<_>>()
+    };
+    assert_eq!(list(&ada.token, "").await, of_ada, "the newest first");
+    let by_user = format!("user_id={}", ada.user);
+    assert_eq!(list(&service(), &by_user).await, of_ada);
+    assert_eq!(list(&bob.token, &by_user).await, Vec::<Uuid>::new());
+    assert_eq!(list(&service(), "").await.len(), 6);
+    assert_eq!(list(&service(), "status=STOPPED").await.len(), 3);
+    assert_eq!(list(&service(), &format!("{by_user}&status=STOPPED")).await, [of_ada[1], of_ada[3]]);
+    assert_eq!(list(&ada.token, "status=ERROR").await, [of_ada[2]]);
+    assert_eq!(list(&ada.token, "status=RUNNING").await, Vec::<Uuid>::new());
+
+    let first = server.get("/v1/simulators?limit=3", Some(&ada.token)).await.expect(200);
+    assert_eq!(keys(&first["items"][0]), BTreeSet::from(SIMULATOR));
+    let cursor = first["next_cursor"].as_str().expect("a second page");
+    assert_eq!(list(&ada.token, &format!("limit=3&cursor={cursor}")).await, of_ada[3..]);
+    for (field, query) in
+        [("status", "status=stopped"), ("user_id", "user_id=me"), ("limit", "limit=0"), ("cursor", "cursor=x")]
+    {
+        let answer = server.get(&format!("/v1/simulators?{query}"), Some(&ada.token)).await;
+        assert_eq!(answer.body["errors"][0]["field"], field);
+        answer.refused(422, "invalid_request");
+    }
+    server.get("/v1/simulators", None).await.refused(401, "unauthenticated");
+}
+
+#[tokio::test]
 async fn a_simulator_ends_with_its_user_session_however_that_ends() {
     let server = server().await;
     let pool = &server.database.pool;

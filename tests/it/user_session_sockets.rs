@@ -117,8 +117,8 @@ async fn the_answers_to_pings_are_heartbeats_and_say_how_good_the_connection_is(
     let active = shows(&server, "tab", "activity", |row| row.activity_count == 1).await;
     assert!(active.last_activity_at > idle.last_activity_at);
 
-    // A client that does not answer has a poor connection; in JSON the word is in small letters.
-    shows(&server, "tab", "missed Pongs", |row| row.connection_quality.as_deref() == Some("POOR")).await;
+    // A client that does not answer has a poor connection, in the same word everywhere.
+    shows(&server, "tab", "missed Pongs", |row| row.connection_quality.as_deref() == Some("poor")).await;
     let shown = server.get("/v1/user-sessions/tab", Some(&token)).await.expect(200);
     assert_eq!(shown["connection_quality"], "poor");
     drop(client);

@@ -12,7 +12,7 @@ use crate::harness::rows::{UserSession, change_user_session, now, user_session};
 use crate::harness::{Client, Join, TestServer, eventually};
 
 /// All that a user session is shown with.
-const FIELDS: [&str; 25] = [
+const FIELDS: [&str; 26] = [
     "id",
     "user_id",
     "session_id",
@@ -38,6 +38,7 @@ const FIELDS: [&str; 25] = [
     "ip_address",
     "created_at",
     "updated_at",
+    "simulator",
 ];
 
 /// Two people with a JWT each.
@@ -115,6 +116,7 @@ async fn a_session_is_started_once_and_continued_by_the_same_call() {
         ("location_info", json!({"city": "Bath"})),
         ("metadata", json!({"theme": "dark"})),
         ("ip_address", json!("127.0.0.0/24")),
+        ("simulator", Value::Null),
         ("other_active", json!([])),
     ] {
         assert_eq!(started[key], value, "{key}");

@@ -51,7 +51,6 @@ async fn columns_hold_the_words_that_rust_knows_and_no_others() {
         .filter(|(_, check)| check.contains("ARRAY['"))
         .map(|(column, check)| (column, literals_behind(&check, &["ARRAY[", ", "])))
         .collect();
-    let upper = |set: &[&str]| set.iter().map(|word| word.to_uppercase()).collect();
     let known = [
         ("reading_sessions.close_reason", words(CloseReason::WORDS)),
         ("session_participants.role", words(Role::WORDS)),
@@ -60,7 +59,7 @@ async fn columns_hold_the_words_that_rust_knows_and_no_others() {
         ("user_sessions.platform", words(Platform::WORDS)),
         ("user_sessions.status", words(UserSessionStatus::WORDS)),
         ("user_sessions.end_reason", words(EndReason::WORDS)),
-        ("user_sessions.connection_quality", upper(Quality::WORDS)),
+        ("user_sessions.connection_quality", words(Quality::WORDS)),
         ("check_ins.status", words(CheckInStatus::WORDS)),
         ("sits.status", words(SitStatus::WORDS)),
         ("room_sits.status", words(SitStatus::WORDS)),

@@ -40,7 +40,8 @@ begin
     ('user_sessions',
      'id user_id session_id platform status started_at last_activity_at last_heartbeat_at expires_at ended_at '
      || 'end_reason total_duration_seconds activity_count frontend_connections sse_connections last_ws_connection '
-     || 'connection_quality node device_info location_info metadata user_agent ip_address created_at updated_at'),
+     || 'connection_quality node device_info location_info metadata user_agent ip_address created_at updated_at '
+     || 'expires_not_before'),
     ('check_ins',
      'id user_id name checked_in_at expires_at checked_out_at status created_at extended_at extension_count'),
     ('partnerships',
@@ -120,12 +121,13 @@ begin
     'one_participant_a_user', 'session_participants_of_user', 'session_invites_pkey',
     'session_invites_token_sha256_key', 'session_invites_of_session', 'user_sessions_pkey',
     'user_sessions_session_id_key', 'user_sessions_open', 'user_sessions_ended', 'user_sessions_newest',
-    'user_sessions_of_user', 'check_ins_pkey', 'check_ins_by_expiry', 'check_ins_newest', 'check_ins_of_user',
-    'partnerships_pkey', 'partnerships_of_user', 'partnerships_newest', 'partnership_members_pkey', 'room_sits_pkey',
+    'user_sessions_of_user', 'user_sessions_by_platform_and_status', 'check_ins_pkey', 'check_ins_by_expiry', 'check_ins_newest', 'check_ins_of_user',
+    'partnerships_pkey', 'partnerships_of_user', 'partnerships_newest', 'partnerships_without_members', 'partnership_members_pkey', 'room_sits_pkey',
     'one_open_sit_a_room', 'room_sits_of_session', 'room_sits_started_by', 'sits_pkey', 'sits_of_user',
-    'sits_of_partnership', 'sits_newest', 'sits_open', 'one_sit_a_user_and_room_sit', 'simulators_pkey',
+    'sits_of_partnership', 'sits_newest', 'sits_by_status', 'one_sit_a_user_and_room_sit', 'simulators_pkey',
     'one_live_simulator_a_user_session', 'simulators_live_by_node', 'simulators_of_user_session',
     'session_participants_by_join'
+    'simulators_of_user', 'simulators_by_status', 'simulators_newest',
   ]) as wanted (name)
   where not exists (select from pg_index as i where i.indexrelid = to_regclass(format('%I.%I', current_schema(), wanted.name)) and i.indisvalid);
   assert missing is null, 'missing or invalid indexes: ' || missing;

@@ -4,8 +4,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::document::Document;
-use crate::domain::ids::{UserId, UserSessionId};
+use crate::domain::ids::{SimulatorId, UserId, UserSessionId};
 use crate::domain::participant::Quality;
+use crate::domain::simulator::SimulatorStatus;
 use crate::domain::user_session::{self, EndReason, Platform, UserSessionStatus};
 use crate::protocol::v1::Timestamp;
 
@@ -21,6 +22,7 @@ use crate::protocol::v1::Timestamp;
     "device_info": {"browser": "Firefox"}, "location_info": {}, "metadata": {"theme": "dark"},
     "user_agent": "Mozilla/5.0", "ip_address": "203.0.113.0/24", "created_at": "2026-11-21T09:00:00.000Z",
     "updated_at": "2026-11-21T09:30:02.000Z",
+    "simulator": {"id": "019aa5d2-7c1e-7d51-9a33-0f4b4c6f0a11", "endpoint": "http://127.0.0.1:40123", "status": "RUNNING"},
 }))]
 pub struct UserSession {
     /// The server's own id; calls name `session_id`.
@@ -77,6 +79,26 @@ pub struct UserSession {
     created_at: Timestamp,
     /// When it was last written.
     updated_at: Timestamp,
+    /// Its newest simulator, live or over; null where none was ever made for it.
+    simulator: Option<SimulatorOfSession>,
+}
+
+/// The simulator of a user session, in short.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "019aa5d2-7c1e-7d51-9a33-0f4b4c6f0a11", "endpoint": "http://127.0.0.1:40123", "status": "RUNNING"
+}))]
+pub struct SimulatorOfSession {
+    id: SimulatorId,
+    /// Where it is reached; null until it runs.
+    endpoint: Option<String>,
+    status: SimulatorStatus,
+}
+
+impl From<user_session::SimulatorOfSession> for SimulatorOfSession {
+    fn from(simulator: user_session::SimulatorOfSession) -> Self {
+        Self { id: simulator.id, endpoint: simulator.endpoint, status: simulator.status }
+    }
 }
 
 impl From<user_session::UserSession> for UserSession {
@@ -107,6 +129,7 @@ impl From<user_session::UserSession> for UserSession {
             ip_address: session.ip_address,
             created_at: session.created_at.into(),
             updated_at: session.updated_at.into(),
+            simulator: session.simulator.map(Into::into),
         }
     }
 }

@@ -45,7 +45,7 @@ impl Store {
             if let Err(refused) = accepted(verdict) {
                 return Ok(Err(refused));
             }
-            let session = sqlx::query_as(concat!("SELECT ", columns!(), " FROM user_sessions s WHERE s.id = $1"))
+            let session = sqlx::query_as(concat!(sessions!("user_sessions AS s"), "WHERE s.id = $1"))
                 .bind(id)
                 .fetch_one(&mut *transaction)
                 .await?;
@@ -102,8 +102,8 @@ impl Store {
                     status = CASE WHEN $2 OR s.last_activity_at > now() - make_interval(secs => $5)
                                   THEN 'active' ELSE 'idle' END,
                     updated_at = now()
-                 WHERE s.session_id = $1 AND ", alive!(), " RETURNING *)
-                 SELECT ", columns!(), " FROM s"
+                 WHERE s.session_id = $1 AND ", alive!(), " RETURNING *) ",
+                sessions!("s")
             ))
             .bind(session)
             .bind(heartbeat.active)
@@ -146,10 +146,8 @@ impl Store {
             }
             let row = sqlx::query_as(concat!(
                 "WITH s AS (UPDATE user_sessions s SET metadata = $2, updated_at = now()
-                            WHERE s.session_id = $1 RETURNING *)
-                 SELECT ",
-                columns!(),
-                " FROM s"
+                            WHERE s.session_id = $1 RETURNING *) ",
+                sessions!("s")
             ))
             .bind(session)
             .bind(metadata)
@@ -183,10 +181,8 @@ impl Store {
                     updated_at = now()
                  WHERE s.session_id = $1 AND ",
                 alive!(),
-                " RETURNING *)
-                 SELECT ",
-                columns!(),
-                " FROM s"
+                " RETURNING *) ",
+                sessions!("s")
             ))
             .bind(session)
             .bind(reason)
