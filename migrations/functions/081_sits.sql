@@ -6,7 +6,7 @@ create or replace view public.sit_weeks with (security_invoker = true) as
          to_char(week.starts_on, 'IYYY-"W"IW') as iso_week,
          week.starts_on as week_starts_on,
          count(*) as sits_completed,
-         round(sum(greatest(extract(epoch from s.completed_at - s.started_at), 0)))::bigint as seconds
+         sum(s.duration_seconds)::bigint as seconds
   from public.sits as s
   cross join lateral (select date_trunc('week', s.completed_at at time zone 'UTC')::date) as week (starts_on)
   where s.status = 'completed'
@@ -16,6 +16,19 @@ comment on view public.sit_weeks is
 
 revoke all on public.sit_weeks from public, anon, authenticated, service_role, lastseen_service;
 grant select on public.sit_weeks to authenticated, lastseen_service, service_role;
+
+create or replace function public.sit_weeks_of(partnership uuid, time_zone text default 'UTC')
+returns table (user_id uuid, iso_week text, week_starts_on date, sits_completed bigint, seconds bigint)
+language sql stable rows 100 set search_path = ''
+as $$
+  select s.user_id, to_char(week.starts_on, 'IYYY-"W"IW'), week.starts_on, count(*), sum(s.duration_seconds)::bigint
+  from public.sits as s
+  cross join lateral (select date_trunc('week', s.completed_at at time zone time_zone)::date) as week (starts_on)
+  where s.partnership_id = partnership and s.status = 'completed'
+  group by s.user_id, week.starts_on
+$$;
+comment on function public.sit_weeks_of is
+  'The rows of sit_weeks for one partnership, with weeks as the calendar of the time zone has them.';
 
 create or replace function public.abandon_overdue_sits(grace interval default '5 minutes', at_most int default null)
 returns bigint
@@ -49,6 +62,12 @@ comment on function public.abandon_overdue_sits is
 create or replace function public.purge_sits(older_than interval default '365 days', at_most int default null) returns bigint
 language sql set search_path = '' set lock_timeout = '1s'
 as $$
+  -- Partnerships without members whose last sit was deleted by a purge before. Not young ones: their members may be
+  -- about to be added.
+  delete from public.partnerships as p
+  where p.user_ids = '{}' and p.created_at < now() - older_than
+    and not exists (select from public.sits as s where s.partnership_id = p.id);
+
   -- No sit is over before it started, so that the index by start finds those that may be old enough.
   with old as materialized (
     select s.id from public.sits as s
@@ -63,9 +82,10 @@ as $$
   select count(*) from purged
 $$;
 comment on function public.purge_sits is
-  'Deletes the sits that were over longer ago than this, and returns how many; with `at_most` no more than so many, the oldest first. Sits of rooms go with their session.';
+  'Deletes the sits that were over longer ago than this, and returns how many; with `at_most` no more than so many, the oldest first. Sits of rooms go with their session. Also deletes partnerships as old that have neither members nor sits.';
 
 revoke all on function
+  public.sit_weeks_of,
   public.abandon_overdue_sits,
   public.purge_sits
 from public, anon, authenticated, service_role, lastseen_service;
@@ -73,3 +93,4 @@ grant execute on function
   public.abandon_overdue_sits,
   public.purge_sits
 to lastseen_service, service_role;
+grant execute on function public.sit_weeks_of to authenticated, lastseen_service, service_role;

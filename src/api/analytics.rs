@@ -5,18 +5,14 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Filter, parse};
+use super::extract::{Filter, parse, time_zone};
 use crate::identity::Caller;
 use crate::protocol::Refusal;
-use crate::protocol::name::short_text;
 use crate::store::Store;
 
 /// The number of days: the default, and the most.
 const DAYS: i32 = 7;
 const MOST_DAYS: i32 = 366;
-
-/// The longest name of a time zone, in characters.
-const MAX_ZONE_CHARS: usize = 64;
 
 /// Which days, by which calendar.
 #[derive(Deserialize, IntoParams)]
@@ -86,18 +82,7 @@ pub async fn analytics(
     if !(1..=MOST_DAYS).contains(&days) {
         return Err(Refusal::invalid("days", format!("must be from 1 to {MOST_DAYS}")));
     }
-    let time_zone = match asked.time_zone {
-        None => "UTC".to_owned(),
-        Some(name) => {
-            let name = short_text("time_zone", &name, MAX_ZONE_CHARS)?;
-            match store.is_time_zone(&name).await? {
-                true => name,
-                false => {
-                    return Err(Refusal::invalid("time_zone", "must be the name of a time zone, like Europe/Vienna"));
-                }
-            }
-        }
-    };
+    let time_zone = time_zone(&store, asked.time_zone).await?;
     let sessions = store.session_analytics(days).await?;
     let peak_hours = store.peak_hours(days, &time_zone).await?;
     let returning = store.returning_users(days, &time_zone).await?;

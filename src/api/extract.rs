@@ -12,12 +12,14 @@ use serde::de::{DeserializeOwned, Deserializer, Error};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::domain::ids::{CheckInId, SessionId, SimulatorId, SitId};
+use crate::domain::ids::{CheckInId, PartnershipId, SessionId, SimulatorId, SitId};
 use crate::domain::user_session::ClientSession;
 use crate::identity::Caller;
 use crate::identity::client_address::{Network, client_address};
+use crate::protocol::name::short_text;
 use crate::protocol::{Code, Refusal};
 use crate::socket::upgrade::{Peer, bearer};
+use crate::store::Store;
 
 /// The caller of a request. A call that changes something counts for it, so that no call is without a limit.
 impl FromRequestParts<App> for Caller {
@@ -101,6 +103,7 @@ macro_rules! ids_of_things {
 
 ids_of_things!(
     CheckInId: Code::CheckInNotFound,
+    PartnershipId: Code::PartnershipNotFound,
     SitId: Code::SitNotFound,
     SimulatorId: Code::NotFound
 );
@@ -195,6 +198,22 @@ fn unknown_field(message: &str) -> Option<&str> {
 /// Messages of serde_json end with line and column.
 fn without_place(message: &str) -> &str {
     message.rsplit_once(" at line ").map_or(message, |(message, _)| message)
+}
+
+/// The longest name of a time zone, in characters.
+const MAX_ZONE_CHARS: usize = 64;
+
+/// The key `time_zone` of a query: UTC unless said.
+///
+/// # Errors
+/// `invalid_request` where there is no such time zone; `unavailable`.
+pub async fn time_zone(store: &Store, name: Option<String>) -> Result<String, Refusal> {
+    let Some(name) = name else { return Ok("UTC".to_owned()) };
+    let name = short_text("time_zone", &name, MAX_ZONE_CHARS)?;
+    match store.is_time_zone(&name).await? {
+        true => Ok(name),
+        false => Err(Refusal::invalid("time_zone", "must be the name of a time zone, like Europe/Vienna")),
+    }
 }
 
 /// The query of a request; invalid values are refused with their key.

@@ -29,6 +29,7 @@ pub struct Sit {
     pub started_at: DateTime<Utc>,
     pub completed_at: Option<DateTime<Utc>>,
     pub status: SitStatus,
+    pub created_at: DateTime<Utc>,
     /// The time that was really sat; `None` where it was not completed.
     pub duration_seconds: Option<i64>,
 }
@@ -49,8 +50,19 @@ pub struct SitWeek {
 pub struct SitFilter {
     /// Sits of this partnership; without it, of a user, the user's own.
     pub partnership: Option<PartnershipId>,
-    /// Only completed sits, or only others.
+    /// Only completed sits, or only others: open and abandoned ones.
     pub completed: Option<bool>,
+    /// Only sits of this status.
+    pub status: Option<SitStatus>,
+}
+
+/// How a sit is to be completed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Completing {
+    /// Also before its length is over.
+    pub early: bool,
+    /// As of then, which has to be its end; without it now.
+    pub at: Option<DateTime<Utc>>,
 }
 
 /// The result of completing a sit.
@@ -62,6 +74,8 @@ pub enum Completion {
     Over(SitStatus),
     /// Its length is not over.
     TooEarly,
+    /// The time that was given is not this, its end.
+    NotItsEnd(DateTime<Utc>),
     /// The viewer has no such sit.
     Unknown,
 }

@@ -47,12 +47,11 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn is_time_zone(&self, name: &str) -> Result<bool, StoreError> {
-        self.report(
-            sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1)")
-                .bind(name)
-                .fetch_one(&self.reports),
-        )
-        .await
+        let names = self.time_zones.get_or_try_init(async || {
+            let names = sqlx::query_scalar::<_, String>("SELECT name FROM pg_timezone_names").fetch_all(&self.requests);
+            Ok::<_, StoreError>(self.ask(names).await?.into_iter().collect())
+        });
+        Ok(names.await?.contains(name))
     }
 
     /// How many reading sessions there were in the last `days`, how long, and with how many people.

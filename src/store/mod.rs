@@ -21,6 +21,7 @@ pub mod simulators;
 pub mod sits;
 pub mod user_sessions;
 
+use std::collections::HashSet;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,7 @@ use crossbeam_queue::SegQueue;
 use parking_lot::Mutex;
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{Postgres, Transaction};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -73,12 +74,12 @@ pub struct Cursor {
     pub id: Uuid,
 }
 
-/// The viewer as which a request reads.
 impl Cursor {
     /// Before the first page: no row is as late.
     const START: Self = Self { at: DateTime::<Utc>::MAX_UTC, id: Uuid::max() };
 }
 
+/// The viewer as which a request reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Viewer {
     /// Everything.
@@ -115,6 +116,8 @@ pub struct Store {
     compensations: Arc<SegQueue<admission::Compensation>>,
     /// Since when the database answers, as far as known; looked at while there is something to undo.
     answers_since: Arc<Mutex<Option<Instant>>>,
+    /// The names of all time zones, once somebody asked about one: PostgreSQL reads hundreds of files for them.
+    time_zones: Arc<OnceCell<HashSet<String>>>,
     /// Statements that no request waits for; [`Store::close`] does.
     background: TaskTracker,
     idle: IdleRule,
@@ -152,6 +155,7 @@ impl Store {
             inspections,
             compensations,
             answers_since,
+            time_zones: Arc::default(),
             background,
             idle,
             node,

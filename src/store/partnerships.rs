@@ -6,6 +6,8 @@ use super::{Cursor, Store, StoreError, Viewer};
 use crate::domain::ids::{PartnershipId, UserId};
 use crate::domain::partnership::Partnership;
 
+const READ: &str = "SELECT id, user_ids, created_at FROM partnerships WHERE id = $1 AND user_ids <> '{}'";
+
 from_row! { Partnership { id, user_ids, created_at } }
 
 impl Store {
@@ -34,6 +36,58 @@ impl Store {
         .await
     }
 
+    /// A partnership that `viewer` belongs to, for the service any; one without members is over.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn partnership(&self, viewer: Viewer, id: PartnershipId) -> Result<Option<Partnership>, StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let partnership = sqlx::query_as(READ).bind(id).fetch_optional(&mut *transaction).await?;
+            transaction.commit().await?;
+            Ok(partnership)
+        })
+        .await
+    }
+
+    /// Gives a partnership these members and no others; with nobody it is over. Sits stay as they are: whoever comes
+    /// reads those of before, whoever goes reads its own. `None` where there is no such partnership.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn change_members(
+        &self,
+        id: PartnershipId,
+        users: &BTreeSet<UserId>,
+    ) -> Result<Option<Partnership>, StoreError> {
+        let users = users.iter().copied().collect::<Vec<_>>();
+        self.ask(async {
+            let mut transaction = self.begin_as(Viewer::Service).await?;
+            // One change after the other, each from the members that the one before has left.
+            let found = sqlx::query("SELECT FROM partnerships WHERE id = $1 AND user_ids <> '{}' FOR NO KEY UPDATE")
+                .bind(id)
+                .fetch_optional(&mut *transaction)
+                .await?;
+            if found.is_none() {
+                return Ok(None);
+            }
+            for change in [
+                "DELETE FROM partnership_members WHERE partnership_id = $1 AND user_id <> ALL ($2)",
+                "INSERT INTO partnership_members (partnership_id, user_id) SELECT $1, unnest($2::uuid[])
+                 ON CONFLICT DO NOTHING",
+            ] {
+                sqlx::query(change).bind(id).bind(&users).execute(&mut *transaction).await?;
+            }
+            let changed = sqlx::query_as("SELECT id, user_ids, created_at FROM partnerships WHERE id = $1")
+                .bind(id)
+                .fetch_one(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok(Some(changed))
+        })
+        .await
+    }
+
     /// A page of the partnerships that `viewer` belongs to, the newest first.
     ///
     /// # Errors
@@ -48,7 +102,7 @@ impl Store {
             let mut transaction = self.begin_as(viewer).await?;
             let page = sqlx::query_as(
                 "SELECT id, user_ids, created_at FROM partnerships
-                 WHERE $1::timestamptz IS NULL OR (created_at, id) < ($1, $2)
+                 WHERE ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2)) AND user_ids <> '{}'
                  ORDER BY created_at DESC, id DESC LIMIT $3",
             )
             .bind(after.map(|cursor| cursor.at))

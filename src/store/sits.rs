@@ -2,21 +2,24 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::AssertSqlSafe;
 
 use super::{Cursor, Store, StoreError, Viewer};
 use crate::domain::ids::{PartnershipId, SitId, UserId};
-use crate::domain::sit::{Completion, Sit, SitFilter, SitStatus, SitWeek};
+use crate::domain::sit::{Completing, Completion, Sit, SitFilter, SitStatus, SitWeek};
 
-/// The columns of [`Sit`]. A duration is never negative, whoever wrote the times.
+/// The columns of [`Sit`].
 const COLUMNS: &str = "id, user_id, partnership_id, room_sit_id, sit_length_seconds, started_at, completed_at, status,
-    CASE WHEN completed_at IS NOT NULL
-         THEN round(greatest(extract(epoch from completed_at - started_at), 0))::bigint END AS duration_seconds";
+    created_at, duration_seconds";
+
+/// When the length of a sit is over.
+const END: &str = "started_at + make_interval(secs => sit_length_seconds)";
 
 from_row! {
     Sit {
         id, user_id, partnership_id, room_sit_id, sit_length_seconds, started_at, completed_at, status,
-        duration_seconds,
+        created_at, duration_seconds,
     }
 }
 from_row! { SitWeek { user_id, iso_week, week_starts_on, sits_completed, seconds } }
@@ -52,48 +55,71 @@ impl Store {
     }
 
     /// Completes a sit of the viewer's; before its length is over only where that is meant. Where the clock was set
-    /// back behind its start it ends as it began. One that was abandoned is completed as of its end: its client could
-    /// not say so in time.
+    /// back behind its start it ends as it began. As of its end it is completed where that time is given, within a
+    /// second, and where it was abandoned: its client could not say so in time.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn complete_sit(&self, viewer: Viewer, id: SitId, early: bool) -> Result<Completion, StoreError> {
+    pub async fn complete_sit(&self, viewer: Viewer, id: SitId, how: Completing) -> Result<Completion, StoreError> {
         self.ask(async {
             let mut transaction = self.begin_as(viewer).await?;
             let done = sqlx::query_as(AssertSqlSafe(format!(
                 "UPDATE sits SET status = 'completed', is_completed = true,
-                        completed_at = CASE WHEN status = 'abandoned' THEN started_at + make_interval(secs => sit_length_seconds)
+                        completed_at = CASE WHEN status = 'abandoned' OR $4::timestamptz IS NOT NULL THEN {END}
                                             ELSE greatest(now(), started_at) END
                  WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2)
-                   AND CASE status WHEN 'open' THEN $3 OR started_at + make_interval(secs => sit_length_seconds) <= now()
+                   AND CASE status WHEN 'open' THEN {END} <= now() OR $3 AND $4 IS NULL
                                    WHEN 'abandoned' THEN NOT $3
                                    ELSE false END
+                   AND ($4 IS NULL OR abs(extract(epoch from $4 - ({END}))) <= 1)
                  RETURNING {COLUMNS}"
             )))
             .bind(id)
             .bind(viewer.user())
-            .bind(early)
+            .bind(how.early)
+            .bind(how.at)
             .fetch_optional(&mut *transaction)
             .await?;
             let completion = match done {
                 Some(sit) => Completion::Done(sit),
                 None => {
-                    let status = sqlx::query_scalar(
-                        "SELECT status FROM sits WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2)",
-                    )
+                    let found: Option<(SitStatus, DateTime<Utc>, bool)> = sqlx::query_as(AssertSqlSafe(format!(
+                        "SELECT status, {END}, coalesce(abs(extract(epoch from $3::timestamptz - ({END}))) > 1, false)
+                         FROM sits WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2)"
+                    )))
                     .bind(id)
                     .bind(viewer.user())
+                    .bind(how.at)
                     .fetch_optional(&mut *transaction)
                     .await?;
-                    match status {
+                    match found {
                         None => Completion::Unknown,
-                        Some(SitStatus::Open) => Completion::TooEarly,
-                        Some(over) => Completion::Over(over),
+                        Some((SitStatus::Completed, ..)) => Completion::Over(SitStatus::Completed),
+                        Some((_, end, true)) => Completion::NotItsEnd(end),
+                        Some((SitStatus::Open, ..)) => Completion::TooEarly,
+                        Some((over, ..)) => Completion::Over(over),
                     }
                 }
             };
             transaction.commit().await?;
             Ok(completion)
+        })
+        .await
+    }
+
+    /// One sit, where `viewer` may see it: its own, or a partner's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn sit(&self, viewer: Viewer, id: SitId) -> Result<Option<Sit>, StoreError> {
+        self.ask(async {
+            let mut transaction = self.begin_as(viewer).await?;
+            let sit = sqlx::query_as(AssertSqlSafe(format!("SELECT {COLUMNS} FROM sits WHERE id = $1")))
+                .bind(id)
+                .fetch_optional(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok(sit)
         })
         .await
     }
@@ -118,6 +144,7 @@ impl Store {
                    AND ($4::uuid IS NULL OR partnership_id = $4)
                    AND ($4::uuid IS NOT NULL OR $5::uuid IS NULL OR user_id = $5)
                    AND ($6::boolean IS NULL OR is_completed = $6)
+                   AND ($7::text IS NULL OR status = $7)
                  ORDER BY started_at DESC, id DESC LIMIT $3"
             )))
             .bind(after.map(|cursor| cursor.at))
@@ -126,6 +153,7 @@ impl Store {
             .bind(filter.partnership)
             .bind(viewer.user())
             .bind(filter.completed)
+            .bind(filter.status)
             .fetch_all(&mut *transaction)
             .await?;
             transaction.commit().await?;
@@ -134,7 +162,8 @@ impl Store {
         .await
     }
 
-    /// A page of what the members of a partnership sat, the newest week first, where `viewer` may see it.
+    /// A page of what the members of a partnership sat, the newest week of this time zone first, where `viewer` may
+    /// see it.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -142,21 +171,22 @@ impl Store {
         &self,
         viewer: Viewer,
         partnership: PartnershipId,
+        time_zone: &str,
         after: Option<Cursor>,
         limit: i64,
     ) -> Result<Vec<SitWeek>, StoreError> {
         self.ask(async {
             let mut transaction = self.begin_as(viewer).await?;
             let page = sqlx::query_as(
-                "SELECT user_id, iso_week, week_starts_on, sits_completed, seconds FROM sit_weeks
-                 WHERE partnership_id = $4
-                   AND ($1::timestamptz IS NULL OR (week_starts_on, user_id) < (($1 AT TIME ZONE 'UTC')::date, $2))
+                "SELECT user_id, iso_week, week_starts_on, sits_completed, seconds FROM sit_weeks_of($4, $5)
+                 WHERE ($1::timestamptz IS NULL OR (week_starts_on, user_id) < (($1 AT TIME ZONE 'UTC')::date, $2))
                  ORDER BY week_starts_on DESC, user_id DESC LIMIT $3",
             )
             .bind(after.map(|cursor| cursor.at))
             .bind(after.map(|cursor| cursor.id))
             .bind(limit)
             .bind(partnership)
+            .bind(time_zone)
             .fetch_all(&mut *transaction)
             .await?;
             transaction.commit().await?;

@@ -1,6 +1,6 @@
 //! Sits: started, completed once, by id, and read by partners.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -10,20 +10,20 @@ use crate::harness::rest::{Answer, Rest, did, keys, service, user};
 use crate::harness::rows::execute;
 use crate::harness::{TestServer, client::id, quiet};
 
-async fn start(rest: &Rest, token: &str, body: Value) -> Uuid {
+pub async fn start(rest: &Rest, token: &str, body: Value) -> Uuid {
     id(&rest.post("/v1/sits", Some(token), body).await.expect(201)["id"])
 }
 
-async fn complete(rest: &Rest, token: &str, sit: Uuid, body: Value) -> Answer {
+pub async fn complete(rest: &Rest, token: &str, sit: Uuid, body: Value) -> Answer {
     rest.post(&format!("/v1/sits/{sit}/complete"), Some(token), body).await
 }
 
-async fn history(rest: &Rest, token: &str, query: &str) -> Vec<Uuid> {
+pub async fn history(rest: &Rest, token: &str, query: &str) -> Vec<Uuid> {
     let page = rest.get(&format!("/v1/sits?{query}"), Some(token)).await.expect(200);
     page["items"].as_array().expect("a list").iter().map(|sit| id(&sit["id"])).collect()
 }
 
-async fn partnership(rest: &Rest, users: &[Uuid]) -> Uuid {
+pub async fn partnership(rest: &Rest, users: &[Uuid]) -> Uuid {
     id(&rest.post("/v1/partnerships", Some(&service()), json!({"user_ids": users})).await.expect(201)["id"])
 }
 
@@ -54,11 +54,13 @@ async fn a_sit_is_completed_once_on_time_or_early_where_that_is_said() {
         "completed_at",
         "is_completed",
         "status",
+        "created_at",
         "duration_seconds",
     ];
     assert_eq!(keys(&started), wanted.into());
     assert_eq!((&started["status"], &started["is_completed"]), (&json!("open"), &json!(false)));
     assert_eq!((&started["completed_at"], &started["duration_seconds"]), (&Value::Null, &Value::Null));
+    assert_eq!(started["created_at"], started["started_at"]);
 
     let on_time = id(&started["id"]);
     let refused = complete(&server, &token, on_time, Value::Null).await;
@@ -188,13 +190,14 @@ async fn the_history_comes_in_pages_and_what_cannot_be_asked_is_told() {
         query = format!("limit=2&cursor={next}");
     }
     assert_eq!(seen, all);
-    for query in ["partnership_id=ours", "completed=maybe", "limit=0", "cursor=x"] {
+    for query in ["partnership_id=ours", "completed=maybe", "status=over", "limit=0", "cursor=x"] {
         server.get(&format!("/v1/sits?{query}"), Some(&token)).await.refused(422, "invalid_request");
     }
     for (method, path) in [
         (Method::POST, "/v1/sits".to_owned()),
         (Method::GET, "/v1/sits".to_owned()),
         (Method::GET, "/v1/sits/weeks".to_owned()),
+        (Method::GET, format!("/v1/sits/{}", all[0])),
         (Method::POST, format!("/v1/sits/{}/complete", all[0])),
         (Method::POST, "/v1/partnerships".to_owned()),
         (Method::GET, "/v1/partnerships".to_owned()),
@@ -231,6 +234,19 @@ async fn partners_read_each_others_sits_in_the_partnership_and_nobody_else_does(
     assert_eq!(history(&server, &service(), "").await, [with_cid, of_bob, alone, of_ada]);
     assert_eq!(history(&server, &a, &format!("partnership_id={theirs}")).await, Vec::<Uuid>::new());
 
+    // One of them by its id.
+    let read = async |token: &str, sit: Uuid| server.get(&format!("/v1/sits/{sit}"), Some(token)).await;
+    for (token, sit) in [(&a, of_ada), (&b, of_ada), (&a, alone), (&service(), alone), (&c, with_cid)] {
+        let shown = read(token, sit).await.expect(200);
+        let page = server.get("/v1/sits", Some(&service())).await.expect(200);
+        assert!(page["items"].as_array().expect("a list").contains(&shown), "as in the list: {shown}");
+        assert_eq!(id(&shown["id"]), sit);
+    }
+    for (token, sit) in [(&b, alone), (&c, of_ada), (&a, with_cid), (&service(), Uuid::now_v7())] {
+        read(token, sit).await.refused(404, "sit_not_found");
+    }
+    server.get("/v1/sits/mine", Some(&a)).await.refused(404, "sit_not_found");
+
     // To read is not to write.
     complete(&server, &a, of_bob, json!({"early": true})).await.refused(404, "sit_not_found");
     complete(&server, &c, alone, json!({"early": true})).await.refused(404, "sit_not_found");
@@ -249,30 +265,6 @@ async fn partners_read_each_others_sits_in_the_partnership_and_nobody_else_does(
     assert_eq!(listed(&b).await, [(theirs, vec![bob, cid]), (ours, vec![ada, bob])]);
     assert_eq!(listed(&service()).await.len(), 2);
     assert_eq!(listed(&user(Uuid::now_v7(), "Dan")).await, []);
-}
-
-#[tokio::test]
-async fn a_partnership_is_made_by_the_service_of_two_people_and_more() {
-    let server = TestServer::start(&[]).await;
-    let [ada, bob] = [(); 2].map(|()| Uuid::now_v7());
-    let make = async |token: &str, body: Value| server.post("/v1/partnerships", Some(token), body).await;
-    let made = make(&service(), json!({"user_ids": [bob, ada]})).await.expect(201);
-    assert_eq!(keys(&made), ["id", "user_ids", "created_at"].into());
-    assert_eq!(made["user_ids"], json!([ada, bob]));
-    make(&user(ada, "Ada"), json!({"user_ids": [ada, bob]})).await.refused(403, "forbidden");
-    let crowd: Vec<_> = (0..51).map(|_| Uuid::now_v7()).collect();
-    for body in [
-        json!({}),
-        json!({"user_ids": []}),
-        json!({"user_ids": [ada]}),
-        json!({"user_ids": [ada, ada]}),
-        json!({"user_ids": [ada, bob, ada]}),
-        json!({"user_ids": [ada, "bob"]}),
-        json!({"user_ids": crowd}),
-        json!({"user_ids": [ada, bob], "name": "us"}),
-    ] {
-        make(&service(), body).await.refused(422, "invalid_request");
-    }
 }
 
 #[tokio::test]
@@ -338,9 +330,127 @@ async fn a_sit_that_nobody_completes_is_abandoned_by_the_sweep() {
     complete(&server, &token, within_grace, Value::Null).await.expect(200);
     complete(&server, &token, running, Value::Null).await.refused(409, "too_early");
     assert_eq!(history(&server, &token, "completed=false").await, [running, overdue]);
+    assert_eq!(history(&server, &token, "status=open").await, [running]);
+    assert_eq!(history(&server, &token, "status=abandoned").await, [overdue]);
+    assert_eq!(history(&server, &token, "status=completed").await, [within_grace]);
+    assert_eq!(history(&server, &token, "status=completed&completed=false").await, Vec::<Uuid>::new());
     // It was sat to its end by a client that was away then.
     let sat = complete(&server, &token, overdue, Value::Null).await.expect(200);
     assert_eq!((&sat["status"], &sat["duration_seconds"]), (&json!("completed"), &json!(500)));
     complete(&server, &token, overdue, Value::Null).await.refused(409, "already_completed");
     assert_eq!(history(&server, &token, "completed=false").await, [running]);
+}
+
+#[tokio::test]
+async fn a_sit_that_is_reported_late_is_recorded_as_of_its_end_and_once() {
+    let server = TestServer::start(&quiet(&["--sweep-interval", "1h", "--retention", "sits=2d"])).await;
+    let token = user(Uuid::now_v7(), "Ada");
+    let begin = async || {
+        let sit = start(&server, &token, json!({"sit_length_seconds": 500})).await;
+        age(&server, sit).await;
+        sit
+    };
+    // As a client knows it, who has the start in milliseconds.
+    let end_of = async |sit: Uuid, more: i64| {
+        let shown = server.get(&format!("/v1/sits/{sit}"), Some(&token)).await.expect(200);
+        let started: DateTime<Utc> = shown["started_at"].as_str().expect("a time").parse().expect("a time");
+        json!({"completed_at": started + TimeDelta::seconds(500 + more)})
+    };
+    // 100 s ago it was over, which is within the grace.
+    let late = begin().await;
+    for more in [-2, 2, 99, -500] {
+        let refused = complete(&server, &token, late, end_of(late, more).await).await.refused(409, "conflict");
+        assert!(refused.contains("must be the end of this sit, 20"), "{refused}");
+    }
+    let done = complete(&server, &token, late, end_of(late, 0).await).await.expect(200);
+    assert_eq!((&done["status"], &done["duration_seconds"]), (&json!("completed"), &json!(500)));
+    complete(&server, &token, late, end_of(late, 0).await).await.refused(409, "already_completed");
+    complete(&server, &token, late, end_of(late, 99).await).await.refused(409, "already_completed");
+    // Without it, it was completed when that was said.
+    let now = begin().await;
+    let done = complete(&server, &token, now, Value::Null).await.expect(200);
+    assert!(done["duration_seconds"].as_i64().is_some_and(|seconds| seconds >= 600), "{done}");
+
+    // Before it is over, nobody knows that it will be sat to its end.
+    let running = start(&server, &token, json!({"sit_length_seconds": 500})).await;
+    complete(&server, &token, running, end_of(running, 0).await).await.refused(409, "too_early");
+    for (field, body) in [
+        ("completed_at", json!({"completed_at": "today"})),
+        ("completed_at", json!({"completed_at": "-200000-01-01T00:00:00Z"})),
+        ("completed_at", json!({"completed_at": 7})),
+    ] {
+        let answer = complete(&server, &token, running, body).await;
+        assert_eq!(answer.body["errors"][0]["field"], field);
+        answer.refused(422, "invalid_request");
+    }
+
+    // Abandoned, then reported after a day: until it is deleted.
+    let [locked, lost] = [begin().await, begin().await];
+    for sit in [locked, lost] {
+        let day = "UPDATE sits SET started_at = started_at - interval '1 day' WHERE id = $1";
+        execute(&server.database.pool, day, sit).await;
+    }
+    assert_eq!(did(&server.sweep().await), json!({"sits_abandoned": 2}));
+    complete(&server, &token, locked, end_of(locked, 60).await).await.refused(409, "conflict");
+    let done = complete(&server, &token, locked, end_of(locked, 0).await).await.expect(200);
+    assert_eq!((&done["status"], &done["duration_seconds"]), (&json!("completed"), &json!(500)));
+    complete(&server, &token, locked, end_of(locked, 0).await).await.refused(409, "already_completed");
+    let end = end_of(lost, 0).await;
+    let days = "UPDATE sits SET started_at = started_at - interval '2 days' WHERE id = $1";
+    execute(&server.database.pool, days, lost).await;
+    assert_eq!(did(&server.sweep().await), json!({"sits_purged": 1}));
+    complete(&server, &token, lost, end).await.refused(404, "sit_not_found");
+}
+
+/// Writes when a sit was, as a superuser.
+async fn was(server: &TestServer, sit: Uuid, started: &str, completed: &str) {
+    let time = |text: &str| text.parse::<DateTime<Utc>>().expect("a time");
+    let times =
+        "UPDATE sits SET started_at = $2, completed_at = $3, status = 'completed', is_completed = true WHERE id = $1";
+    let update = sqlx::query(times).bind(sit).bind(time(started)).bind(time(completed));
+    update.execute(&server.database.pool).await.expect("an update");
+}
+
+#[tokio::test]
+async fn the_seconds_of_a_week_are_the_sum_of_its_sits_and_the_week_is_that_of_a_time_zone() {
+    let server = TestServer::start(&[]).await;
+    let [ada, bob] = [(); 2].map(|()| Uuid::now_v7());
+    let a = user(ada, "Ada");
+    let ours = partnership(&server, &[ada, bob]).await;
+    let sit = json!({"sit_length_seconds": 60, "partnership_id": ours});
+    // Three times 60.4 s are three sits of 60 s, and 181.2 s. In Auckland it is Monday already.
+    for hour in [12, 13, 14] {
+        let done = start(&server, &a, sit.clone()).await;
+        was(&server, done, &format!("2026-11-15T{hour}:00:00Z"), &format!("2026-11-15T{hour}:01:00.4Z")).await;
+    }
+    let sits = server.get(&format!("/v1/sits?partnership_id={ours}"), Some(&a)).await.expect(200);
+    let durations = sits["items"].as_array().expect("a list").iter().map(|sit| sit["duration_seconds"].as_i64());
+    let sum: i64 = durations.map(|seconds| seconds.expect("a number")).sum();
+    let weeks = async |query: &str| server.get(&format!("/v1/sits/weeks?partnership_id={ours}{query}"), Some(&a)).await;
+    let listed = async |query: &str| weeks(query).await.expect(200)["items"].take();
+    let week = |iso_week: &str, starts_on: &str, sits: i64, seconds: i64| json!({"user_id": ada, "iso_week": iso_week, "week_starts_on": starts_on, "sits_completed": sits, "seconds": seconds});
+    assert_eq!(sum, 180);
+    assert_eq!(listed("").await, json!([week("2026-W46", "2026-11-09", 3, sum)]));
+    assert_eq!(listed("&time_zone=UTC").await, listed("").await);
+    let auckland = "&time_zone=Pacific/Auckland";
+    assert_eq!(listed(auckland).await, json!([week("2026-W47", "2026-11-16", 3, sum)]));
+
+    // From one page to the next by the weeks of the zone.
+    let before = start(&server, &a, sit).await;
+    was(&server, before, "2026-11-15T10:00:00Z", "2026-11-15T10:01:00Z").await;
+    assert_eq!(listed("").await, json!([week("2026-W46", "2026-11-09", 4, 240)]));
+    let first = weeks(&format!("{auckland}&limit=1")).await.expect(200);
+    assert_eq!(first["items"], json!([week("2026-W47", "2026-11-16", 3, 180)]));
+    let cursor = first["next_cursor"].as_str().expect("a second page");
+    let second = weeks(&format!("{auckland}&limit=1&cursor={cursor}")).await.expect(200);
+    assert_eq!(
+        (&second["items"], &second["next_cursor"]),
+        (&json!([week("2026-W46", "2026-11-09", 1, 60)]), &Value::Null)
+    );
+
+    for zone in ["Middle/Earth", "", "UTC%00", "XYZ-3"] {
+        let answer = weeks(&format!("&time_zone={zone}")).await;
+        assert_eq!(answer.body["errors"][0]["field"], "time_zone");
+        answer.refused(422, "invalid_request");
+    }
 }

@@ -51,7 +51,8 @@ begin
     ('room_sits',
      'id session_id started_by node sit_length_seconds started_at ends_at ended_at status'),
     ('sits',
-     'id user_id partnership_id room_sit_id sit_length_seconds started_at completed_at is_completed status'),
+     'id user_id partnership_id room_sit_id sit_length_seconds started_at completed_at is_completed status created_at '
+     || 'duration_seconds'),
     ('simulators',
      'id user_session_id user_id status endpoint initial_symbols initial_cash created_at last_active moved_at '
      || 'stopped_at error node launcher handle'),
@@ -98,7 +99,7 @@ begin
     'lastseen.purge_user_sessions(interval,integer)', 'cleanup_old_sessions(integer)', 'lastseen.settle_user_sessions(text)',
     'lastseen.settle_silent_user_sessions(text,interval)',
     'cleanup_old_check_ins(interval,integer)', 'lastseen.note_partnership_members()', 'abandon_overdue_sits(interval,integer)',
-    'purge_sits(interval,integer)',
+    'purge_sits(interval,integer)', 'sit_weeks_of(uuid,text)',
     'lastseen.abandon_sit_of_closed_session()', 'lastseen.start_room_sit(uuid,uuid,uuid,integer,text)',
     'lastseen.record_room_sit(room_sits,uuid[],uuid[],timestamp with time zone[])',
     'lastseen.finish_room_sit(uuid,uuid[],uuid[],timestamp with time zone[])',
@@ -126,8 +127,8 @@ begin
     'one_open_sit_a_room', 'room_sits_of_session', 'room_sits_started_by', 'sits_pkey', 'sits_of_user',
     'sits_of_partnership', 'sits_newest', 'sits_by_status', 'one_sit_a_user_and_room_sit', 'simulators_pkey',
     'one_live_simulator_a_user_session', 'simulators_live_by_node', 'simulators_of_user_session',
-    'session_participants_by_join'
     'simulators_of_user', 'simulators_by_status', 'simulators_newest',
+    'session_participants_by_join'
   ]) as wanted (name)
   where not exists (select from pg_index as i where i.indexrelid = to_regclass(format('%I.%I', current_schema(), wanted.name)) and i.indisvalid);
   assert missing is null, 'missing or invalid indexes: ' || missing;
@@ -382,6 +383,7 @@ begin
   perform quick_check.become('authenticated', 2);
   assert (select count(*) = 2 from partnership_members where partnership_id = quick_check.id(500));
   assert (select sits_completed = 1 and seconds = 600 from sit_weeks where partnership_id = quick_check.id(500)), 'sit_weeks';
+  assert (select sits_completed = 1 and seconds = 600 from sit_weeks_of(quick_check.id(500), 'Europe/Vienna')), 'sit_weeks_of';
   perform quick_check.become('authenticated', 3);
   assert not exists (select from sits where id = quick_check.id(510)), 'sits are seen by others';
   assert not exists (select from partnerships where id = quick_check.id(500)), 'partnerships are seen by others';

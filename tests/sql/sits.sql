@@ -30,6 +30,18 @@ begin
             '(101,3,2026-W02,2026-01-05,1,60)', '(,1,2026-W02,2026-01-05,1,60)'],
     (select string_agg(w::text, ' ') from sit_weeks as w);
 
+  -- 00:05 of a Monday in Greenwich is Sunday still in New York, and 23:42 of a Sunday is Monday already in Vienna.
+  assert (select array_agg((right(w.user_id::text, 1), w.iso_week, w.week_starts_on, w.sits_completed, w.seconds)::text
+                           order by w.user_id, w.iso_week) from sit_weeks_of(fixture.id(100), 'America/New_York') as w)
+    = array['(1,2026-W01,2025-12-29,1,600)', '(1,2026-W02,2026-01-05,1,150)', '(2,2026-W53,2026-12-28,1,60)'];
+  assert (select array_agg((right(w.user_id::text, 1), w.iso_week, w.week_starts_on, w.sits_completed, w.seconds)::text
+                           order by w.user_id, w.iso_week) from sit_weeks_of(fixture.id(100), 'Europe/Vienna') as w)
+    = array['(1,2026-W02,2026-01-05,1,600)', '(1,2026-W03,2026-01-12,1,150)', '(2,2027-W01,2027-01-04,1,60)'];
+  assert (select array_agg(w::text order by w::text) from sit_weeks_of(fixture.id(100)) as w)
+    = (select array_agg((w.user_id, w.iso_week, w.week_starts_on, w.sits_completed, w.seconds)::text
+                        order by (w.user_id, w.iso_week, w.week_starts_on, w.sits_completed, w.seconds)::text)
+       from sit_weeks as w where w.partnership_id = fixture.id(100)), 'in UTC as the view';
+
   assert fixture.fails_with('23514', $q$ insert into sits (user_id, sit_length_seconds) values (fixture.id(1), 0) $q$);
   assert fixture.fails_with('23514', $q$ update sits set is_completed = true where id = fixture.id(205) $q$);
   assert fixture.fails_with('23514', $q$ update sits set status = 'completed', is_completed = true where id = fixture.id(205) $q$);
@@ -165,6 +177,37 @@ begin
   perform fixture.become('lastseen_service');
   update sits set completed_at = started_at + interval '100 days' where id = fixture.id(233);
   delete from sits where user_id = fixture.id(4);
+end
+$$;
+
+-- A week's seconds are the sum of its sits' seconds, each rounded.
+insert into sits (id, user_id, partnership_id, sit_length_seconds, started_at, completed_at, is_completed, status)
+select fixture.id(230 + n), fixture.id(4), fixture.id(101), 60, '2028-01-03 10:00Z', '2028-01-03 10:01:00.4Z', true, 'completed'
+from generate_series(1, 3) as n;
+
+do $$
+begin
+  assert (select array_agg(duration_seconds) from sits where user_id = fixture.id(4)) = array[60, 60, 60]::bigint[];
+  assert (select seconds = 180 from sit_weeks where user_id = fixture.id(4));
+  assert (select seconds = 180 from sit_weeks_of(fixture.id(101)) where user_id = fixture.id(4));
+  delete from sits where user_id = fixture.id(4);
+end
+$$;
+
+-- A partnership without members is kept as long as a sit names it, or it is young.
+do $$
+begin
+  insert into partnerships (id, created_at) values
+    (fixture.id(110), now() - interval '50 years'), (fixture.id(111), now() - interval '50 years'), (fixture.id(112), now());
+  insert into sits (id, user_id, partnership_id, sit_length_seconds, started_at, completed_at, is_completed, status)
+  values (fixture.id(240), fixture.id(4), fixture.id(110), 60, now() - interval '45 years', now() - interval '45 years', true, 'completed');
+  perform fixture.become('lastseen_service');
+  assert purge_sits('40 years') = 1;
+  assert (select array_agg(id order by id) from partnerships where user_ids = '{}') = array[fixture.id(110), fixture.id(112)], 'named until then';
+  assert purge_sits('40 years') = 0;
+  assert (select array_agg(id order by id) from partnerships) = array[fixture.id(100), fixture.id(101), fixture.id(112)];
+  delete from partnerships where id = fixture.id(112);
+  perform set_config('role', 'none', true);
 end
 $$;
 

@@ -90,6 +90,7 @@ impl Things {
             ("/v1/invites/{token}", "{token}", self.session.invite.clone()),
             ("/v1/user-sessions/{session_id}", "{session_id}", self.user_session.clone()),
             ("/v1/check-ins/{id}", "{id}", self.check_in.to_string()),
+            ("/v1/partnerships/{id}", "{id}", self.partnership.to_string()),
             ("/v1/sits/{id}", "{id}", self.sit.to_string()),
             ("/v1/simulators/{id}", "{id}", self.simulator.to_string()),
         ] {
