@@ -225,7 +225,9 @@ mod tests {
                    create domain lastseen.d as text;\ncreate type lastseen.t as (\n  a int\n);\n\
                    create or replace view public.v with (security_invoker = true) as select 1;\n\
                    drop policy if exists p on public.t;\ncreate policy p on public.t\n  for all using (true);\n\
-                   create or replace trigger g\n  after update of a on public.t\n  execute function lastseen.f();\n";
+                   create or replace trigger g\n  after update of a on public.t\n  execute function lastseen.f();\n\
+                   create schema lastseen;\ncreate table public.t (\n  a int\n);\n\
+                   create index i on public.t (a);\ncreate unique index u on public.t (a) where a > 0;\n";
         let found: Vec<_> = objects(sql).collect();
         assert_eq!(
             found,
