@@ -238,6 +238,16 @@ impl Metrics {
         counts(&self.connection_ends, "reason", reasons)
     }
 
+    /// Rows that sweeps ended or deleted so far, by these policies.
+    pub fn swept_by(&self, policies: impl Iterator<Item = &'static str>) -> Counts {
+        counts(&self.swept, "policy", policies)
+    }
+
+    /// Failures so far, of these policies.
+    pub fn sweep_failures_by(&self, policies: impl Iterator<Item = &'static str>) -> Counts {
+        counts(&self.sweep_failures, "policy", policies)
+    }
+
     /// All metrics in the text format of Prometheus (OpenMetrics 1.0).
     pub fn encode(&self) -> String {
         let mut out = String::with_capacity(16 * 1024);

@@ -88,7 +88,8 @@ comment on function public.peak_hours is
   'How many reading sessions were opened in each hour of the day, as the clocks of the time zone show it; 24 rows.';
 
 create or replace function public.returning_users(days int default 7, time_zone text default 'UTC')
-returns table (users bigint, next_day bigint, within_seven_days bigint)
+returns table (users bigint, next_day bigint, within_seven_days bigint,
+               next_day_rate double precision, within_seven_days_rate double precision)
 -- The sort is large: with the default of 4 MB it would go to disk.
 language sql stable rows 1 set search_path = '' set work_mem = '32MB'
 as $$
@@ -109,14 +110,19 @@ as $$
     select user_id, lead(day) over (partition by user_id order by day) - day as days from visits
   ), people as (
     select user_id, min(gaps.days) as days from gaps group by user_id
+  ), counts as (
+    select count(*) as users,
+           count(*) filter (where people.days = 1) as next_day,
+           count(*) filter (where people.days <= 7) as within_seven_days
+    from people
   )
-  select count(*),
-         count(*) filter (where people.days = 1),
-         count(*) filter (where people.days <= 7)
-  from people
+  select counts.users, counts.next_day, counts.within_seven_days,
+         round(counts.next_day::numeric / nullif(counts.users, 0), 4)::double precision,
+         round(counts.within_seven_days::numeric / nullif(counts.users, 0), 4)::double precision
+  from counts
 $$;
 comment on function public.returning_users is
-  'Of the users who came in these days (by a user session, or into a reading session): how many, how many came again the next day, and within seven days. Days as the calendar of the time zone has them.';
+  'Of the users who came in these days (by a user session, or into a reading session): how many, how many came again the next day, and within seven days; and these as a part of all, from 0 to 1, which is null where nobody came. Days as the calendar of the time zone has them.';
 
 revoke all on function
   public.session_analytics,

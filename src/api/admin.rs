@@ -18,8 +18,7 @@ use crate::identity::Caller;
 use crate::protocol::v1::Timestamp;
 use crate::protocol::{Code, Refusal};
 use crate::store::analytics::Count;
-use crate::task::sweep::Sweeper;
-use crate::task::sweep::Swept;
+use crate::task::sweep::{Sweeper, Swept, Totals};
 
 /// How long a call waits for the end of the sweep that it began.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(5);
@@ -85,6 +84,11 @@ pub async fn newest_sweep(State(sweeper): State<Arc<Sweeper>>, caller: Caller) -
 #[schema(example = json!({
     "node": "reading-1", "connections": 40, "observers": 1, "rooms": 7,
     "participants": {"active": 30, "idle": 5, "reconnecting": 2}, "flush_backlog": 12,
+    "sweeps": {
+        "last": {"started_at": "2026-03-14T12:00:00.000Z", "ended_at": "2026-03-14T12:00:00.140Z", "swept": Swept::default()},
+        "since_start": {"sweeps": 96, "swept": {"closed": 31, "purged": 4}, "failed": {"purged": 1}},
+        "next_at": "2026-03-14T12:15:00.000Z",
+    },
     "stored": {
         "reading_sessions": {"open": 9, "idle": 120, "host": 31}, "participants_present": 38,
         "user_sessions": {"web": {"active": 35, "idle": 4, "ended": 800}, "ios-external": {"active": 2}},
@@ -100,7 +104,50 @@ pub struct Stats {
     rooms: u64,
     participants: ByStatus,
     flush_backlog: usize,
+    sweeps: Sweeps,
     stored: Stored,
+}
+
+/// The sweeps of this server, by themselves and by call.
+#[derive(Serialize, ToSchema)]
+struct Sweeps {
+    /// The one that ended last; null before the first.
+    last: Option<EndedSweep>,
+    since_start: SweepTotals,
+    /// When the server sweeps next by itself; null while it does.
+    next_at: Option<Timestamp>,
+}
+
+/// A sweep that has ended.
+#[derive(Serialize, ToSchema)]
+struct EndedSweep {
+    started_at: Timestamp,
+    ended_at: Timestamp,
+    swept: Swept,
+}
+
+/// All sweeps since the server started.
+#[derive(Serialize, ToSchema)]
+struct SweepTotals {
+    sweeps: u64,
+    /// The rows that each policy has ended or deleted, of `orphans_settled` also those of the audit between sweeps.
+    #[schema(value_type = BTreeMap<String, u64>)]
+    swept: BTreeMap<&'static str, u64>,
+    /// How often each policy has failed.
+    #[schema(value_type = BTreeMap<String, u64>)]
+    failed: BTreeMap<&'static str, u64>,
+}
+
+impl Sweeps {
+    fn of(sweeper: &Sweeper) -> Self {
+        let last = sweeper.last().map(|last| EndedSweep {
+            started_at: last.started_at.into(),
+            ended_at: last.ended_at.into(),
+            swept: last.swept,
+        });
+        let Totals { sweeps, swept, failed } = sweeper.totals();
+        Self { last, since_start: SweepTotals { sweeps, swept, failed }, next_at: sweeper.next_at().map(Into::into) }
+    }
 }
 
 /// Rows by status.
@@ -150,7 +197,7 @@ struct ByStatus {
     reconnecting: u64,
 }
 
-/// What there is now: on this server, and in the database.
+/// What there is now: on this server, and in the database; and how its sweeps are.
 #[utoipa::path(
     get, path = "/v1/admin/stats", tag = "operators",
     responses((status = OK, description = "Counts", body = Stats)),
@@ -171,6 +218,7 @@ pub async fn stats(State(app): State<App>, caller: Caller) -> Result<Json<Stats>
             reconnecting: count(Status::Reconnecting),
         },
         flush_backlog: app.registry.shared().write_behind.backlog(),
+        sweeps: Sweeps::of(&app.sweeper),
         stored,
     }))
 }

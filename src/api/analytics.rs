@@ -32,7 +32,10 @@ pub struct Asked {
     "days": 7, "time_zone": "Europe/Vienna",
     "sessions": {"count": 412, "average_seconds": 2760, "median_seconds": 2580, "average_participants": 3.41},
     "peak_hours": [2, 0, 0, 0, 0, 1, 3, 9, 14, 18, 21, 20, 17, 15, 16, 19, 24, 31, 44, 58, 49, 31, 15, 5],
-    "returning_users": {"users": 640, "next_day": 212, "within_seven_days": 388},
+    "returning_users": {
+        "users": 640, "next_day": 212, "within_seven_days": 388,
+        "next_day_rate": 0.3313, "within_seven_days_rate": 0.6063,
+    },
 }))]
 pub struct Analytics {
     days: i32,
@@ -63,6 +66,12 @@ struct Returning {
     next_day: i64,
     /// Joined again within seven days.
     within_seven_days: i64,
+    /// `next_day` as a part of `users`, to four digits; null where nobody came.
+    #[schema(minimum = 0, maximum = 1)]
+    next_day_rate: Option<f64>,
+    /// `within_seven_days` as a part of `users`, to four digits; null where nobody came.
+    #[schema(minimum = 0, maximum = 1)]
+    within_seven_days_rate: Option<f64>,
 }
 
 /// The last days: how long sessions last and with how many people, at which hours they begin, and how many
@@ -102,6 +111,8 @@ pub async fn analytics(
             users: returning.users,
             next_day: returning.next_day,
             within_seven_days: returning.within_seven_days,
+            next_day_rate: returning.next_day_rate,
+            within_seven_days_rate: returning.within_seven_days_rate,
         },
     }))
 }

@@ -15,12 +15,14 @@ pub struct Lengths {
 }
 
 /// Of the users who came in some days.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, FromRow)]
+#[derive(Clone, Copy, PartialEq, Debug, FromRow)]
 #[expect(missing_docs, reason = "the fields are those of returning_users()")]
 pub struct Returning {
     pub users: i64,
     pub next_day: i64,
     pub within_seven_days: i64,
+    pub next_day_rate: Option<f64>,
+    pub within_seven_days_rate: Option<f64>,
 }
 
 /// How many rows there are of one kind.

@@ -152,7 +152,7 @@ impl Figures {
                 rows: metrics.flush_rows.get() + metrics.flush_user_sessions.get(),
                 failures: metrics.flush_failures.get(),
             },
-            sweep: sweeper.last().map(|(at, did)| Sweep { at: at.into(), did }),
+            sweep: sweeper.last().map(|last| Sweep { at: last.ended_at.into(), did: last.swept }),
             memory_bytes: memory(),
         }
     }

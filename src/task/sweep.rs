@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use tokio::time::{Instant, sleep};
@@ -16,7 +16,7 @@ use super::audit::Audit;
 use super::flush::Flusher;
 use super::policy::{Effect, Policy};
 use crate::config::{PresenceSettings, SessionSettings};
-use crate::metrics::Metrics;
+use crate::metrics::{Counts, Metrics};
 use crate::room::Registry;
 use crate::store::{Store, StoreError};
 
@@ -112,6 +112,26 @@ impl Run {
     }
 }
 
+/// A sweep that has ended.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Ended {
+    pub started_at: DateTime<Utc>,
+    pub ended_at: DateTime<Utc>,
+    pub swept: Swept,
+}
+
+/// What a server's sweeps and audits have done since it started.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Totals {
+    /// How many sweeps there were.
+    pub sweeps: u64,
+    /// The rows that each policy has ended or deleted.
+    pub swept: Counts,
+    /// How often each policy has failed.
+    pub failed: Counts,
+}
+
 /// Notes the end of a run, also where the task that ran it is gone.
 struct End<'a>(&'a Run);
 
@@ -136,7 +156,8 @@ pub struct Sweeper {
     rules: SessionSettings,
     /// The one that began last.
     newest: Mutex<Option<Arc<Run>>>,
-    last: Mutex<Option<(DateTime<Utc>, Swept)>>,
+    last: Mutex<Option<Ended>>,
+    next_at: Mutex<Option<DateTime<Utc>>>,
 }
 
 impl Sweeper {
@@ -153,15 +174,30 @@ impl Sweeper {
         for policy in Policy::ALL {
             let _ = (metrics.swept(policy.as_str()), metrics.sweep_failures(policy.as_str()));
         }
-        let (newest, last) = (Mutex::default(), Mutex::default());
+        let (newest, last, next_at) = (Mutex::default(), Mutex::default(), Mutex::default());
         let audit = Audit::new(Arc::clone(&registry), store.clone(), presence);
         let interval = presence.sweep_interval;
-        Self { registry, store, flusher, metrics, audit, interval, rules, newest, last }
+        Self { registry, store, flusher, metrics, audit, interval, rules, newest, last, next_at }
     }
 
-    /// When the last sweep of this server ended and what it did; `None` before the first.
-    pub fn last(&self) -> Option<(DateTime<Utc>, Swept)> {
+    /// The sweep of this server that ended last; `None` before the first.
+    pub fn last(&self) -> Option<Ended> {
         self.last.lock().clone()
+    }
+
+    /// What was done so far.
+    pub fn totals(&self) -> Totals {
+        let policies = || Policy::ALL.iter().map(|policy| policy.as_str());
+        Totals {
+            sweeps: self.metrics.sweeps.get(),
+            swept: self.metrics.swept_by(policies()),
+            failed: self.metrics.sweep_failures_by(policies()),
+        }
+    }
+
+    /// When the server sweeps next by itself; `None` while it does. Later where the process does not run meanwhile.
+    pub fn next_at(&self) -> Option<DateTime<Utc>> {
+        *self.next_at.lock()
     }
 
     /// The sweep that began last, which may still run; `None` before the first.
@@ -205,7 +241,9 @@ impl Sweeper {
     /// Sweeps for ever.
     async fn run(self: Arc<Self>) {
         loop {
+            *self.next_at.lock() = in_future(self.interval);
             self.rest(self.interval).await;
+            *self.next_at.lock() = None;
             if let Err(error) = self.sweep(&self.begin()).await {
                 tracing::warn!(%error, "sweep failed; the next one catches up");
             }
@@ -231,7 +269,7 @@ impl Sweeper {
         let started = Instant::now();
         let last_error = self.apply_all(run).await;
         let swept = run.swept();
-        *self.last.lock() = Some((Utc::now(), swept.clone()));
+        *self.last.lock() = Some(Ended { started_at: run.started_at(), ended_at: Utc::now(), swept: swept.clone() });
         metrics.sweeps.inc();
         metrics.sweep_seconds.observe(started.elapsed().as_secs_f64());
         if !swept.is_idle() {
@@ -285,4 +323,9 @@ impl Sweeper {
         }
         policy.apply(&self.store, &self.rules, done).await
     }
+}
+
+/// The time after this long; `None` where there is no such date.
+fn in_future(time: Duration) -> Option<DateTime<Utc>> {
+    Utc::now().checked_add_signed(TimeDelta::from_std(time).ok()?)
 }

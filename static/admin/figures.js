@@ -39,8 +39,8 @@ export function figures(call) {
     show('Average length', span(sessions.average_seconds));
     show('People in one', short(sessions.average_participants), 'on average');
     show('Users', short(users.users), 'who came');
-    show('Back the next day', share(users.next_day, users.users), `${short(users.next_day)} users`);
-    show('Back within a week', share(users.within_seven_days, users.users), `${short(users.within_seven_days)} users`);
+    show('Back the next day', share(users.next_day_rate), `${short(users.next_day)} users`);
+    show('Back within a week', share(users.within_seven_days_rate), `${short(users.within_seven_days)} users`);
     setText($('hours-title'), `When sessions are opened, by the hour of the day (${time_zone})`);
     picture(hours);
   });
@@ -57,7 +57,7 @@ function counted(name, counts) {
   return el('div', {}, el('h3', {}, name), rows.length > 0 ? el('dl', {}, ...rows) : el('p', { className: 'hint' }, 'None.'));
 }
 
-const share = (part, whole) => (whole > 0 ? `${Math.round((100 * part) / whole)} %` : '–');
+const share = (rate) => (rate == null ? '–' : `${Math.round(100 * rate)} %`);
 
 /** A bar an hour; in words for those who do not see it. */
 function picture(hours) {

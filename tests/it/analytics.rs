@@ -15,7 +15,10 @@ async fn the_last_days_are_told_in_the_hours_of_a_time_zone() {
     assert_eq!((&nothing["days"], &nothing["time_zone"]), (&json!(7), &json!("UTC")));
     let none = json!({"count": 0, "average_seconds": 0, "median_seconds": 0, "average_participants": 0.0});
     assert_eq!(nothing["sessions"], none);
-    assert_eq!(nothing["returning_users"], json!({"users": 0, "next_day": 0, "within_seven_days": 0}));
+    let nobody = json!({
+        "users": 0, "next_day": 0, "within_seven_days": 0, "next_day_rate": null, "within_seven_days_rate": null,
+    });
+    assert_eq!(nothing["returning_users"], nobody);
 
     // Two sessions, at 08:30 of two days that follow each other: ten minutes with Hana and a guest, and
     // twenty with Hana alone, whose name is from her token.
@@ -49,7 +52,19 @@ async fn the_last_days_are_told_in_the_hours_of_a_time_zone() {
     let week = analytics("?days=7&time_zone=UTC").await;
     let known = json!({"count": 2, "average_seconds": 900, "median_seconds": 900, "average_participants": 1.5});
     assert_eq!(week["sessions"], known);
-    assert_eq!(week["returning_users"], json!({"users": 1, "next_day": 1, "within_seven_days": 1}));
+    let hana_alone = json!({
+        "users": 1, "next_day": 1, "within_seven_days": 1, "next_day_rate": 1.0, "within_seven_days_rate": 1.0,
+    });
+    assert_eq!(week["returning_users"], hana_alone);
+    // Of three users one came again the next day.
+    for user in [Uuid::now_v7(), Uuid::now_v7()] {
+        sqlx::query("INSERT INTO user_sessions (user_id, session_id, platform) VALUES ($1, $1::text, 'web')")
+            .bind(user)
+            .execute(&server.database.pool)
+            .await
+            .expect("a user");
+    }
+    assert_eq!(analytics("?days=7").await["returning_users"]["next_day_rate"], 0.3333);
     let hours = |told: &Value| -> Vec<usize> {
         let hours = told["peak_hours"].as_array().expect("hours");
         assert_eq!(hours.len(), 24);

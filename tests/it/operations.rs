@@ -170,7 +170,7 @@ async fn the_admin_calls_are_for_the_service_alone() {
     server.delete("/v1/admin/sweep", Some(&service())).await.refused(405, "method_not_allowed");
 
     let stats = server.get("/v1/admin/stats", Some(&service())).await.expect(200);
-    let expected = ["node", "connections", "observers", "rooms", "participants", "flush_backlog", "stored"];
+    let expected = ["node", "connections", "observers", "rooms", "participants", "flush_backlog", "sweeps", "stored"];
     assert_eq!(keys(&stats), BTreeSet::from(expected));
     assert_eq!((&stats["node"], &stats["connections"], &stats["rooms"]), (&json!("test"), &json!(1), &json!(1)));
     assert_eq!(stats["participants"], json!({"active": 1, "idle": 0, "reconnecting": 0}));

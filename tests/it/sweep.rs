@@ -1,7 +1,7 @@
 //! The sweep: what is idle is closed once and announced, people who join meanwhile stay, and what is
 //! over is deleted in time.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
 use reqwest::Method;
@@ -399,6 +399,51 @@ async fn a_large_sweep_is_done_in_chunks_each_of_its_own() {
     let chunks = "SELECT count(DISTINCT closed_at) FROM reading_sessions WHERE NOT is_active";
     assert_eq!(count(&server, chunks).await, 3);
     assert_eq!(count(&server, "SELECT count(DISTINCT updated_at) FROM user_sessions").await, 3);
+}
+
+#[tokio::test]
+async fn the_stats_tell_of_the_last_sweep_of_all_sweeps_and_when_the_next_one_is() {
+    let begun = Utc::now();
+    let server = TestServer::start(QUIET).await;
+    let sweeps = async || {
+        let mut stats = server.get("/v1/admin/stats", Some(&service())).await.expect(200);
+        stats["sweeps"].take()
+    };
+    let time = |value: &Value| -> DateTime<Utc> { value.as_str().expect("a time").parse().expect("RFC 3339") };
+    let before = eventually("the server's own sweeps to wait", async || {
+        let sweeps = sweeps().await;
+        sweeps["next_at"].is_string().then_some(sweeps)
+    })
+    .await;
+    assert_eq!((&before["last"], &before["since_start"]["sweeps"]), (&Value::Null, &json!(0)));
+    let next = time(&before["next_at"]) - TimeDelta::hours(1);
+    assert!(begun - TimeDelta::seconds(1) <= next && next <= Utc::now(), "an hour after the start: {before}");
+
+    for _ in 0..2 {
+        let idle = server.open().await;
+        server.age(idle.id, 2.0 * 3600.0).await;
+        server.sweep().await;
+    }
+    assert_eq!(did(&server.sweep().await), nothing());
+    let after = sweeps().await;
+    let last = &after["last"];
+    assert_eq!(did(&last["swept"]), nothing());
+    assert!(begun <= time(&last["ended_at"]) && time(&last["started_at"]) <= time(&last["ended_at"]), "{after}");
+    let total = &after["since_start"];
+    assert_eq!((&total["sweeps"], &total["swept"]["closed"]), (&json!(3), &json!(2)));
+    assert_eq!((&total["swept"]["purged"], &total["failed"]["purged"]), (&json!(0), &json!(0)));
+    assert_eq!(after["next_at"], before["next_at"], "a call does not move the server's own sweeps");
+}
+
+#[tokio::test]
+async fn the_stats_tell_of_policies_that_failed() {
+    let server = TestServer::start(QUIET).await;
+    let gone = "ALTER FUNCTION purge_sits RENAME TO purge_nothing";
+    sqlx::query(gone).execute(&server.database.pool).await.expect(gone);
+    server.sweep().await;
+    let stats = server.get("/v1/admin/stats", Some(&service())).await.expect(200);
+    assert_eq!(stats["sweeps"]["last"]["swept"]["failed"], json!(["sits_purged"]));
+    assert_eq!(stats["sweeps"]["since_start"]["failed"]["sits_purged"], 1);
 }
 
 #[tokio::test]

@@ -53,6 +53,7 @@ begin
   -- Ann came again the next day, Bea after four days, Cid and Dan not in these days.
   select * into strict u from returning_users();
   assert (u.users, u.next_day, u.within_seven_days) = (4, 1, 2), u::text;
+  assert (u.next_day_rate, u.within_seven_days_rate) = (0.25, 0.5), u::text;
   -- In a longer window Dan's earlier day counts, and Bea's.
   select * into strict u from returning_users(30);
   assert (u.users, u.next_day, u.within_seven_days) = (4, 1, 3), u::text;
