@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
+use tracing::Level;
 
 use super::Tasks;
-use crate::domain::ids::InviteId;
+use crate::domain::ids::{InviteId, SessionId};
 use crate::domain::participant::StaleCause;
 use crate::domain::reading_session::CloseReason;
 use crate::metrics::Metrics;
@@ -112,10 +113,10 @@ impl Flusher {
         let mut chunks = self.registry.shared().write_behind.take(CHUNK_ROWS);
         // The first is taken first.
         chunks.reverse();
-        let (chunks, locks) = (Mutex::new(chunks), LockWait::default());
+        let (chunks, locks, written) = (Mutex::new(chunks), LockWait::default(), Written::default());
         let (some, others, user_sessions, uses) = tokio::join!(
-            self.write_presence(&chunks, &locks),
-            self.write_presence(&chunks, &locks),
+            self.write_presence(&chunks, &locks, &written),
+            self.write_presence(&chunks, &locks, &written),
             self.write_user_sessions(),
             self.add_invite_uses(),
         );
@@ -128,7 +129,12 @@ impl Flusher {
     /// Writes chunks until none is left, beside another call that does the same: no participant is in two
     /// chunks, and each statement takes its locks in the order of ids. Returns the number of participants
     /// written.
-    async fn write_presence(&self, chunks: &Mutex<Vec<Chunk>>, locks: &LockWait) -> Result<usize, StoreError> {
+    async fn write_presence(
+        &self,
+        chunks: &Mutex<Vec<Chunk>>,
+        locks: &LockWait,
+        of_sessions: &Written,
+    ) -> Result<usize, StoreError> {
         let shared = self.registry.shared();
         let mut written = 0;
         // A chunk that is dropped, by an error or by the end of this task, is due again.
@@ -140,6 +146,7 @@ impl Flusher {
                     written += rows;
                     self.metrics.flush_rows.inc_by(rows as u64);
                     self.metrics.flush_locked.inc_by(done.locked.len() as u64);
+                    of_sessions.add(chunk.rows().iter().filter(|row| !done.locked.contains(&row.participant())));
                     chunk.written_except(|row| done.locked.contains(&row.participant()));
                     done.stale.iter().for_each(|stale| self.drop_from_memory(stale));
                 }
@@ -225,6 +232,36 @@ impl Flusher {
                 room.remove(stale.id);
             }
             (StaleCause::Removed | StaleCause::Gone, None) => {}
+        }
+    }
+}
+
+/// How many people of each session a flush has written, for the log, which has a line for each session at the end.
+/// Counted only where that is logged.
+#[derive(Debug)]
+struct Written(Option<parking_lot::Mutex<HashMap<SessionId, usize>>>);
+
+impl Default for Written {
+    fn default() -> Self {
+        Self(tracing::enabled!(Level::DEBUG).then(parking_lot::Mutex::default))
+    }
+}
+
+impl Written {
+    fn add<'a>(&self, rows: impl Iterator<Item = &'a Row>) {
+        let Some(counts) = &self.0 else { return };
+        let mut counts = counts.lock();
+        for row in rows {
+            *counts.entry(row.session()).or_default() += 1;
+        }
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        for (session, people) in self.0.take().into_iter().flat_map(parking_lot::Mutex::into_inner) {
+            let noun = if people == 1 { "person" } else { "people" };
+            tracing::debug!(%session, people, "{people} {noun} of session {session} written");
         }
     }
 }

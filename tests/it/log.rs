@@ -140,3 +140,39 @@ async fn standard_output_that_cannot_be_written_is_an_error_and_stops_no_server(
     kill(Pid::from_raw(child.id().expect("it runs").cast_signed()), Signal::SIGTERM).expect("signalled");
     assert_eq!(timeout(PATIENCE, child.wait()).await.expect("it ends").expect("its status").code(), Some(0));
 }
+
+/// Three people in one session and one in another, whom the last flush writes; the log.
+async fn log_of_a_flush(filter: &str) -> ([uuid::Uuid; 2], String) {
+    let database = TestDatabase::new().await;
+    let url = database.url();
+    let server = Process::start(lastseen(&[&arguments(&url)[..], &["--log", filter]].concat())).await;
+    let (full, lonely) = (server.rest.open().await, server.rest.open().await);
+    let mut people = Vec::new();
+    for (session, name) in [(&full, "Ada"), (&full, "Bob"), (&full, "Cid"), (&lonely, "Dan")] {
+        let mut person = Client::join(server.address, session.id, &Join::invite(&session.invite, name)).await;
+        person.send(json!({"type": "update", "state": {"page": 7}})).await;
+        person.catch_up().await;
+        people.push(person);
+    }
+    server.signal(Signal::SIGTERM);
+    let finished = server.finished().await;
+    assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
+    ([full.id, lonely.id], finished.stderr)
+}
+
+#[tokio::test]
+async fn at_debug_level_a_flush_has_a_line_for_each_session_and_else_none() {
+    let ([full, lonely], log) = log_of_a_flush("lastseen=debug").await;
+    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    for (session, people, message) in [
+        (full, 3, format!("3 people of session {full} written")),
+        (lonely, 1, format!("1 person of session {lonely} written")),
+    ] {
+        let told: Vec<_> = lines.iter().filter(|line| line["message"] == message.as_str()).collect();
+        assert_eq!(told.len(), 1, "{log}");
+        assert_eq!((&told[0]["session"], &told[0]["people"]), (&json!(session), &json!(people)));
+        assert_eq!(told[0]["level"], "DEBUG");
+    }
+    let (_, log) = log_of_a_flush("info").await;
+    assert!(!log.contains(" of session "), "{log}");
+}
