@@ -11,6 +11,9 @@ use crate::store::schema::{Compat, CompatChange, Schema};
 /// The database to migrate, and what is made beside the schema.
 #[derive(Debug, Args)]
 pub struct Arguments {
+    /// Make all functions, views, policies, triggers and privileges anew, whoever has changed them since
+    #[arg(long)]
+    redefine: bool,
     #[command(flatten)]
     database: DatabaseSettings,
     /// Also make views under names of other designs, for apps that ask for them; may be repeated, and is remembered
@@ -49,9 +52,13 @@ impl Views {
 /// Why the schema could not be brought up to date.
 pub async fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     super::settle_data_dir(&mut arguments.database)?;
-    let database = Database::open(&arguments.database).await?;
+    let database = Database::open_beside(&arguments.database).await?;
     let schema = Schema::embedded().within(&arguments.database.schema);
-    let migrated = schema.migrate_with(&Views::change(&arguments.compat), &database.owner()).await;
+    let change = Views::change(&arguments.compat);
+    let migrated = match arguments.redefine {
+        true => schema.redefine(&change, &database.owner()).await,
+        false => schema.migrate_with(&change, &database.owner()).await,
+    };
     database.close().await;
     let views: Vec<_> = migrated?.into_iter().map(Compat::as_str).collect();
     super::print(&match views.is_empty() {

@@ -1,5 +1,6 @@
 //! The subcommands: one file each.
 
+pub mod check;
 pub mod load;
 pub mod migrate;
 pub mod serve;
@@ -40,6 +41,8 @@ pub enum Command {
     Load(Box<load::Arguments>),
     /// Bring the schema of the database up to date and end
     Migrate(Box<migrate::Arguments>),
+    /// Say what is wrong with the database, and what to do about it
+    Check(Box<check::Arguments>),
     /// Close idle sessions and delete old ones once, for cron, and end
     Sweep(Box<sweep::Arguments>),
     /// Print a JWT for development
@@ -62,6 +65,7 @@ impl Command {
             Self::Load(arguments) => load::run(*arguments).await,
             Self::LoadWorker => load::play_a_part().await,
             Self::Migrate(arguments) => migrate::run(*arguments).await,
+            Self::Check(arguments) => check::run(*arguments).await,
             Self::Sweep(arguments) => sweep::run(*arguments).await,
             Self::Token(arguments) => token::run(*arguments),
             Self::Uninstall(arguments) => uninstall::run(*arguments).await,

@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::config::{DatabaseSettings, SessionSettings};
 use crate::server::Database;
+use crate::store::embedded::EmbeddedError;
 use crate::store::schema::Schema;
 use crate::task::policy::{Effect, Policy};
 use crate::task::sweep::Swept;
@@ -26,12 +27,25 @@ pub struct Arguments {
 /// Why nothing could be done.
 pub async fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     super::settle_data_dir(&mut arguments.database)?;
-    let database = Database::open(&arguments.database).await?;
+    let database = Database::open(&arguments.database).await.map_err(name_the_call)?;
     let swept = sweep(&database, &arguments).await;
     database.close().await;
     let swept = swept?;
     super::print(&format!("{}\n", serde_json::json!(swept)))?;
     Ok(if swept.failed().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Beside a server with the embedded database there is nothing to open: that server sweeps.
+fn name_the_call(error: anyhow::Error) -> anyhow::Error {
+    let Some(EmbeddedError::InUse(directory)) = error.downcast_ref() else {
+        return error;
+    };
+    let directory = directory.display();
+    anyhow::anyhow!(
+        "a server is running on the data directory {directory} and sweeps by itself. To have it sweep now, call \
+         POST /v1/admin/sweep where it listens: curl -X POST -H \"Authorization: Bearer $(lastseen token \
+         --role service_role --data-dir '{directory}')\" http://127.0.0.1:8080/v1/admin/sweep"
+    )
 }
 
 async fn sweep(database: &Database, arguments: &Arguments) -> anyhow::Result<Swept> {

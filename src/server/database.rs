@@ -3,7 +3,7 @@
 use sqlx::postgres::PgConnectOptions;
 
 use crate::config::{DatabaseSettings, SessionSettings, Settings};
-use crate::store::embedded::{Embedded, Options};
+use crate::store::embedded::{Embedded, EmbeddedError, Options};
 use crate::store::schema::Schema;
 use crate::store::{Store, connect_options};
 
@@ -35,6 +35,19 @@ impl Database {
             max_connections: settings.database_connections + MORE_CONNECTIONS,
         };
         Ok(Self::Embedded(Embedded::start(&options).await?))
+    }
+
+    /// The same, and where a server is running on the data directory, the database of that server.
+    ///
+    /// # Errors
+    /// As of [`Database::open`].
+    pub async fn open_beside(settings: &DatabaseSettings) -> anyhow::Result<Self> {
+        match Self::open(settings).await {
+            Err(error) if matches!(error.downcast_ref(), Some(EmbeddedError::InUse(_))) => {
+                Ok(Self::Given(Box::new(Embedded::admin_beside(&settings.data_dir)?)))
+            }
+            opened => opened,
+        }
     }
 
     /// The role that runs migrations.

@@ -21,7 +21,7 @@ mod programs;
 mod tests;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -115,14 +115,24 @@ impl Embedded {
     /// Connects as the superuser, on the database `lastseen`: for migrations only.
     #[must_use]
     pub fn admin(&self) -> PgConnectOptions {
-        self.connect_as(SUPERUSER, DATABASE)
+        connect_as(&self.socket_dir, SUPERUSER, DATABASE)
+    }
+
+    /// The same, of the database that another server runs in this data directory. Nothing is asked of that server, and
+    /// the database ends with it.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such directory.
+    pub fn admin_beside(data_dir: &Path) -> Result<PgConnectOptions, EmbeddedError> {
+        Ok(connect_as(&home::socket_dir(data_dir)?, SUPERUSER, DATABASE))
     }
 
     /// Connects as `lastseen_app`, on the database `lastseen`. The role is neither superuser nor owner, so the policies
     /// hold for it, and it is a member of `lastseen_service`.
     #[must_use]
     pub fn app(&self) -> PgConnectOptions {
-        self.connect_as(APP_ROLE, DATABASE)
+        connect_as(&self.socket_dir, APP_ROLE, DATABASE)
     }
 
     /// The process id of the postmaster: after a death, and until it is replaced, the one that died.
@@ -136,18 +146,8 @@ impl Embedded {
         self.guard.stop().await;
     }
 
-    fn connect_as(&self, role: &str, database: &str) -> PgConnectOptions {
-        PgConnectOptions::new_without_pgpass()
-            .socket(&self.socket_dir)
-            .port(PORT)
-            .username(role)
-            .database(database)
-            .application_name("lastseen")
-            .ssl_mode(PgSslMode::Disable)
-    }
-
     async fn wait_until_ready(&self, cluster: &Cluster, leftovers: Leftovers) -> Result<PgConnection, EmbeddedError> {
-        let options = self.connect_as(SUPERUSER, SUPERUSER);
+        let options = connect_as(&self.socket_dir, SUPERUSER, SUPERUSER);
         let began = Instant::now();
         loop {
             match tokio::time::timeout(CONNECT_PATIENCE, options.connect()).await {
@@ -166,6 +166,16 @@ impl Embedded {
             tokio::time::sleep(READY_POLL).await;
         }
     }
+}
+
+fn connect_as(socket_dir: &Path, role: &str, database: &str) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass()
+        .socket(socket_dir)
+        .port(PORT)
+        .username(role)
+        .database(database)
+        .application_name("lastseen")
+        .ssl_mode(PgSslMode::Disable)
 }
 
 /// Whether this error is part of starting: no socket yet, or `cannot_connect_now` from a server that is not ready.

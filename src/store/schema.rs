@@ -16,6 +16,7 @@ mod error;
 mod files;
 mod obstacles;
 mod plan;
+mod quick_check;
 mod rename;
 pub mod uninstall;
 
@@ -28,7 +29,8 @@ pub use compat::{Compat, CompatChange};
 pub use error::SchemaError;
 use error::{OLDEST, one_line};
 pub use files::Schema;
-use plan::Applied;
+use plan::{Applied, Redefine};
+pub use quick_check::{Finding, QUICK_CHECK, quick_check};
 
 /// How long a database may take to answer at start.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,6 +41,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// [`SchemaError`], with nothing applied.
 pub async fn migrate(options: &PgConnectOptions) -> Result<(), SchemaError> {
     Schema::embedded().migrate(options).await
+}
+
+/// The same, and all functions, views, policies, triggers and privileges anew, whoever has changed them since.
+///
+/// # Errors
+/// [`SchemaError`], with nothing applied.
+pub async fn redefine(options: &PgConnectOptions) -> Result<(), SchemaError> {
+    Schema::embedded().redefine(&CompatChange::default(), options).await.map(drop)
 }
 
 /// Checks that the schema is the one of this version.
@@ -81,8 +91,23 @@ impl Schema {
         };
         let views = match current {
             Some(views) => views,
-            None => apply::apply(self, change, &mut connection).await?,
+            None => apply::apply(self, change, Redefine::Changed, &mut connection).await?,
         };
+        let _ = connection.close().await;
+        Ok(views)
+    }
+
+    /// The same, and all definitions anew, whoever has changed them since.
+    ///
+    /// # Errors
+    /// [`SchemaError`], with nothing applied.
+    pub async fn redefine(
+        &self,
+        change: &CompatChange,
+        options: &PgConnectOptions,
+    ) -> Result<Vec<Compat>, SchemaError> {
+        let mut connection = connect(options).await?;
+        let views = apply::apply(self, change, Redefine::All, &mut connection).await?;
         let _ = connection.close().await;
         Ok(views)
     }

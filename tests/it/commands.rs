@@ -1,4 +1,4 @@
-//! The program's commands: settings, the ways in which a start fails, `migrate`, `sweep`, `token`.
+//! The program's commands: settings, the ways in which a start fails, `migrate`, `check`, `sweep`, `token`.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -164,8 +164,10 @@ async fn a_database_that_cannot_be_reached_is_one_clear_line_without_its_passwor
     }
     let line = one_line(&run(&["migrate", "--database-url", &url]).await, 1);
     assert!(line.contains("cannot be reached"), "{line}");
-    let line = one_line(&run(&["sweep", "--database-url", &url]).await, 1);
-    assert!(line.contains("cannot be reached"), "{line}");
+    for command in ["sweep", "check"] {
+        let line = one_line(&run(&[command, "--database-url", &url]).await, 1);
+        assert!(line.contains("cannot be reached"), "{line}");
+    }
 
     let line = fails_to_serve(&["--database-url", &format!("mysql://lastseen:{PASSWORD}@{address}/books")], 1).await;
     assert!(line.contains("postgres://"), "{line}");
@@ -311,6 +313,36 @@ async fn a_sweep_from_cron_closes_what_is_idle_once_and_says_what_it_did() {
     ada.send(json!({"type": "beat"})).await;
     let ended = ada.ended().await;
     assert_eq!((ended.code, &ended.error["reason"]), (4511, &json!("idle")));
+}
+
+#[tokio::test]
+async fn beside_a_server_with_its_own_database_a_check_works_and_a_sweep_names_the_call() {
+    // The user that PostgreSQL runs as has to be able to enter.
+    use std::os::unix::fs::PermissionsExt;
+    let directory =
+        tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempdir().expect("a directory");
+    let data_dir = directory.path().join("data").to_str().expect("a path").to_owned();
+    let of_it = ["--data-dir", &data_dir, "--durable=false"];
+    let server = Process::serve(&of_it).await;
+
+    for (command, said) in [("check", "All tests completed successfully!\n"), ("migrate", "the schema is up to date\n")]
+    {
+        let finished = run(&[&[command], &of_it[..]].concat()).await;
+        assert_eq!((finished.status.code(), finished.stdout.as_str()), (Some(0), said), "{}", finished.stderr);
+    }
+    let line = one_line(&run(&[&["sweep"], &of_it[..]].concat()).await, 1);
+    assert!(line.contains("sweeps by itself") && line.contains("POST /v1/admin/sweep"), "{line}");
+    // The token that the line says is one that this server takes.
+    let flags = line.split("$(lastseen ").nth(1).and_then(|rest| rest.split(')').next()).expect("a command");
+    let flags: Vec<_> = flags.split(' ').map(|flag| flag.trim_matches('\'')).collect();
+    let token = run(&flags).await.stdout;
+    server.rest.post("/v1/admin/sweep", Some(token.trim()), Value::Null).await.expect(200);
+
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.finished().await.status.code(), Some(0));
+    // And where none is running.
+    let checked = run(&[&["check"], &of_it[..]].concat()).await;
+    assert_eq!(checked.status.code(), Some(0), "{}", checked.stderr);
 }
 
 /// Prints a token and gives it, with its claims.

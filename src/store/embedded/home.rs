@@ -86,7 +86,7 @@ impl Home {
             self.let_others_through()?;
         }
         account.check_way_to(&self.directory)?;
-        let socket_dir = self.socket_dir();
+        let socket_dir = socket_dir_of(&self.directory);
         make_private(&socket_dir, account)?;
         if let Some(parent) = socket_dir.parent() {
             account.check_way_to(parent)?;
@@ -103,17 +103,22 @@ impl Home {
         }
         Ok(())
     }
+}
 
-    /// `run` in the data directory, or where that path is too long for a socket, a directory of its own among the
-    /// temporary ones. Its name is always the same for one data directory, so a crash leaves at most this one.
-    fn socket_dir(&self) -> PathBuf {
-        let digest = Sha256::digest(self.directory.as_os_str().as_bytes());
-        let name = format!("lastseen-{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3]);
-        [self.directory.join("run"), env::temp_dir().join(&name)]
-            .into_iter()
-            .find(|directory| fits_a_socket(directory))
-            .unwrap_or_else(|| Path::new("/tmp").join(name))
-    }
+/// The directory of the socket for this data directory, whichever server has it.
+pub(super) fn socket_dir(directory: &Path) -> Result<PathBuf, EmbeddedError> {
+    Ok(socket_dir_of(&directory.canonicalize().doing("find the data directory", directory)?))
+}
+
+/// `run` in the data directory, or where that path is too long for a socket, a directory of its own among the temporary
+/// ones. Its name is always the same for one data directory, so a crash leaves at most this one.
+fn socket_dir_of(directory: &Path) -> PathBuf {
+    let digest = Sha256::digest(directory.as_os_str().as_bytes());
+    let name = format!("lastseen-{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3]);
+    [directory.join("run"), env::temp_dir().join(&name)]
+        .into_iter()
+        .find(|directory| fits_a_socket(directory))
+        .unwrap_or_else(|| Path::new("/tmp").join(name))
 }
 
 /// Whether a socket can be here: the path is short enough, and has nothing in it that would have to be

@@ -7,7 +7,7 @@ use super::catalog::existing;
 use super::compat::{self, Compat, CompatChange};
 use super::error::{SchemaError, one_line};
 use super::files::{File, Schema};
-use super::plan::{Applied, Plan};
+use super::plan::{Applied, Plan, Redefine};
 use super::rename::OWN;
 use super::{before, by_hand, obstacles};
 
@@ -32,6 +32,7 @@ const NOTE: &str = "
 pub(super) async fn apply(
     schema: &Schema,
     change: &CompatChange,
+    redefine: Redefine,
     connection: &mut PgConnection,
 ) -> Result<Vec<Compat>, SchemaError> {
     let mut transaction = connection.begin_with(BEGIN).await?;
@@ -52,6 +53,9 @@ pub(super) async fn apply(
     covered.extend(&by_hand);
     compat::refuse(&plan, &applied, &mut transaction).await?;
     obstacles::refuse(schema, &plan, &applied, !covered.is_empty(), &mut transaction).await?;
+    if redefine == Redefine::All {
+        plan.definitions = schema.definitions.iter().collect();
+    }
 
     make_tables(schema, &plan, &mut transaction).await?;
     let defined = define(schema, &plan, &applied, &mut transaction).await?;

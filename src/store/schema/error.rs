@@ -102,6 +102,9 @@ pub enum SchemaError {
     /// Something else depends on what is to be dropped.
     #[error("lastseen cannot be taken out, and nothing was changed: {0}")]
     Needed(String),
+    /// The quick check did not run to its end.
+    #[error("the database cannot be checked: {0}")]
+    Unchecked(String),
     /// A migration did not work.
     #[error("the database's schema cannot be brought up to date: {0}")]
     Failed(String),

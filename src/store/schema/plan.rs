@@ -86,6 +86,15 @@ pub(super) struct Plan<'a> {
     pub(super) gone: Vec<&'a str>,
 }
 
+/// Which definitions are applied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Redefine {
+    /// Those whose files have changed.
+    Changed,
+    /// All: what was applied may have been changed or dropped since.
+    All,
+}
+
 impl<'a> Plan<'a> {
     /// Adds the files that define one of these.
     pub(super) fn define_again(&mut self, schema: &'a Schema, lost: &[String]) {
