@@ -57,7 +57,7 @@ begin
     return new;
   end if;
   -- Apps complete whatever is not completed yet: what they started and left before stays abandoned, and is passed over.
-  -- What is told late was sat to its end, and no longer.
+  -- What is reported late was sat to its end, and no longer.
   update public.sits as s
   set status = 'completed',
       is_completed = true,
