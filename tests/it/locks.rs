@@ -77,7 +77,14 @@ async fn who_needs_a_row_that_is_locked_for_a_moment_comes_in_after_it() {
         }
     };
     let (ada, ()) = join(joining, async {
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        // The statement leaves out what is locked, and is sent again.
+        eventually("a question that was in vain", async || {
+            let asked = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+                AND application_name = 'lastseen' AND query LIKE '%with ordinality as r (session, resume%' AND state = 'idle')";
+            let asked: bool = sqlx::query_scalar(asked).fetch_one(&server.database.pool).await.expect("an answer");
+            asked.then_some(())
+        })
+        .await;
         hold.rollback().await.expect("let go");
     })
     .await;

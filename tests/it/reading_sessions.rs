@@ -7,12 +7,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use lastseen::store::PATIENCE;
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::harness::client::id;
 use crate::harness::raw::Raw;
 use crate::harness::rest::{Opened, keys, service, user};
+use crate::harness::rows::waits_for_lock;
 use crate::harness::{Client, Join, TestServer, eventually, quiet};
 
 const SESSION: [&str; 10] = [
@@ -747,16 +747,6 @@ async fn an_address_may_open_so_many_sessions_a_minute_and_the_service_more() {
     server.open_as(Some(&service()), json!({})).await;
 }
 
-/// Whether some statement waits for a lock.
-async fn somebody_waits(pool: &PgPool) -> bool {
-    sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')",
-    )
-    .fetch_one(pool)
-    .await
-    .expect("an answer")
-}
-
 #[tokio::test]
 async fn a_close_whose_client_hangs_up_reaches_the_room_all_the_same() {
     let server = TestServer::start(&quiet(&["--flush-interval", "20m"])).await;
@@ -774,7 +764,7 @@ async fn a_close_whose_client_hangs_up_reaches_the_room_all_the_same() {
         let mut raw = Raw::connect(server.address()).await;
         let head = format!("POST /v1/reading-sessions/{}/close HTTP/1.1\r\nHost: x\r\n", session.id);
         raw.send(format!("{head}Authorization: Bearer {}\r\nContent-Length: 0\r\n\r\n", service()).as_bytes()).await;
-        eventually("the close waits for the lock", async || somebody_waits(pool).await.then_some(())).await;
+        eventually("the close waits for the lock", async || waits_for_lock(pool).await.then_some(())).await;
         drop(raw);
         // The server has noticed that the client is gone when it answers later requests: it runs in this thread.
         for _ in 0..10 {

@@ -32,6 +32,16 @@ pub struct Stored {
     pub version: String,
 }
 
+/// Whether a statement waits for a lock.
+pub async fn waits_for_lock(pool: &PgPool) -> bool {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')",
+    )
+    .fetch_one(pool)
+    .await
+    .expect("an answer")
+}
+
 /// The row of a person.
 pub async fn person(pool: &PgPool, id: Uuid) -> Person {
     sqlx::query_as("SELECT *, xmin::text || ctid::text AS version FROM session_participants WHERE id = $1")
