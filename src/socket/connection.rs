@@ -3,6 +3,7 @@
 //! The connection owns what every WebSocket has (transport, liveness and pace, the end of its credential).
 //! What is spoken on it is the dialogue's, which holds the subscription to a room.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use tokio::time::sleep_until;
@@ -148,55 +149,93 @@ struct Connection {
     _held: Held,
 }
 
+/// Where the frames of a client are.
+enum Source {
+    /// They came with the handshake.
+    Handshake,
+    /// In the socket, which is readable.
+    Readable,
+    /// In the socket, where there are any.
+    Socket,
+}
+
 impl Connection {
-    async fn serve(mut self) {
-        let end = self.run().await;
-        // Boxed: it is larger than serving, and needed once.
-        Box::pin(self.end(end)).await;
+    /// Serves the client to the end.
+    ///
+    /// Not an `async fn`, which would hold `self` twice, as its argument and as its own. What lives across a wait is
+    /// held by each connection for as long as it is there.
+    fn serve(mut self) -> impl Future<Output = ()> + Send {
+        async move {
+            let Err(end) = self.run().await;
+            // Boxed: it is larger than serving, and needed once.
+            Box::pin(self.end(end)).await;
+        }
     }
 
-    /// Gives the seat back, sends the last frames and closes.
+    /// Answers what came before the end, gives the seat back, sends the last frames and closes.
     async fn end(self, end: End) {
         // Dropped last: a client that waits for the permit waits for the socket, too.
-        let Self { _held, app, transport, dialogue, .. } = self;
+        let Self { _held, app, transport, mut dialogue, .. } = self;
+        if let Some(pending) = dialogue.take_pending() {
+            dialogue.answer(&app, &transport, *pending).await;
+        }
         dialogue.end(&app, &end);
         close(&transport, &end).await;
     }
 
-    async fn run(&mut self) -> End {
-        let Self { app, transport, decoder, inbound, dialogue, .. } = self;
-        let max = app.connection.max_message_bytes;
-        let mut out = FrameBatch::default();
-        let mut turn = decode(decoder, &mut [], max, |it| receive(app, inbound, dialogue, it, &mut out));
-        let alarm = sleep_until(inbound.deadline(app));
+    async fn run(&mut self) -> Result<Infallible, End> {
+        self.receive(Source::Handshake)?;
+        let alarm = sleep_until(self.inbound.deadline(&self.app));
         tokio::pin!(alarm);
         loop {
-            // Frames before the one that ends the connection are answered, too.
-            if !out.is_empty() {
-                transport.write(std::mem::take(&mut out));
-            }
-            if let Some(pending) = dialogue.take_pending() {
+            if let Some(pending) = self.dialogue.take_pending() {
                 // Boxed, as settling is: seldom needed, and larger than all else that a connection does.
-                Box::pin(dialogue.answer(app, transport, *pending)).await;
+                Box::pin(self.dialogue.answer(&self.app, &self.transport, *pending)).await;
             }
-            if let Err(end) = turn {
-                return end;
-            }
-            turn = tokio::select! {
-                () = transport.readable() => {
-                    transport.receive(decoder, max, |it| receive(app, inbound, dialogue, it, &mut out))
+            tokio::select! {
+                () = self.transport.readable() => self.receive(Source::Readable)?,
+                () = self.transport.woken() => {
+                    Box::pin(settle(&self.app, &self.transport, &self.dialogue.subscription)).await?;
                 }
-                () = transport.woken() => Box::pin(settle(app, transport, &dialogue.subscription)).await,
                 () = &mut alarm => {
-                    // After a stall of the process, the frames of a client wait in the socket.
-                    let received =
-                        transport.receive_now(decoder, max, |it| receive(app, inbound, dialogue, it, &mut out));
-                    let checked = received.and_then(|()| inbound.check(app, &mut out));
-                    alarm.as_mut().reset(inbound.deadline(app));
-                    checked.map(|quality| quality.into_iter().for_each(|quality| dialogue.set_quality(quality)))
+                    self.check()?;
+                    alarm.as_mut().reset(self.inbound.deadline(&self.app));
                 }
-            };
+            }
         }
+    }
+
+    /// Takes what has arrived and writes the answers, also those to frames before the one that ends the connection.
+    fn receive(&mut self, source: Source) -> Result<(), End> {
+        let Self { app, transport, decoder, inbound, dialogue, .. } = self;
+        let (max, mut out) = (app.connection.max_message_bytes, FrameBatch::default());
+        let take = |incoming: Incoming<'_>| receive(app, inbound, dialogue, incoming, &mut out);
+        let received = match source {
+            Source::Handshake => decode(decoder, &mut [], max, take),
+            Source::Readable => transport.receive(decoder, max, take),
+            Source::Socket => transport.receive_now(decoder, max, take),
+        };
+        send(transport, out);
+        received
+    }
+
+    /// Does what is due by the time.
+    fn check(&mut self) -> Result<(), End> {
+        // After a stall of the process, the frames of a client wait in the socket.
+        self.receive(Source::Socket)?;
+        let mut out = FrameBatch::default();
+        let checked = self.inbound.check(&self.app, &mut out);
+        send(&self.transport, out);
+        if let Some(quality) = checked? {
+            self.dialogue.set_quality(quality);
+        }
+        Ok(())
+    }
+}
+
+fn send(transport: &Transport, out: FrameBatch) {
+    if !out.is_empty() {
+        transport.write(out);
     }
 }
 
@@ -234,4 +273,23 @@ async fn settle(app: &App, transport: &Transport, subscription: &Subscription) -
         Err(end) => return Err(end),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the task of a connection may hold, in bytes. With what tokio adds (its header, scheduler and trailer, in
+    /// whole cache lines) it fills 640 bytes, which is a size of the allocator; the next is 768.
+    const MOST_BYTES: usize = 536;
+
+    fn bytes_of_output<I, O>(_: impl Fn(I) -> O) -> usize {
+        size_of::<O>()
+    }
+
+    #[test]
+    fn a_connection_is_small() {
+        let bytes = bytes_of_output(Connection::serve);
+        assert!(bytes <= MOST_BYTES, "{bytes} bytes: what lives across a wait, and need not?");
+    }
 }

@@ -39,13 +39,14 @@ pub enum Received<'a> {
 impl Inbound {
     /// A connection that was opened just now, by a credential that expires then.
     pub fn new(app: &App, expires_at: Option<Moment>, now: Moment) -> Self {
-        let pulse = Pulse::new(&app.connection, expires_at, app.clock.stalled(), now);
-        Self { pulse, pace: Pace::new(), bad_frames: 0 }
+        let stalled = app.clock.stalled();
+        let pulse = Pulse::new(&app.connection, expires_at, stalled, now);
+        Self { pulse, pace: Pace::new(stalled, now), bad_frames: 0 }
     }
 
     /// When [`Inbound::check`] is due.
     pub fn deadline(&self, app: &App) -> Instant {
-        app.clock.instant(self.pulse.next())
+        app.clock.instant(self.pulse.next(&app.connection))
     }
 
     /// Takes a message: Pings are answered, Pongs measured, texts passed on where the client keeps its
@@ -62,17 +63,17 @@ impl Inbound {
     ) -> Result<Received<'a>, End> {
         self.pulse.seen(now);
         match incoming {
-            Incoming::Text(text) if self.keeps_pace(app, out)? => Ok(Received::Text(text)),
-            Incoming::Ping(payload) if self.keeps_pace(app, out)? => {
+            Incoming::Text(text) if self.keeps_pace(app, now, out)? => Ok(Received::Text(text)),
+            Incoming::Ping(payload) if self.keeps_pace(app, now, out)? => {
                 out.pong(payload);
                 Ok(Received::Nothing)
             }
             Incoming::Text(_) | Incoming::Ping(_) => Ok(Received::Nothing),
-            Incoming::EmptyFragment => self.keeps_pace(app, out).map(|_| Received::Nothing),
+            Incoming::EmptyFragment => self.keeps_pace(app, now, out).map(|_| Received::Nothing),
             Incoming::Pong(payload) => match self.pulse.pong(payload, now) {
                 Some(quality) => Ok(Received::Quality(quality)),
                 // Nobody asked for it.
-                None => self.keeps_pace(app, out).map(|_| Received::Nothing),
+                None => self.keeps_pace(app, now, out).map(|_| Received::Nothing),
             },
             Incoming::Close(code) => Err(End::Closed(code)),
         }
@@ -80,8 +81,8 @@ impl Inbound {
 
     /// Whether a frame is to be served. Pings, Pongs that answer nothing and empty fragments count too, or they
     /// would be a way around the limit.
-    fn keeps_pace(&mut self, app: &App, out: &mut FrameBatch) -> Result<bool, End> {
-        let (wait, is_last) = match self.pace.frame() {
+    fn keeps_pace(&mut self, app: &App, now: Moment, out: &mut FrameBatch) -> Result<bool, End> {
+        let (wait, is_last) = match self.pace.frame(now, || app.clock.stalled()) {
             Verdict::Serve => return Ok(true),
             Verdict::Ignore => return Ok(false),
             Verdict::Refuse(wait) => (wait, false),
@@ -108,7 +109,7 @@ impl Inbound {
     pub fn check(&mut self, app: &App, out: &mut FrameBatch) -> Result<Option<Quality>, End> {
         let now = app.clock.now();
         self.pulse.give(app.clock.stalled(), now);
-        if let Some(payload) = self.pulse.check(now)? {
+        if let Some(payload) = self.pulse.check(&app.connection, now)? {
             out.ping(&payload);
         }
         Ok(self.pulse.missed_pongs())

@@ -11,36 +11,27 @@ use crate::protocol::Code;
 /// for many at once, and their Pongs arrive together.
 const MOMENTS: u32 = 100;
 
-/// The deadlines of one connection. One timer serves them all; it is armed again only when it fires.
+/// The deadlines of one connection. One timer serves them all; it is armed again only when it fires. The rules are
+/// passed in: each connection would hold a copy of them.
 #[derive(Debug)]
 pub struct Pulse {
-    ping_interval: Duration,
-    dead_after: Duration,
     /// When something arrived last.
     seen_at: Moment,
     next_ping: Moment,
     /// When the last Ping was sent, where its Pong is missing. It is the payload, too.
     pinged: Option<Moment>,
-    missed: u8,
     /// When the credential expires, and the connection with it.
     expires_at: Option<Moment>,
     /// For how long the process had not run in all, as last counted.
     stalled: Duration,
+    missed: u8,
 }
 
 impl Pulse {
     /// A connection that was opened just now; `stalled` is [`Clock::stalled`](crate::clock::Clock::stalled).
-    pub fn new(timings: &ConnectionRules, expires_at: Option<Moment>, stalled: Duration, now: Moment) -> Self {
-        Self {
-            ping_interval: timings.ping_interval,
-            dead_after: timings.dead_after,
-            seen_at: now,
-            next_ping: next_ping(now, timings.ping_interval),
-            pinged: None,
-            missed: 0,
-            expires_at,
-            stalled,
-        }
+    pub fn new(rules: &ConnectionRules, expires_at: Option<Moment>, stalled: Duration, now: Moment) -> Self {
+        let next_ping = next_ping(now, rules.ping_interval);
+        Self { seen_at: now, next_ping, pinged: None, missed: 0, expires_at, stalled }
     }
 
     /// Gives the client the time in which the process did not run.
@@ -56,8 +47,8 @@ impl Pulse {
     }
 
     /// When [`Pulse::check`] is due.
-    pub fn next(&self) -> Moment {
-        let next = self.next_ping.min(self.seen_at + self.dead_after);
+    pub fn next(&self, rules: &ConnectionRules) -> Moment {
+        let next = self.next_ping.min(self.seen_at + rules.dead_after);
         self.expires_at.map_or(next, |expires_at| next.min(expires_at))
     }
 
@@ -65,8 +56,8 @@ impl Pulse {
     ///
     /// # Errors
     /// Why the connection ends: `beat_timeout` or `token_expired`.
-    pub fn check(&mut self, now: Moment) -> Result<Option<[u8; 8]>, Code> {
-        if self.seen_at + self.dead_after <= now {
+    pub fn check(&mut self, rules: &ConnectionRules, now: Moment) -> Result<Option<[u8; 8]>, Code> {
+        if self.seen_at + rules.dead_after <= now {
             return Err(Code::BeatTimeout);
         }
         if self.expires_at.is_some_and(|expires_at| expires_at <= now) {
@@ -78,7 +69,7 @@ impl Pulse {
         if self.pinged.replace(now).is_some() {
             self.missed = self.missed.saturating_add(1);
         }
-        self.next_ping = next_ping(now, self.ping_interval);
+        self.next_ping = next_ping(now, rules.ping_interval);
         Ok(Some(now.as_millis().to_be_bytes()))
     }
 
@@ -110,14 +101,15 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    const RULES: ConnectionRules = ConnectionRules {
+        ping_interval: Duration::from_secs(25),
+        dead_after: Duration::from_secs(75),
+        write_timeout: Duration::from_secs(10),
+        max_message_bytes: 4096,
+    };
+
     fn pulse(expires_at: Option<Moment>, now: Moment) -> Pulse {
-        let timings = ConnectionRules {
-            ping_interval: 25 * SECOND,
-            dead_after: 75 * SECOND,
-            write_timeout: 10 * SECOND,
-            max_message_bytes: 4096,
-        };
-        Pulse::new(&timings, expires_at, Duration::ZERO, now)
+        Pulse::new(&RULES, expires_at, Duration::ZERO, now)
     }
 
     #[test]
@@ -126,8 +118,8 @@ mod tests {
         let mut pulse = pulse(None, start);
         let mut pings = 0;
         loop {
-            let now = pulse.next();
-            match pulse.check(now) {
+            let now = pulse.next(&RULES);
+            match pulse.check(&RULES, now) {
                 Ok(Some(_)) => pings += 1,
                 Ok(None) => panic!("nothing was due at {now:?}"),
                 Err(code) => {
@@ -146,26 +138,27 @@ mod tests {
         let mut pulse = pulse(None, start);
         let resumed = start + 100 * SECOND;
         pulse.give(60 * SECOND, resumed);
-        assert!(pulse.check(resumed).expect("silent for 40 s").is_some(), "and asked at once");
+        assert!(pulse.check(&RULES, resumed).expect("silent for 40 s").is_some(), "and asked at once");
         pulse.give(60 * SECOND, resumed);
-        assert_eq!(pulse.check(start + 135 * SECOND), Err(Code::BeatTimeout));
+        assert_eq!(pulse.check(&RULES, start + 135 * SECOND), Err(Code::BeatTimeout));
         pulse.give(9000 * SECOND, resumed + SECOND);
-        assert!(pulse.check(resumed + 75 * SECOND).is_ok(), "not more than was silent");
-        assert_eq!(pulse.check(resumed + 76 * SECOND), Err(Code::BeatTimeout));
+        assert!(pulse.check(&RULES, resumed + 75 * SECOND).is_ok(), "not more than was silent");
+        assert_eq!(pulse.check(&RULES, resumed + 76 * SECOND), Err(Code::BeatTimeout));
     }
 
     #[test]
     fn connections_of_any_time_are_pinged_together_and_never_late() {
         let start = Clock::new().now();
-        let mut moments: Vec<_> =
-            (0..SECOND.as_millis() as u64).map(|ms| pulse(None, start + Duration::from_millis(ms)).next()).collect();
+        let mut moments: Vec<_> = (0..SECOND.as_millis() as u64)
+            .map(|ms| pulse(None, start + Duration::from_millis(ms)).next(&RULES))
+            .collect();
         assert!(moments.iter().zip(0..).all(|(ping, ms)| *ping <= start + 25 * SECOND + Duration::from_millis(ms)));
         moments.dedup();
         assert!(moments.len() <= 5, "{moments:?}");
         let mut pulse = pulse(None, start);
-        let first = pulse.next();
-        pulse.check(first).expect("alive").expect("a ping is due");
-        assert_eq!(pulse.next(), first + 25 * SECOND);
+        let first = pulse.next(&RULES);
+        pulse.check(&RULES, first).expect("alive").expect("a ping is due");
+        assert_eq!(pulse.next(&RULES), first + 25 * SECOND);
     }
 
     #[test]
@@ -176,7 +169,7 @@ mod tests {
         for (trip, quality) in
             [(149, Quality::Good), (150, Quality::Degraded), (399, Quality::Degraded), (400, Quality::Poor)]
         {
-            let payload = pulse.check(now).expect("alive").expect("a ping is due");
+            let payload = pulse.check(&RULES, now).expect("alive").expect("a ping is due");
             let back = now + Duration::from_millis(trip);
             assert_eq!(pulse.pong(b"other", back), None);
             assert_eq!(pulse.pong(&payload, back), Some(quality), "{trip} ms");
@@ -186,7 +179,7 @@ mod tests {
         }
         for missed in [None, Some(Quality::Degraded), Some(Quality::Poor)] {
             pulse.seen(now);
-            pulse.check(now).expect("alive").expect("a ping is due");
+            pulse.check(&RULES, now).expect("alive").expect("a ping is due");
             assert_eq!(pulse.missed_pongs(), missed);
             now = now + 25 * SECOND;
         }
@@ -196,7 +189,7 @@ mod tests {
     fn a_connection_does_not_outlive_its_token() {
         let start = Clock::new().now();
         let mut pulse = pulse(Some(start + 3 * SECOND), start);
-        assert_eq!(pulse.next(), start + 3 * SECOND);
-        assert_eq!(pulse.check(start + 3 * SECOND), Err(Code::TokenExpired));
+        assert_eq!(pulse.next(&RULES), start + 3 * SECOND);
+        assert_eq!(pulse.check(&RULES, start + 3 * SECOND), Err(Code::TokenExpired));
     }
 }

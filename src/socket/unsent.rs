@@ -8,7 +8,11 @@ use crate::room::Text;
 /// Bytes that wait for a socket. A text that other connections are sent as well is kept as it is, with an offset: a
 /// copy for each slow client would cost as much memory as all of them together.
 #[derive(Debug, Default)]
-pub struct Unsent {
+pub struct Unsent(Option<Box<Waiting>>);
+
+/// Boxed: each connection has an [`Unsent`], and nearly always nothing waits.
+#[derive(Debug, Default)]
+struct Waiting {
     chunks: VecDeque<Chunk>,
     bytes: usize,
 }
@@ -36,15 +40,41 @@ impl Chunk {
     }
 }
 
+impl Waiting {
+    fn push(&mut self, part: Part, skipped: usize) {
+        self.bytes += part.len() - skipped;
+        match (part, self.chunks.back_mut()) {
+            (Part::Own(bytes), Some(Chunk::Own(last))) => last.extend_from_slice(&bytes[skipped..]),
+            (Part::Own(bytes), _) => self.chunks.push_back(Chunk::Own(bytes[skipped..].to_vec())),
+            (Part::Shared(text), _) => self.chunks.push_back(Chunk::Shared(text, skipped)),
+        }
+    }
+
+    /// Drops what was written; whether something is left.
+    fn drop_front(&mut self, mut written: usize) -> bool {
+        self.bytes -= written;
+        while let Some(first) = self.chunks.front_mut() {
+            let rest = first.rest().len();
+            if written < rest {
+                first.drop_front(written);
+                return true;
+            }
+            written -= rest;
+            self.chunks.pop_front();
+        }
+        false
+    }
+}
+
 impl Unsent {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
+        self.0.is_none()
     }
 
     /// How many bytes wait.
     pub fn len(&self) -> usize {
-        self.bytes
+        self.0.as_ref().map_or(0, |waiting| waiting.bytes)
     }
 
     /// Appends what is left of these frames after so many bytes of them were written.
@@ -52,35 +82,23 @@ impl Unsent {
         for part in frames.into_parts() {
             let skipped = written.min(part.len());
             written -= skipped;
-            if skipped == part.len() {
-                continue;
-            }
-            self.bytes += part.len() - skipped;
-            match (part, self.chunks.back_mut()) {
-                (Part::Own(bytes), Some(Chunk::Own(last))) => last.extend_from_slice(&bytes[skipped..]),
-                (Part::Own(bytes), _) => self.chunks.push_back(Chunk::Own(bytes[skipped..].to_vec())),
-                (Part::Shared(text), _) => self.chunks.push_back(Chunk::Shared(text, skipped)),
+            if skipped < part.len() {
+                self.0.get_or_insert_default().push(part, skipped);
             }
         }
     }
 
     /// What comes first, for one write.
     pub fn front(&self) -> [&[u8]; 3] {
-        [0, 1, 2].map(|place| self.chunks.get(place).map_or(&[][..], Chunk::rest))
+        let chunk = |place| self.0.as_ref().and_then(|waiting| waiting.chunks.get(place));
+        [0, 1, 2].map(|place| chunk(place).map_or(&[][..], Chunk::rest))
     }
 
     /// Drops what was written. Without a rest no memory is kept.
-    pub fn drop_front(&mut self, mut written: usize) {
-        self.bytes -= written;
-        while let Some(first) = self.chunks.front_mut() {
-            let rest = first.rest().len();
-            if written < rest {
-                return first.drop_front(written);
-            }
-            written -= rest;
-            self.chunks.pop_front();
+    pub fn drop_front(&mut self, written: usize) {
+        if self.0.as_mut().is_some_and(|waiting| !waiting.drop_front(written)) {
+            self.0 = None;
         }
-        *self = Self::default();
     }
 }
 
@@ -145,7 +163,8 @@ mod tests {
             .collect();
         assert_eq!(Arc::strong_count(&large), 1 + slow.len());
         for unsent in &slow {
-            let own = unsent.chunks.iter().filter(|chunk| matches!(chunk, Chunk::Own(_)));
+            let chunks = &unsent.0.as_ref().expect("something waits").chunks;
+            let own = chunks.iter().filter(|chunk| matches!(chunk, Chunk::Own(_)));
             assert!(own.map(|chunk| chunk.rest().len()).sum::<usize>() < 100);
             assert!(unsent.len() > 9000);
         }
