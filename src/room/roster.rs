@@ -57,10 +57,10 @@ struct Person {
 }
 
 impl Person {
-    fn deadline(&self, timings: &Timings) -> Option<Moment> {
+    fn deadline(&self, deadlines: &Deadlines) -> Option<Moment> {
         match (self.lost_at, self.shown.status) {
-            (Some(lost_at), _) => Some(lost_at + timings.grace),
-            (None, Status::Active) => Some(self.shown.liveness.active() + timings.idle_after),
+            (Some(lost_at), _) => Some(lost_at + deadlines.timings.grace),
+            (None, Status::Active) => Some(deadlines.idle_at(&self.shown.liveness)),
             (None, _) => None,
         }
     }
@@ -93,10 +93,38 @@ impl Person {
     }
 }
 
+/// When graces and idle times end.
+#[derive(Debug)]
+struct Deadlines {
+    timings: Timings,
+    /// When the process went on after it had not run, and for how long it had not: a person may have done something
+    /// meanwhile.
+    resumed: Option<(Moment, Duration)>,
+}
+
+impl Deadlines {
+    /// When a person becomes idle who does nothing more.
+    fn idle_at(&self, liveness: &Liveness) -> Moment {
+        let active = liveness.active();
+        let counted = match self.resumed {
+            Some((at, stalled)) if active < at => (active + stalled).min(at),
+            _ => active,
+        };
+        counted + self.timings.idle_after
+    }
+
+    /// Gives those who were active before `now` the time in which the process did not run. What was given before is
+    /// given still, as long as it matters to anyone.
+    fn give_time(&mut self, stalled: Duration, now: Moment) {
+        let before = self.resumed.filter(|(at, _)| *at + self.timings.idle_after + stalled > now);
+        self.resumed = Some((now, before.map_or(stalled, |(_, given)| given + stalled)));
+    }
+}
+
 /// The people of one room.
 #[derive(Debug)]
 pub struct Roster {
-    timings: Timings,
+    deadlines: Deadlines,
     people: HashMap<ParticipantId, Person>,
     users: HashMap<UserId, ParticipantId>,
     /// No grace and no idle time ends before this; `None` where nothing ends. May be too early, since
@@ -107,7 +135,8 @@ pub struct Roster {
 impl Roster {
     /// Without people.
     pub fn new(timings: Timings) -> Self {
-        Self { timings, people: HashMap::new(), users: HashMap::new(), next_deadline: None }
+        let deadlines = Deadlines { timings, resumed: None };
+        Self { deadlines, people: HashMap::new(), users: HashMap::new(), next_deadline: None }
     }
 
     /// How many people are here, with those who are reconnecting.
@@ -166,7 +195,7 @@ impl Roster {
         person.connections.push((connection, None));
         person.lost_at = None;
         person.refresh(false);
-        let deadline = person.deadline(&self.timings);
+        let deadline = person.deadline(&self.deadlines);
         self.note_deadline(deadline);
         change
     }
@@ -178,7 +207,7 @@ impl Roster {
         let person = self.people.get_mut(&id).expect("was just let in");
         person.lost_at = Some(now);
         person.refresh(false);
-        let deadline = person.deadline(&self.timings);
+        let deadline = person.deadline(&self.deadlines);
         self.note_deadline(deadline);
         Change::Joined(id)
     }
@@ -216,7 +245,7 @@ impl Roster {
             person.lost_at = Some(now);
         }
         person.refresh(person.is_idle());
-        let deadline = person.deadline(&self.timings);
+        let deadline = person.deadline(&self.deadlines);
         self.note_deadline(deadline);
         Some(Change::Updated(id))
     }
@@ -263,13 +292,14 @@ impl Roster {
         let person = self.people.get_mut(&id)?;
         person.shown.liveness.watch_activity(false);
         let changed = person.refresh(false);
-        let deadline = person.deadline(&self.timings);
+        let deadline = person.deadline(&self.deadlines);
         self.note_deadline(deadline);
         changed.then_some(Change::Updated(id))
     }
 
-    /// Gives those who are reconnecting the time in which the process did not run.
+    /// Gives those who are reconnecting, and those who are not idle yet, the time in which the process did not run.
     pub fn give_time(&mut self, stalled: Duration, now: Moment) {
+        self.deadlines.give_time(stalled, now);
         for person in self.people.values_mut() {
             person.lost_at = person.lost_at.map(|lost_at| (lost_at + stalled).min(now));
         }
@@ -283,14 +313,14 @@ impl Roster {
         let due: Vec<_> = self
             .people
             .values()
-            .filter(|person| person.deadline(&self.timings).is_some_and(|deadline| deadline <= now))
+            .filter(|person| person.deadline(&self.deadlines).is_some_and(|deadline| deadline <= now))
             .map(|person| (person.shown.id, person.lost_at.is_some()))
             .collect();
         let changes = due
             .into_iter()
             .filter_map(|(id, lost)| if lost { self.remove(id, LeaveReason::Timeout) } else { self.idle(id, now) })
             .collect();
-        self.next_deadline = self.people.values().filter_map(|person| person.deadline(&self.timings)).min();
+        self.next_deadline = self.people.values().filter_map(|person| person.deadline(&self.deadlines)).min();
         changes
     }
 
@@ -299,7 +329,7 @@ impl Roster {
         let liveness = &person.shown.liveness;
         liveness.watch_activity(true);
         // A beat before the watch was set did not reach the room: check again.
-        if liveness.active() + self.timings.idle_after > now {
+        if self.deadlines.idle_at(liveness) > now {
             liveness.watch_activity(false);
             return None;
         }

@@ -138,6 +138,36 @@ async fn who_does_nothing_is_shown_as_idle_until_it_does_something() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_time_of_a_stall_makes_nobody_idle() {
+    let (world, mut watcher) = watched(World::new()).await;
+    let (ada, bob) = (world.join(&entrant("Ada")), world.join(&entrant("Bob")));
+    world.pass(IDLE_AFTER / 2).await;
+    watcher.seat.active(world.now());
+    bob.seat.active(world.now());
+    watcher.received();
+    let stall = 10 * IDLE_AFTER;
+    tokio::time::advance(stall).await;
+    world.shared().clock.stall(stall);
+    world.tick().await;
+    // What Bob did meanwhile was waiting in the socket.
+    bob.seat.active(world.now());
+    world.pass(IDLE_AFTER / 2 - 2 * DIFF).await;
+    assert_eq!([&ada, &bob, &watcher].map(|joined| joined.shown().status), [Status::Active; 3]);
+
+    world.pass(3 * DIFF).await;
+    assert_eq!(watcher.received_changes(), updates(ada.id()));
+    assert_eq!(ada.shown().status, Status::Idle);
+    // A second one before the first does not matter any more gives its own time as well.
+    let stall = 2 * IDLE_AFTER;
+    tokio::time::advance(stall).await;
+    world.shared().clock.stall(stall);
+    world.tick().await;
+    assert_eq!(watcher.shown().status, Status::Active);
+    world.pass(IDLE_AFTER + DIFF).await;
+    assert_eq!([&ada, &bob, &watcher].map(|joined| joined.shown().status), [Status::Idle; 3], "and no more than that");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_late_tick_still_ends_what_is_over() {
     let world = World::new();
     let (room, ada) = (world.room(), world.join(&entrant("Ada")));
