@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{FromRef, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::response::sse::Sse;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -90,11 +89,11 @@ pub async fn follow(
     };
     let subscriber = SseSubscriber { permit, cut, participant, expires_at, attachment: None };
     let session = (!headers.contains_key(LAST_EVENT_ID)).then(|| Session::of(&access.session, app.store.idle()));
-    let events = sse::stream(app.clone(), subscriber, attachment, watch, session.as_ref());
+    let events = sse::response(app.clone(), subscriber, attachment, watch, session.as_ref());
     // A stream is the last answer of its connection, which does not count as plain HTTP from here on.
     let headers =
         [(BUFFERING, HeaderValue::from_static("no")), (header::CONNECTION, HeaderValue::from_static("close"))];
-    Ok((Extension(Permitted), headers, Sse::new(events)).into_response())
+    Ok((Extension(Permitted), headers, events).into_response())
 }
 
 /// Subscribes to the room, which is opened where it is not in memory.

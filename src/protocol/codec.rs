@@ -1,7 +1,6 @@
 //! The seam between what a subscriber is sent and bytes: every protocol encodes the messages of a feed
 //! in its own way.
 
-use std::borrow::Cow;
 use std::fmt::Debug;
 
 use crate::room::Text;
@@ -20,16 +19,6 @@ pub struct EncodedFrame {
     pub start: String,
     pub shared: Text,
     pub end: String,
-}
-
-impl EncodedFrame {
-    /// The frame as one text.
-    pub fn text(&self) -> Cow<'_, str> {
-        if self.start.is_empty() && self.end.is_empty() {
-            return Cow::Borrowed(&self.shared);
-        }
-        Cow::Owned([&self.start, &*self.shared, &self.end].concat())
-    }
 }
 
 /// A frame that is shared as a whole.

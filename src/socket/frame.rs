@@ -23,7 +23,7 @@ const PONG: u8 = 0xa;
 const CONTROL_BYTES: usize = 125;
 
 /// A shared text of at least this size is written from where it is; a shorter one is cheaper to copy.
-const SHARED_BYTES: usize = 4096;
+pub const SHARED_BYTES: usize = 4096;
 
 /// One message of a client, whole and unmasked.
 #[derive(Clone, PartialEq, Eq, Debug)]

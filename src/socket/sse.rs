@@ -9,13 +9,15 @@ mod queue;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::response::sse;
-use futures_util::{Stream, stream};
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::event::{error, event, framed};
+use self::event::Event;
 use self::queue::EventQueue;
 pub use self::queue::QueuedWatch;
 use super::end::End;
@@ -52,31 +54,31 @@ pub struct SseSubscriber {
     pub attachment: Option<Attachment>,
 }
 
-/// Begins a stream: with `welcome` where a session is given, else with `state`. Where the user session
+/// Begins a stream, as the answer to a request: with `welcome` where a session is given, else with `state`. Where the user session
 /// that it names cannot be had, an `error` event is sent and the stream goes on without it.
-pub fn stream(
+pub fn response(
     app: App,
     mut subscriber: SseSubscriber,
     attachment: Option<Result<Attachment, Refusal>>,
     QueuedWatch { watching, queue }: QueuedWatch,
     session: Option<&Session>,
-) -> impl Stream<Item = Result<sse::Event, Infallible>> + use<> {
+) -> Response {
     let Watching { watch, snapshot, notices, expires_at } = watching;
     let frames = &app.frames;
     let mut first = vec![match session {
         Some(session) => {
             let welcome = Welcome { you: None, connection_id: None, resume: None, session };
-            event("welcome", Some(snapshot.seq), &frames.welcome(&welcome, &snapshot, None))
+            Event::of("welcome", Some(snapshot.seq), &frames.welcome(&welcome, &snapshot, None))
         }
-        None => framed(frames, Message::State { snapshot: &snapshot, own: None }),
+        None => Event::framed(frames, Message::State { snapshot: &snapshot, own: None }),
     }];
-    first.extend(expires_at.map(|at| framed(frames, Message::Expiring(at))));
-    first.extend(notices.iter().map(|notice| framed(frames, Message::Notice(notice))));
+    first.extend(expires_at.map(|at| Event::framed(frames, Message::Expiring(at))));
+    first.extend(notices.iter().map(|notice| Event::framed(frames, Message::Notice(notice))));
     match attachment {
         Some(Ok(attachment)) => subscriber.attachment = Some(attachment),
         Some(Err(refusal)) => {
             app.metrics.refusals(refusal.code.as_str()).inc();
-            first.push(error(&refusal));
+            first.push(Event::error(&refusal, None));
         }
         None => {}
     }
@@ -86,9 +88,15 @@ pub fn stream(
     let writer = Writer { app, subscriber, watch, queue, to_client, next_comment, comments: 0 };
     tokio::spawn(writer.run(first));
     // The token goes with what hyper reads from: shutdown waits until the last event was sent.
-    stream::unfold((events, token), async |(mut events, token)| {
-        events.recv().await.map(|event| (Ok(event), (events, token)))
-    })
+    let events = stream::unfold((events, token), async |(mut events, token)| {
+        events.recv().await.map(|event: Event| (event, (events, token)))
+    });
+    let parts = events.flat_map(|event| stream::iter(event.into_parts().into_iter().map(Ok::<Bytes, Infallible>)));
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    (headers, Body::from_stream(parts)).into_response()
 }
 
 /// Passes events on to hyper.
@@ -97,13 +105,13 @@ struct Writer {
     subscriber: SseSubscriber,
     watch: Watch,
     queue: Arc<EventQueue>,
-    to_client: mpsc::Sender<sse::Event>,
+    to_client: mpsc::Sender<Event>,
     next_comment: Moment,
     comments: u32,
 }
 
 impl Writer {
-    async fn run(mut self, first: Vec<sse::Event>) {
+    async fn run(mut self, first: Vec<Event>) {
         let end = match self.send(first).await {
             Ok(()) => self.follow().await,
             Err(end) => end,
@@ -116,10 +124,7 @@ impl Writer {
             // What is buffered in the socket would wait for ever.
             End::Refused(refusal) if refusal.code == Code::SlowConsumer => self.subscriber.cut.0.cancel(),
             End::Refused(refusal) => {
-                let last = match refusal.retry_after {
-                    Some(after) => error(&refusal).retry(after),
-                    None => error(&refusal),
-                };
+                let last = Event::error(&refusal, refusal.retry_after);
                 let _ = timeout(self.app.connection.write_timeout, self.to_client.send(last)).await;
             }
             _ => {}
@@ -147,7 +152,7 @@ impl Writer {
         }
     }
 
-    async fn deliver(&self, events: Vec<sse::Event>) -> Result<(), End> {
+    async fn deliver(&self, events: Vec<Event>) -> Result<(), End> {
         self.app.metrics.deliveries.inc_by(events.len() as u64);
         self.send(events).await
     }
@@ -163,7 +168,7 @@ impl Writer {
         if self.comments.is_multiple_of(COMMENTS_A_CHECK) {
             self.check_standing().await?;
         }
-        self.send(vec![sse::Event::default().comment("")]).await?;
+        self.send(vec![Event::comment()]).await?;
         // The client sends nothing. That it takes a comment shows that it is there.
         if let Some(attachment) = &self.subscriber.attachment {
             attachment.seen(now);
@@ -180,7 +185,7 @@ impl Writer {
         }
     }
 
-    async fn send(&self, events: Vec<sse::Event>) -> Result<(), End> {
+    async fn send(&self, events: Vec<Event>) -> Result<(), End> {
         for event in events {
             match timeout(self.app.connection.write_timeout, self.to_client.send(event)).await {
                 Ok(Ok(())) => {}

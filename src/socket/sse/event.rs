@@ -1,27 +1,96 @@
 //! Frames as events of an HTTP response.
 
-use axum::response::sse;
+use std::time::Duration;
+
+use axum::body::Bytes;
 
 use crate::protocol::codec::EncodedFrame;
 use crate::protocol::v1::{self, Frames};
 use crate::protocol::{Codec, Refusal};
+use crate::room::Text;
 use crate::room::feed::Message;
+use crate::socket::frame::SHARED_BYTES;
 
-/// A message as its frame, named after the frame's type.
-pub(super) fn framed(frames: &Frames, message: Message<'_>) -> sse::Event {
-    event(v1::frame_type(&message), message.seq(), &frames.encode(message))
-}
+/// An event as it is sent. A long text that other streams are sent as well is a part of its own and is not copied: a
+/// copy for each slow client would cost as much memory as all of them together.
+#[derive(Debug)]
+pub(super) struct Event(Vec<Bytes>);
 
-/// A frame of this type; clients send its number back as `Last-Event-ID`.
-pub(super) fn event(frame_type: &str, seq: Option<u64>, frame: &EncodedFrame) -> sse::Event {
-    let event = sse::Event::default().event(frame_type).data(frame.text());
-    match seq {
-        Some(seq) => event.id(seq.to_string()),
-        None => event,
+/// The bytes of a text that is shared.
+struct Shared(Text);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 }
 
-/// A refusal as the frame `error`.
-pub(super) fn error(refusal: &Refusal) -> sse::Event {
-    sse::Event::default().event("error").data(v1::error(refusal, None))
+impl Event {
+    /// A message as its frame, named after the frame's type.
+    pub fn framed(frames: &Frames, message: Message<'_>) -> Self {
+        Self::of(v1::frame_type(&message), message.seq(), &frames.encode(message))
+    }
+
+    /// A frame of this type, which is one line; clients send its number back as `Last-Event-ID`.
+    pub fn of(frame_type: &str, seq: Option<u64>, frame: &EncodedFrame) -> Self {
+        let id = seq.map_or_else(String::new, |seq| format!("id: {seq}\n"));
+        let EncodedFrame { start, shared, end } = frame;
+        let before = format!("event: {frame_type}\n{id}data: {start}");
+        let after = format!("{end}\n\n");
+        if shared.len() < SHARED_BYTES {
+            return Self(vec![[&*before, &**shared, &*after].concat().into()]);
+        }
+        Self(vec![before.into(), Bytes::from_owner(Shared(Text::clone(shared))), after.into()])
+    }
+
+    /// A refusal as the frame `error`, and when to come back where that is known.
+    pub fn error(refusal: &Refusal, retry: Option<Duration>) -> Self {
+        let retry = retry.map_or_else(String::new, |after| format!("retry: {}\n", after.as_millis()));
+        Self(vec![format!("event: error\n{retry}data: {}\n\n", v1::error(refusal, None)).into()])
+    }
+
+    /// A comment, which keeps the stream open and means nothing.
+    pub fn comment() -> Self {
+        Self(vec![Bytes::from_static(b": \n\n")])
+    }
+
+    /// What is sent, in this order.
+    pub fn into_parts(self) -> Vec<Bytes> {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::protocol::Code;
+
+    fn text(event: Event) -> String {
+        String::from_utf8(event.into_parts().concat()).expect("text")
+    }
+
+    #[test]
+    fn an_event_has_the_name_and_the_number_of_its_frame() {
+        let frame = |shared: &str| EncodedFrame { start: "{\"a\":[".into(), shared: shared.into(), end: "]}".into() };
+        assert_eq!(text(Event::of("state", Some(7), &frame("1,2"))), "event: state\nid: 7\ndata: {\"a\":[1,2]}\n\n");
+        let long = "1,".repeat(SHARED_BYTES);
+        let expected = format!("event: session\ndata: {{\"a\":[{long}]}}\n\n");
+        assert_eq!(text(Event::of("session", None, &frame(&long))), expected);
+        let refusal = Refusal::from(Code::Removed);
+        let retry = text(Event::error(&refusal, Some(Duration::from_millis(2500))));
+        assert!(retry.starts_with("event: error\nretry: 2500\ndata: {") && retry.ends_with("}\n\n"), "{retry}");
+        assert!(text(Event::error(&refusal, None)).starts_with("event: error\ndata: {"));
+    }
+
+    #[test]
+    fn a_text_of_many_is_not_copied_for_a_stream() {
+        let shared: Text = "x".repeat(SHARED_BYTES).into();
+        let frame = EncodedFrame { start: "[".into(), shared: Text::clone(&shared), end: "]".into() };
+        let events: Vec<_> = (0..100).map(|seq| Event::of("state", Some(seq), &frame)).collect();
+        assert_eq!(Arc::strong_count(&shared), 2 + events.len());
+        drop(events);
+        assert_eq!(Arc::strong_count(&shared), 2);
+    }
 }

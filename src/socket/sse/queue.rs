@@ -3,11 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use axum::response::sse;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::event::framed;
+use super::event::Event as Sent;
 use crate::domain::ids::ParticipantId;
 use crate::metrics::Metrics;
 use crate::protocol::v1::Frames;
@@ -78,7 +77,7 @@ impl Subscriber for EventQueue {
 
 impl EventQueue {
     /// Waits for what is to be sent next. Queued events are before a snapshot or the end.
-    pub(super) async fn next(&self, watch: &Watch, frames: &Frames) -> Result<Vec<sse::Event>, End> {
+    pub(super) async fn next(&self, watch: &Watch, frames: &Frames) -> Result<Vec<Sent>, End> {
         loop {
             if let Some(events) = self.try_next(watch, frames)? {
                 return Ok(events);
@@ -87,11 +86,11 @@ impl EventQueue {
         }
     }
 
-    fn try_next(&self, watch: &Watch, frames: &Frames) -> Result<Option<Vec<sse::Event>>, End> {
+    fn try_next(&self, watch: &Watch, frames: &Frames) -> Result<Option<Vec<Sent>>, End> {
         let mut state = self.state.lock();
         if let Some(event) = state.events.pop_front() {
             drop(state);
-            return Ok(Some(Message::of(&event).map(|message| framed(frames, message)).into_iter().collect()));
+            return Ok(Some(Message::of(&event).map(|message| Sent::framed(frames, message)).into_iter().collect()));
         }
         if let Some(gone) = state.feed.end() {
             return Err(gone.into());
@@ -100,7 +99,7 @@ impl EventQueue {
             return Ok(None);
         }
         let now = watch.catch_up()?;
-        Ok(Some(state.feed.catch_up(&now).map(|message| framed(frames, message)).collect()))
+        Ok(Some(state.feed.catch_up(&now).map(|message| Sent::framed(frames, message)).collect()))
     }
 }
 
