@@ -713,6 +713,8 @@ column | public.session_participants.resume_generation | integer not null defaul
 column | public.session_participants.role | text not null default 'participant'::text
 column | public.session_participants.session_id | uuid not null
 column | public.session_participants.state | jsonb not null default '{}'::jsonb
+column | public.session_participants.state_at | timestamp with time zone
+column | public.session_participants.state_node | text
 column | public.session_participants.user_id | uuid
 column | public.simulators.created_at | timestamp with time zone not null default now()
 column | public.simulators.endpoint | text
@@ -872,12 +874,12 @@ function | lastseen.reference_auth_users() | () returns integer plpgsql volatile
 function | lastseen.refusal(text,text) | (verdict text, detail text DEFAULT NULL::text) returns lastseen.admission plpgsql immutable set search_path="" body 18ee24f3116117f1
 function | lastseen.remove_participant(uuid,uuid) | (session uuid, participant uuid) returns boolean sql volatile set search_path="" body 365fa7e5f69a4be4
 function | lastseen.revoke_invite_of(uuid,uuid) | (session uuid, participant uuid) returns boolean sql volatile set search_path="" body 3612f180e21f3ce5
-function | lastseen.settle_silent_user_sessions(text,interval) | (node text, silent_for interval) returns bigint sql volatile set search_path="" body bbf1c285dccabccb
-function | lastseen.settle_strangers(text,interval) | (node text, stale interval) returns bigint sql volatile set search_path="" body c9036a15f81e7662
-function | lastseen.settle_user_sessions(text) | (node text) returns bigint sql volatile set search_path="" body c3aedde0e1e7963f
+function | lastseen.settle_silent_user_sessions(text,interval,integer) | (node text, silent_for interval, at_most integer DEFAULT NULL::integer) returns bigint sql volatile set search_path="" body 7f25a9491d2dfd2f
+function | lastseen.settle_strangers(text,interval,integer) | (node text, stale interval, at_most integer DEFAULT NULL::integer) returns bigint sql volatile set search_path="" body e4a8fae5aab89a50
+function | lastseen.settle_user_sessions(text,integer) | (node text, at_most integer DEFAULT NULL::integer) returns bigint sql volatile set search_path="" body 9792a6c8775a9737
 function | lastseen.signs_of_life(uuid[],lastseen.idle_counts) | (sessions uuid[], counts lastseen.idle_counts) returns TABLE(session_id uuid, last_seen_at timestamp with time zone, last_activity_at timestamp with time zone, kept_open_at timestamp with time zone) sql stable set search_path="" body e6cdf4ec0f232690
 function | lastseen.start_room_sit(uuid,uuid,uuid,integer,text) | (new_id uuid, session uuid, starter uuid, length_seconds integer, node text) returns public.room_sits plpgsql volatile set search_path="" body ad20145fb3cb6ed0
-function | lastseen.stop_simulators_of_node(text) | (node text) returns bigint sql volatile set search_path="" body 0cbaf291227aad42
+function | lastseen.stop_simulators_of_node(text,integer) | (node text, at_most integer DEFAULT NULL::integer) returns bigint sql volatile set search_path="" body 389908618d36b3a1
 function | lastseen.time_out_user_sessions(interval,integer) | (silent_for interval DEFAULT NULL::interval, at_most integer DEFAULT NULL::integer) returns bigint sql volatile set search_path="", lock_timeout=1s body c81264c98aa0d139
 function | lastseen.undisturbed_sessions(uuid[],boolean) | (sessions uuid[], only_present boolean) returns uuid[] sql volatile set search_path="" body 4aa6fdda38f9c03e
 function | lastseen.withdraw_admissions(uuid[],uuid[],uuid[],uuid[],bytea[],text) | (sessions uuid[], new_ids uuid[], resume_participants uuid[], callers uuid[], invite_hashes bytea[], node text) returns SETOF uuid plpgsql volatile set search_path="" body 52622711da0e3da2
@@ -936,18 +938,18 @@ grant | function lastseen.remove_participant(uuid,uuid) to lastseen_service | ex
 grant | function lastseen.remove_participant(uuid,uuid) to service_role | execute
 grant | function lastseen.revoke_invite_of(uuid,uuid) to lastseen_service | execute
 grant | function lastseen.revoke_invite_of(uuid,uuid) to service_role | execute
-grant | function lastseen.settle_silent_user_sessions(text,interval) to lastseen_service | execute
-grant | function lastseen.settle_silent_user_sessions(text,interval) to service_role | execute
-grant | function lastseen.settle_strangers(text,interval) to lastseen_service | execute
-grant | function lastseen.settle_strangers(text,interval) to service_role | execute
-grant | function lastseen.settle_user_sessions(text) to lastseen_service | execute
-grant | function lastseen.settle_user_sessions(text) to service_role | execute
+grant | function lastseen.settle_silent_user_sessions(text,interval,integer) to lastseen_service | execute
+grant | function lastseen.settle_silent_user_sessions(text,interval,integer) to service_role | execute
+grant | function lastseen.settle_strangers(text,interval,integer) to lastseen_service | execute
+grant | function lastseen.settle_strangers(text,interval,integer) to service_role | execute
+grant | function lastseen.settle_user_sessions(text,integer) to lastseen_service | execute
+grant | function lastseen.settle_user_sessions(text,integer) to service_role | execute
 grant | function lastseen.signs_of_life(uuid[],lastseen.idle_counts) to lastseen_service | execute
 grant | function lastseen.signs_of_life(uuid[],lastseen.idle_counts) to service_role | execute
 grant | function lastseen.start_room_sit(uuid,uuid,uuid,integer,text) to lastseen_service | execute
 grant | function lastseen.start_room_sit(uuid,uuid,uuid,integer,text) to service_role | execute
-grant | function lastseen.stop_simulators_of_node(text) to lastseen_service | execute
-grant | function lastseen.stop_simulators_of_node(text) to service_role | execute
+grant | function lastseen.stop_simulators_of_node(text,integer) to lastseen_service | execute
+grant | function lastseen.stop_simulators_of_node(text,integer) to service_role | execute
 grant | function lastseen.time_out_user_sessions(interval,integer) to lastseen_service | execute
 grant | function lastseen.time_out_user_sessions(interval,integer) to service_role | execute
 grant | function lastseen.undisturbed_sessions(uuid[],boolean) to lastseen_service | execute

@@ -44,15 +44,15 @@ $$;
 comment on function lastseen.readmit_participant is
   'Takes a removal back: a user may come in again. Resume tokens of before stay dead. False where nobody of this id was removed.';
 
-create or replace function lastseen.settle_strangers(node text, stale interval) returns bigint
+create or replace function lastseen.settle_strangers(node text, stale interval, at_most int default null) returns bigint
 language sql set search_path = ''
 as $$
-  -- SKIP LOCKED: a row that is being written is not stale.
+  -- SKIP LOCKED: a row that is being written is not stale. It never waits, so these locks need no order.
   with strangers as materialized (
     select p.id from public.session_participants as p
     join public.reading_sessions as s on s.id = p.session_id
     where s.is_active and p.is_active and p.node is distinct from settle_strangers.node and p.last_seen_at < now() - stale
-    order by p.id
+    limit at_most
     for no key update of p skip locked
   ), settled as (
     update public.session_participants as p
@@ -64,7 +64,7 @@ as $$
   select count(*) from settled
 $$;
 comment on function lastseen.settle_strangers is
-  'Ends the presence of participants that another server left active and no server has seen since, and returns how many. A server settles its own participants itself.';
+  'Ends the presence of participants that another server left active and no server has seen since, and returns how many; with `at_most` no more than so many. A server settles its own participants itself.';
 
 revoke all on function
   lastseen.remove_participant,

@@ -72,7 +72,7 @@ $$;
 comment on function public.cleanup_old_sessions is
   'Deletes user sessions that ended longer ago than this many days, and returns how many.';
 
-create or replace function lastseen.settle_user_sessions(node text) returns bigint
+create or replace function lastseen.settle_user_sessions(node text, at_most int default null) returns bigint
 language sql set search_path = ''
 as $$
   -- SKIP LOCKED: a server must start whatever somebody has locked. Such a session ends at its expires_at at the latest.
@@ -80,6 +80,7 @@ as $$
     select s.id from public.user_sessions as s
     where s.ended_at is null and s.node = settle_user_sessions.node
       and s.frontend_connections + s.sse_connections > 0
+    limit at_most
     for no key update skip locked
   ), settled as (
     update public.user_sessions as s
@@ -91,9 +92,10 @@ as $$
   select count(*) from settled
 $$;
 comment on function lastseen.settle_user_sessions is
-  'Marks the connections as lost that a server held when it crashed, and returns of how many sessions.';
+  'Marks the connections as lost that a server held when it crashed, and returns of how many sessions; with `at_most` of no more than so many.';
 
-create or replace function lastseen.settle_silent_user_sessions(node text, silent_for interval) returns bigint
+create or replace function lastseen.settle_silent_user_sessions(node text, silent_for interval, at_most int default null)
+returns bigint
 language sql set search_path = ''
 as $$
   -- SKIP LOCKED: a session that is being written is not silent.
@@ -101,6 +103,7 @@ as $$
     select s.id from public.user_sessions as s
     where s.ended_at is null and s.node is distinct from settle_silent_user_sessions.node
       and s.frontend_connections + s.sse_connections > 0 and s.last_heartbeat_at < now() - silent_for
+    limit at_most
     for no key update skip locked
   ), settled as (
     update public.user_sessions as s
@@ -112,7 +115,7 @@ as $$
   select count(*) from settled
 $$;
 comment on function lastseen.settle_silent_user_sessions is
-  'Marks the connections as lost that another server held, where it has not seen the session for so long, and returns of how many sessions.';
+  'Marks the connections as lost that another server held, where it has not seen the session for so long, and returns of how many sessions; with `at_most` of no more than so many.';
 
 revoke all on function
   lastseen.time_out_user_sessions,

@@ -85,7 +85,7 @@ $$;
 comment on function public.stop_simulators_of_ended_sessions is
   'Marks the simulators STOPPING whose user session has ended or expired, and returns them. Servers with a launcher call it every few seconds.';
 
-create or replace function lastseen.stop_simulators_of_node(node text)
+create or replace function lastseen.stop_simulators_of_node(node text, at_most int default null)
 returns bigint
 language sql set search_path = ''
 as $$
@@ -93,6 +93,7 @@ as $$
     select s.id from public.simulators as s
     where s.node = stop_simulators_of_node.node and s.status in ('CREATING', 'STARTING', 'RUNNING')
     order by s.id
+    limit at_most
     for no key update
   ), marked as (
     update public.simulators as s
@@ -104,7 +105,7 @@ as $$
   select count(*) from marked
 $$;
 comment on function lastseen.stop_simulators_of_node is
-  'Marks all of a server''s simulators STOPPING and returns how many: they end with it, and what a crash left behind is stopped at the next start.';
+  'Marks all of a server''s simulators STOPPING and returns how many, with `at_most` no more than so many: they end with it, and what a crash left behind is stopped at the next start.';
 
 revoke all on function
   lastseen.make_simulator,

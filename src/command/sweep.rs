@@ -2,15 +2,21 @@
 //! server.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::{DatabaseSettings, SessionSettings};
+use crate::config::{DatabaseSettings, PresenceSettings, SessionSettings};
 use crate::server::Database;
 use crate::store::embedded::EmbeddedError;
 use crate::store::schema::Schema;
+use crate::task::audit::unseen_for;
 use crate::task::policy::{Effect, Policy};
 use crate::task::sweep::Swept;
+
+/// A server that has seen nobody for less than this is never taken for gone: it may have other settings than this
+/// command was given.
+const SILENT_FOR: Duration = Duration::from_mins(10);
 
 /// The database, and the rules of the sweep.
 #[derive(Debug, Args)]
@@ -19,6 +25,9 @@ pub struct Arguments {
     database: DatabaseSettings,
     #[command(flatten)]
     sessions: SessionSettings,
+    /// By which a server that is gone is known from one that is slow.
+    #[command(flatten)]
+    presence: PresenceSettings,
 }
 
 /// Closes what is idle and deletes what is over. Running servers notice at their next flush.
@@ -51,13 +60,14 @@ fn name_the_call(error: anyhow::Error) -> anyhow::Error {
 async fn sweep(database: &Database, arguments: &Arguments) -> anyhow::Result<Swept> {
     Schema::embedded().within(&arguments.database.schema).check(&database.owner()).await?;
     let store = database.store(&arguments.database, &arguments.sessions, "sweep".to_owned()).await?;
+    let silent_for = unseen_for(&arguments.presence).max(SILENT_FOR);
     let mut swept = Swept::default();
     for policy in Policy::ALL {
         let done = |effect: Effect| {
             swept.add(policy, effect.count);
             true
         };
-        if let Err(error) = policy.apply(&store, &arguments.sessions, done).await {
+        if let Err(error) = policy.apply(&store, &arguments.sessions, silent_for, done).await {
             tracing::error!(policy = policy.as_str(), %error, "sweep policy failed");
             swept.fail(policy);
         }

@@ -65,6 +65,10 @@ const FLUSH_LOCK_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a sweep waits for one statement.
 const BATCH_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Rows of one statement that changes rows of any number: they are locked for a moment only, and what was done stays
+/// done.
+pub const BATCH_ROWS: i32 = 10_000;
+
 /// Where a page of a list goes on: behind the row that was made then and has this id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cursor {
@@ -208,6 +212,20 @@ impl Store {
     /// Runs something that a task waits for.
     async fn batch<T>(&self, asking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
         patiently(BATCH_PATIENCE, asking).await
+    }
+
+    /// Repeats a call of a function that takes this node and the most rows to change, and says how many those were,
+    /// until it finds no more: each call is a transaction of its own. Returns how many there were in all.
+    async fn by_chunks(&self, call: &'static str) -> Result<i64, StoreError> {
+        let mut all = 0;
+        loop {
+            let call = sqlx::query_scalar(call).bind(&self.node).bind(BATCH_ROWS);
+            let done: i64 = self.batch(call.fetch_one(&self.batches)).await?;
+            all += done;
+            if done < i64::from(BATCH_ROWS) {
+                return Ok(all);
+            }
+        }
     }
 
     /// A transaction in which the policies apply to `viewer`. The claims end with the transaction.

@@ -281,19 +281,20 @@ impl Store {
         .await
     }
 
-    /// Ends the presence of participants of other servers who were not seen for `stale`, and marks the connections of
-    /// user sessions as lost: their server is gone. Returns of how many of both.
+    /// Ends the presence of at most so many participants of other servers who were not seen for `stale`, and marks the
+    /// connections of at most so many user sessions as lost: their server is gone. Returns of how many of both.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn settle_strangers(&self, stale: Duration) -> Result<i64, StoreError> {
+    pub async fn settle_strangers(&self, stale: Duration, at_most: i32) -> Result<i64, StoreError> {
         self.batch(
             sqlx::query_scalar(
-                "SELECT lastseen.settle_strangers($1, make_interval(secs => $2))
-                      + lastseen.settle_silent_user_sessions($1, make_interval(secs => $2))",
+                "SELECT lastseen.settle_strangers($1, make_interval(secs => $2), $3)
+                      + lastseen.settle_silent_user_sessions($1, make_interval(secs => $2), $3)",
             )
             .bind(&self.node)
             .bind(stale.as_secs_f64())
+            .bind(at_most)
             .fetch_one(&self.batches),
         )
         .await

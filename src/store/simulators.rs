@@ -251,10 +251,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn stop_own_simulators(&self) -> Result<i64, StoreError> {
-        self.batch(
-            sqlx::query_scalar("SELECT lastseen.stop_simulators_of_node($1)").bind(&self.node).fetch_one(&self.batches),
-        )
-        .await
+        self.by_chunks("SELECT lastseen.stop_simulators_of_node($1, $2)").await
     }
 
     /// Marks the simulators to be stopped whose user sessions are over, and returns how many.

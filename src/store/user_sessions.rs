@@ -155,9 +155,6 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn settle_user_sessions(&self) -> Result<i64, StoreError> {
-        self.batch(
-            sqlx::query_scalar("SELECT lastseen.settle_user_sessions($1)").bind(&self.node).fetch_one(&self.batches),
-        )
-        .await
+        self.by_chunks("SELECT lastseen.settle_user_sessions($1, $2)").await
     }
 }

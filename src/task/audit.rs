@@ -10,6 +10,7 @@ use crate::config::PresenceSettings;
 use crate::domain::ids::{ParticipantId, SessionId};
 use crate::domain::reading_session::CloseReason;
 use crate::room::Registry;
+use crate::store::presence::CHUNK_ROWS;
 use crate::store::{Store, StoreError};
 
 /// How late the flush of another server may be beside what its settings say.
@@ -38,24 +39,26 @@ impl Audit {
         Self { registry, store, unseen_for: unseen_for(presence) }
     }
 
-    /// Ends the presence that no server has: of other nodes what was not seen for long, of this node what is in none
-    /// of its rooms. Returns how many participants and user sessions that were.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn settle_orphans(&self) -> Result<u64, StoreError> {
-        let of_others = self.store.settle_strangers(self.unseen_for).await?;
-        Ok(of_others.unsigned_abs() + self.settle_own().await?)
+    /// How long a participant of another server may be unseen.
+    pub fn unseen_for(&self) -> Duration {
+        self.unseen_for
     }
 
-    async fn settle_own(&self) -> Result<u64, StoreError> {
+    /// Ends the presence of this node that is in none of its rooms, a chunk at a time. `done` takes how many of a chunk
+    /// that were and says whether to go on.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the chunks before were done.
+    pub async fn settle_own(&self, mut done: impl FnMut(u64) -> bool) -> Result<(), StoreError> {
         let mut unseen = self.store.unseen_here(UNSEEN_HERE_FOR).await?;
         unseen.retain(|(session, participant)| self.is_orphan(*session, *participant));
-        if unseen.is_empty() || self.registry.is_draining() {
-            return Ok(0);
-        }
         let orphans: Vec<_> = unseen.into_iter().map(|(_, participant)| participant).collect();
-        self.store.settle_unseen(&orphans, UNSEEN_HERE_FOR).await
+        for chunk in orphans.chunks(CHUNK_ROWS) {
+            if self.registry.is_draining() || !done(self.store.settle_unseen(chunk, UNSEEN_HERE_FOR).await?) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Whether no room has the participant, and no leave of it waits for the flush, which knows the reason.

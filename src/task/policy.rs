@@ -6,19 +6,15 @@ use std::time::Duration;
 use crate::config::SessionSettings;
 use crate::domain::ids::SessionId;
 use crate::domain::reading_session::CloseReason;
-use crate::store::{Store, StoreError};
+use crate::store::{BATCH_ROWS, Store, StoreError};
 
-/// Reading sessions of one chunk, each with all its people, and rows of one chunk of the others.
+/// Reading sessions of one chunk, each with all its people; chunks of the others have [`BATCH_ROWS`].
 const SESSIONS: i32 = 1_000;
-const ROWS: i32 = 10_000;
-
-/// How long `lastseen sweep`, which does not know the settings of the servers, takes a silent server for running.
-const SILENT_FOR: Duration = Duration::from_mins(10);
 
 /// A policy of the sweep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Policy {
-    /// Ends the presence that no server has. A server does it by its audit, which also knows its own rooms.
+    /// Ends the presence of servers that are gone. A server's audit also ends what is in none of its own rooms.
     Orphans,
     /// Closes reading sessions in which no person was seen for `idle-timeout`.
     Idle,
@@ -138,8 +134,8 @@ impl Policy {
     }
 
     /// Applies it until there is nothing left to do, a chunk at a time and each in a transaction of its own: rows are
-    /// locked for a moment only, and what was done stays done. `done` takes the effect of each chunk and says whether
-    /// to go on.
+    /// locked for a moment only, and what was done stays done. A server that has seen nobody for `silent_for` is taken
+    /// for gone. `done` takes the effect of each chunk and says whether to go on.
     ///
     /// # Errors
     /// [`StoreError`]; the chunks before were done.
@@ -147,10 +143,11 @@ impl Policy {
         self,
         store: &Store,
         rules: &SessionSettings,
+        silent_for: Duration,
         mut done: impl FnMut(Effect) -> bool,
     ) -> Result<(), StoreError> {
         loop {
-            let effect = self.apply_once(store, rules).await?;
+            let effect = self.apply_once(store, rules, silent_for).await?;
             let is_last = effect.count == 0;
             if !done(effect) || is_last {
                 return Ok(());
@@ -158,10 +155,15 @@ impl Policy {
         }
     }
 
-    async fn apply_once(self, store: &Store, rules: &SessionSettings) -> Result<Effect, StoreError> {
+    async fn apply_once(
+        self,
+        store: &Store,
+        rules: &SessionSettings,
+        silent_for: Duration,
+    ) -> Result<Effect, StoreError> {
         let retention = &rules.retention;
         Ok(match self {
-            Self::Orphans => store.settle_strangers(SILENT_FOR).await?.into(),
+            Self::Orphans => store.settle_strangers(silent_for, BATCH_ROWS).await?.into(),
             Self::Idle => store.close_idle_sessions(SESSIONS).await?.into(),
             Self::Age => match rules.max_session_age {
                 Some(age) => store.close_aged_sessions(age, SESSIONS).await?.into(),
@@ -171,13 +173,13 @@ impl Policy {
                 Some(alone_for) => store.close_lonely_sessions(alone_for, SESSIONS).await?.into(),
                 None => Effect::default(),
             },
-            Self::TimeOutUserSessions => store.expire_user_sessions(ROWS).await?.into(),
-            Self::AbandonSits => store.abandon_overdue_sits(rules.sit_grace, ROWS).await?.into(),
+            Self::TimeOutUserSessions => store.expire_user_sessions(BATCH_ROWS).await?.into(),
+            Self::AbandonSits => store.abandon_overdue_sits(rules.sit_grace, BATCH_ROWS).await?.into(),
             Self::Simulators => store.stop_inactive_simulators(rules.simulator_idle).await?.into(),
             Self::Purge => store.purge_closed_sessions(retention.reading_sessions, SESSIONS).await?.into(),
-            Self::PurgeUserSessions => store.purge_user_sessions(retention.user_sessions, ROWS).await?.into(),
-            Self::PurgeCheckIns => store.purge_check_ins(retention.check_ins, ROWS).await?.into(),
-            Self::PurgeSits => store.purge_sits(retention.sits, ROWS).await?.into(),
+            Self::PurgeUserSessions => store.purge_user_sessions(retention.user_sessions, BATCH_ROWS).await?.into(),
+            Self::PurgeCheckIns => store.purge_check_ins(retention.check_ins, BATCH_ROWS).await?.into(),
+            Self::PurgeSits => store.purge_sits(retention.sits, BATCH_ROWS).await?.into(),
         })
     }
 }

@@ -308,7 +308,7 @@ impl Sweeper {
     }
 
     async fn apply(&self, run: &Run, policy: Policy) -> Result<(), StoreError> {
-        let done = |effect: Effect| {
+        let mut done = |effect: Effect| {
             for session in &effect.closed {
                 self.registry.close(*session, policy.close_reason());
             }
@@ -316,12 +316,11 @@ impl Sweeper {
             run.swept.lock().add(policy, effect.count);
             !self.registry.is_draining()
         };
+        policy.apply(&self.store, &self.rules, self.audit.unseen_for(), &mut done).await?;
         if policy == Policy::Orphans {
-            let count = self.audit.settle_orphans().await?;
-            done(Effect { count, ..Effect::default() });
-            return Ok(());
+            self.audit.settle_own(|count| done(Effect { count, ..Effect::default() })).await?;
         }
-        policy.apply(&self.store, &self.rules, done).await
+        Ok(())
     }
 }
 

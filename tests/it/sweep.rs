@@ -488,6 +488,33 @@ async fn a_sweep_that_takes_long_goes_on_after_the_answer_and_can_be_looked_at()
 }
 
 #[tokio::test]
+async fn a_start_ends_a_chunk_of_what_others_left_and_all_that_it_left_itself() {
+    let before = TestServer::start(QUIET).await;
+    let session = before.open().await;
+    let database = before.stop().await;
+    for (rows, id) in [
+        (
+            "INSERT INTO session_participants (session_id, name, is_active, node, last_seen_at)
+             SELECT $1, 'Stale', true, 'gone', now() - interval '1 hour' FROM generate_series(1, 10001)",
+            session.id,
+        ),
+        (
+            "INSERT INTO user_sessions (user_id, session_id, platform, node, frontend_connections, expires_at)
+             SELECT $1, n::text, 'web', 'test', 1, now() + interval '1 hour' FROM generate_series(1, 10001) AS n",
+            Uuid::now_v7(),
+        ),
+    ] {
+        execute(&database.pool, rows, id).await;
+    }
+    let server = TestServer::on(database, QUIET).await;
+    let left = async || count(&server, "SELECT count(*) FROM session_participants WHERE is_active").await;
+    assert_eq!(left().await, 1);
+    assert_eq!(count(&server, "SELECT count(*) FROM user_sessions WHERE frontend_connections > 0").await, 0);
+    assert_eq!(did(&server.sweep().await), json!({"orphans_settled": 1}));
+    assert_eq!(left().await, 0);
+}
+
+#[tokio::test]
 async fn presence_that_no_server_has_is_ended_and_what_a_server_has_is_not() {
     let server = TestServer::start(&["--dead-after", "40s", "--grace", "10s"]).await;
     let (pool, session) = (&server.database.pool, server.open().await);

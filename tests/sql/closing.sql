@@ -81,7 +81,7 @@ begin
     (fixture.id(221), fixture.id(100), 'Gus', true, 'there', now() - interval '1 day'),
     (fixture.id(222), fixture.id(100), 'Hal', true, 'there', now()),
     (fixture.id(223), fixture.id(100), 'Ida', true, null, now() - interval '1 day');
-  assert lastseen.settle_strangers('here', '2 minutes') = 2;
+  assert lastseen.settle_strangers('here', '2 minutes', 1) = 1 and lastseen.settle_strangers('here', '2 minutes') = 1;
   assert (select array_agg(id order by id) from session_participants where session_id = fixture.id(100) and is_active)
     = array[fixture.id(220), fixture.id(222)];
   assert (select leave_reason = 'timeout' and left_at = last_seen_at from session_participants where id = fixture.id(221));

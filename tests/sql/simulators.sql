@@ -87,7 +87,8 @@ begin
   assert not exists (select from stop_simulators_of_ended_sessions()), 'once';
 
   update simulators set status = 'STARTING' where id in (fixture.id(204), fixture.id(205));
-  assert lastseen.stop_simulators_of_node('one') = 1 and lastseen.stop_simulators_of_node('one') = 0;
+  assert lastseen.stop_simulators_of_node('one', 0) = 0 and lastseen.stop_simulators_of_node('one', 2) = 1;
+  assert lastseen.stop_simulators_of_node('one') = 0;
   assert fixture.in_status('STOPPING') = '201,205' and fixture.in_status('STARTING') = '204';
   assert fixture.in_status('STOPPED') = '200', 'what is over stays as it is';
 end

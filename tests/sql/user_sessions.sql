@@ -89,7 +89,8 @@ begin
 
   update user_sessions set frontend_connections = 1, node = 'here' where id = fixture.id(300);
   update user_sessions set frontend_connections = 1, node = 'there' where id = fixture.id(310);
-  assert lastseen.settle_user_sessions('here') = 1 and lastseen.settle_user_sessions('here') = 0;
+  assert lastseen.settle_user_sessions('here', 0) = 0 and lastseen.settle_user_sessions('here', 2) = 1;
+  assert lastseen.settle_user_sessions('here') = 0;
   assert (select frontend_connections = 0 and status = 'reconnecting' from user_sessions where id = fixture.id(300));
   assert (select frontend_connections = 1 and status = 'active' from user_sessions where id = fixture.id(310)), 'another server''s';
 
