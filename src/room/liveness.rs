@@ -30,7 +30,8 @@ pub struct Liveness {
 #[derive(Debug, Default)]
 struct Unwritten {
     left: Option<LeaveReason>,
-    state: Option<State>,
+    /// With when it was shown.
+    state: Option<(State, Moment)>,
 }
 
 impl Liveness {
@@ -79,8 +80,8 @@ impl Liveness {
         self.unwritten.lock().left = Some(reason);
     }
 
-    pub(super) fn set_state(&self, state: State) {
-        self.unwritten.lock().state = Some(state);
+    pub(super) fn set_state(&self, state: State, shown: Moment) {
+        self.unwritten.lock().state = Some((state, shown));
     }
 
     /// Asks that the next activity be passed to the room: the person is shown as idle, or the session is
@@ -105,7 +106,7 @@ impl Liveness {
     }
 
     /// Gives the place in the queue up and says what is to be written. The changes stay until they are written.
-    pub(super) fn take(&self) -> (Option<LeaveReason>, Option<State>) {
+    pub(super) fn take(&self) -> (Option<LeaveReason>, Option<(State, Moment)>) {
         self.queued.swap(false, Ordering::AcqRel);
         let unwritten = self.unwritten.lock();
         (unwritten.left, unwritten.state.clone())
@@ -113,11 +114,11 @@ impl Liveness {
 
     /// The database has this state. A newer one stays to be written. A leave stays too: it is final.
     pub(super) fn state_written(&self, state: &State) {
-        self.unwritten.lock().state.take_if(|unwritten| unwritten.is_copy_of(state));
+        self.unwritten.lock().state.take_if(|(unwritten, _)| unwritten.is_copy_of(state));
     }
 
-    /// The state that the database does not have.
-    pub(super) fn unwritten_state(&self) -> Option<State> {
+    /// The state that the database does not have, and when it was shown.
+    pub(super) fn unwritten_state(&self) -> Option<(State, Moment)> {
         self.unwritten.lock().state.clone()
     }
 }

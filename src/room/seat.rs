@@ -193,10 +193,11 @@ impl Seat {
     /// A new public state (a JSON object, checked before).
     pub fn set_state(&self, state: State) {
         if let Some(liveness) = &self.liveness {
+            let shown = self.room.shared.clock.now();
             self.room.update(|roster| {
                 let change = roster.set_state(liveness.participant(), state.clone())?;
                 // Under the room's lock: of two updates that cross, the one that is shown is written.
-                self.room.shared.write_behind.state(liveness, state);
+                self.room.shared.write_behind.state(liveness, state, shown);
                 Some(change)
             });
         }

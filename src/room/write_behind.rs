@@ -73,14 +73,14 @@ impl WriteBehind {
     /// one, is now to be written with it.
     pub(super) fn came_back(&self, liveness: &Arc<Liveness>) -> Option<State> {
         let (_, departed) = self.departed.remove(&liveness.participant())?;
-        let state = departed.liveness.unwritten_state()?;
-        self.state(liveness, state.clone());
+        let (state, shown) = departed.liveness.unwritten_state()?;
+        self.state(liveness, state.clone(), shown);
         Some(state)
     }
 
-    /// Notes a new public state.
-    pub fn state(&self, liveness: &Arc<Liveness>, state: State) {
-        liveness.set_state(state);
+    /// Notes a new public state, which is shown since then.
+    pub fn state(&self, liveness: &Arc<Liveness>, state: State, shown: Moment) {
+        liveness.set_state(state, shown);
         self.enqueue(liveness);
     }
 
@@ -151,8 +151,8 @@ pub struct Row {
     pub active: Moment,
     /// Why it is gone; `None` while it is present.
     pub left: Option<LeaveReason>,
-    /// Its new public state, where that changed.
-    pub state: Option<State>,
+    /// Its new public state and when it was shown, where that changed.
+    pub state: Option<(State, Moment)>,
 }
 
 impl Row {
@@ -215,7 +215,7 @@ impl Chunk {
         let (left, written): (Vec<_>, Vec<_>) = self.rows.drain(..).partition(goes_back);
         self.rows = left;
         for Row { liveness, left, state, .. } in written {
-            if let Some(state) = state {
+            if let Some((state, _)) = state {
                 liveness.state_written(&state);
             }
             if left.is_some()
@@ -252,6 +252,10 @@ mod tests {
         Liveness::new(ParticipantId::new(), SessionId::new(), at, at)
     }
 
+    fn shown(row: &Row) -> Option<&str> {
+        row.state.as_ref().map(|(state, _)| state.get())
+    }
+
     fn rows(write_behind: &Arc<WriteBehind>) -> Vec<(ParticipantId, u64)> {
         let mut rows = Vec::new();
         for chunk in write_behind.take(10) {
@@ -278,19 +282,19 @@ mod tests {
     fn a_chunk_that_was_not_written_comes_back_with_what_is_newest_then() {
         let write_behind = Arc::new(WriteBehind::default());
         let liveness = liveness(1);
-        write_behind.state(&liveness, state(1));
+        write_behind.state(&liveness, state(1), liveness.seen());
         drop(write_behind.take(10));
         assert_eq!(write_behind.backlog(), 1);
 
         write_behind.seen(&liveness, Moment::from_millis(7));
         let chunk = write_behind.take(10).pop().expect("the row that failed");
         assert_eq!(chunk.rows()[0].seen, Moment::from_millis(7));
-        assert_eq!(chunk.rows()[0].state.as_deref().map(RawValue::get), Some("{\"page\":1}"));
+        assert_eq!(shown(&chunk.rows()[0]), Some("{\"page\":1}"));
 
-        write_behind.state(&liveness, state(2));
+        write_behind.state(&liveness, state(2), liveness.seen());
         drop(chunk);
         let chunk = write_behind.take(10).pop().expect("the row that failed again");
-        assert_eq!(chunk.rows()[0].state.as_deref().map(RawValue::get), Some("{\"page\":2}"), "the newer state wins");
+        assert_eq!(shown(&chunk.rows()[0]), Some("{\"page\":2}"), "the newer state wins");
         chunk.written();
         assert_eq!(write_behind.backlog(), 0);
     }
@@ -329,7 +333,7 @@ mod tests {
             write_behind.seen(liveness, Moment::from_millis(2));
         }
         write_behind.left(&people[2], LeaveReason::Left, state(0));
-        write_behind.state(&people[1], state(1));
+        write_behind.state(&people[1], state(1), Moment::from_millis(2));
         let chunks = write_behind.take(10);
         let ids = |chunk: &Chunk| chunk.rows().iter().map(Row::participant).collect::<Vec<_>>();
         assert_eq!(ids(&chunks[0]), [people[1].participant(), people[2].participant()]);
@@ -342,7 +346,7 @@ mod tests {
     fn somebody_who_left_and_came_back_as_a_newcomer_is_present() {
         let write_behind = Arc::new(WriteBehind::default());
         let gone = liveness(1);
-        write_behind.state(&gone, state(2));
+        write_behind.state(&gone, state(2), gone.seen());
         write_behind.left(&gone, LeaveReason::Left, state(2));
         let at = Moment::from_millis(1);
         let back = Liveness::new(gone.participant(), gone.session(), at, at);
@@ -351,7 +355,7 @@ mod tests {
         let chunk = write_behind.take(10).pop().expect("a row");
         assert_eq!(chunk.rows().len(), 1);
         assert_eq!(chunk.rows()[0].left, None);
-        assert_eq!(chunk.rows()[0].state.as_deref().map(RawValue::get), Some("{\"page\":2}"));
+        assert_eq!(shown(&chunk.rows()[0]), Some("{\"page\":2}"));
         chunk.written();
     }
 

@@ -159,17 +159,24 @@ macro_rules! write_beats {
 }
 
 /// Participants who are gone or have a new state. A leave ends the presence only where this server saw the participant
-/// last (`node`): another one has a connection of the same participant otherwise.
+/// last (`node`): another one has a connection of the same participant otherwise. Of the states that two servers know,
+/// the one that was shown last stays.
 macro_rules! write_changes {
     ($locks:ident) => {
         write!(
             $locks,
             beats: "(
-      select a.id, a.seen_age, a.active_age, a.left_as, a.state::jsonb as state
-      from unnest((select $1::uuid[]), (select $3::int[]), (select $4::int[]), (select $9::text[]), (select $10::text[]))
-        as a (id, seen_age, active_age, left_as, state)
+      select a.id, a.seen_age, a.active_age, a.left_as, a.state::jsonb as state,
+             now() - a.state_age * interval '1 millisecond' as state_at
+      from unnest((select $1::uuid[]), (select $3::int[]), (select $4::int[]), (select $9::text[]), (select $10::text[]),
+                  (select $12::int[]))
+        as a (id, seen_age, active_age, left_as, state, state_age)
     ) as b",
-            set: "state = coalesce(b.state, p.state),
+            set: "state = case when b.state_at >= p.state_at or p.state_node = $11 or p.state_at is null
+                   then coalesce(b.state, p.state) else p.state end,
+      state_node = case when b.state_at >= p.state_at or b.state_at is not null and (p.state_node = $11 or p.state_at is null)
+                        then $11 else p.state_node end,
+      state_at = greatest(p.state_at, b.state_at),
       is_active = b.left_as is null or (p.is_active and p.node is distinct from $11),
       left_at = case when b.left_as is null then null
                      when p.is_active and p.node = $11 then b.seen_at
@@ -178,7 +185,8 @@ macro_rules! write_changes {
                           when p.is_active and p.node = $11 then b.left_as
                           else p.leave_reason end,
       node = case when b.left_as is not null or (p.is_active and p.last_seen_at > b.seen_at) then p.node else $11 end",
-            where: "p.state <> b.state
+            where: "b.state_at >= p.state_at
+         or b.state_at is not null and (p.state_node = $11 or p.state_at is null)
          or case when b.left_as is null then not p.is_active else p.is_active and p.node = $11 end"
         )
     };
@@ -240,8 +248,9 @@ impl Store {
             .bind(self.session_step().as_secs_f64());
         let statement = if changes {
             let left: Vec<_> = rows.iter().map(|row| row.left.map(|reason| reason.as_str())).collect();
-            let states: Vec<_> = rows.iter().map(|row| row.state.as_ref().map(|state| state.get())).collect();
-            statement.bind(left).bind(states).bind(&self.node)
+            let states: Vec<_> = rows.iter().map(|row| row.state.as_ref().map(|(state, _)| state.get())).collect();
+            let state_ages: Vec<_> = rows.iter().map(|row| row.state.as_ref().map(|(_, shown)| age(*shown))).collect();
+            statement.bind(left).bind(states).bind(&self.node).bind(state_ages)
         } else {
             statement.bind(&self.node)
         };

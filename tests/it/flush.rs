@@ -358,6 +358,45 @@ async fn two_tabs_on_two_servers_that_leave_one_after_the_other_leave_nobody_pre
     }
 }
 
+#[tokio::test]
+async fn of_the_states_that_two_servers_know_the_one_that_was_shown_last_stays() {
+    let flags = quiet(&["--flush-interval", "20m"]);
+    let here = TestServer::start(&flags).await;
+    let there = here.beside("there", &flags).await;
+    let session = here.open().await;
+    let ada = Join { token: Some(user(Uuid::now_v7(), "Ada")), ..Join::invite(&session.invite, "Ada") };
+    let mut one = Client::join(here.address(), session.id, &ada).await;
+    let mut two = Client::join(there.address(), session.id, &ada).await;
+    let show = async |client: &mut Client, page: u8| {
+        client.send(json!({"type": "update", "state": {"page": page}})).await;
+        client.catch_up().await;
+        // By far more than a flush takes.
+        pass(Duration::from_secs(10)).await;
+    };
+    let id = one.id();
+    // A sweep begins with a flush.
+    let stored_by = async |server: &TestServer| {
+        server.sweep().await;
+        person(&here.database.pool, id).await.state["page"].clone()
+    };
+    show(&mut one, 1).await;
+    show(&mut two, 2).await;
+    assert_eq!(stored_by(&there).await, 2);
+    assert_eq!(stored_by(&here).await, 2, "shown before, written after");
+    show(&mut one, 3).await;
+    assert_eq!(stored_by(&here).await, 3);
+    assert_eq!(stored_by(&there).await, 3);
+    // A server that wrote last is not held up by its own times.
+    execute(
+        &here.database.pool,
+        "UPDATE session_participants SET state_at = state_at + interval '1 hour' WHERE id = $1",
+        id,
+    )
+    .await;
+    show(&mut one, 4).await;
+    assert_eq!(stored_by(&here).await, 4);
+}
+
 /// Rooms of a hundred in the database, and what flushes their people, without a server.
 struct Crowd {
     database: TestDatabase,
@@ -476,7 +515,7 @@ async fn beats_leaves_and_states_of_one_flush_are_each_written() {
     for (place, liveness) in crowd.people_here.iter().enumerate() {
         match place % 3 {
             0 => crowd.write_behind.left(liveness, LeaveReason::Left, state(0)),
-            1 => crowd.write_behind.state(liveness, state(7)),
+            1 => crowd.write_behind.state(liveness, state(7), crowd.clock.now()),
             _ => {}
         }
     }
