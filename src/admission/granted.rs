@@ -49,6 +49,11 @@ impl Admission {
         Ok(())
     }
 
+    /// Whether it is the service, which watches.
+    pub fn is_observer(&self) -> bool {
+        matches!(self.admittee, Admittee::Observer)
+    }
+
     /// The claims of the participant's current resume token; `None` for an observer.
     pub fn resume_claims(&self) -> Option<ResumeClaims> {
         match &self.admittee {

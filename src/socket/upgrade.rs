@@ -27,6 +27,8 @@ use crate::admission::rates::Arrival;
 use crate::admission::{Admission, Credentials, join_refusal};
 use crate::app::App;
 use crate::domain::ids::SessionId;
+use crate::domain::participant::Standing;
+use crate::domain::reading_session::CloseReason;
 use crate::domain::user_session::Device;
 use crate::identity::client_address::{Network, client_address};
 use crate::protocol::problem::MEDIA_TYPE;
@@ -188,13 +190,31 @@ impl Admitted {
     /// Joins. Where the room changed since the admission, it asks for another one, once.
     async fn join(self, transport: &Arc<Transport>, app: &App) -> Result<(Entered, Option<Device>), Refusal> {
         let Self { admission, request: AdmissionRequest { session, credentials, device } } = self;
-        if let Ok(entered) = connection::join(transport, app, admission) {
-            return Ok((entered, device));
+        let is_observer = admission.is_observer();
+        let entered = match connection::join(transport, app, admission) {
+            Ok(entered) => entered,
+            Err(_) => {
+                let admission = app.admissions.admit(session, &credentials).await?;
+                connection::join(transport, app, admission).map_err(join_refusal)?
+            }
+        };
+        if is_observer {
+            close_if_over(app, session).await;
         }
-        let admission = app.admissions.admit(session, &credentials).await?;
-        let entered = connection::join(transport, app, admission).map_err(join_refusal)?;
         Ok((entered, device))
     }
+}
+
+/// Closes the room of a session that is over. Observers are admitted by what they read, without a lock: the session may
+/// have been closed before their room was there. Whatever closes it from now on finds the room.
+async fn close_if_over(app: &App, session: SessionId) {
+    let reason = match app.store.standing(session, None).await {
+        Ok(Standing::Closed(reason)) => reason,
+        Ok(Standing::Gone) => CloseReason::Admin,
+        // The audit looks again, where the database is away.
+        Ok(Standing::Good | Standing::Removed) | Err(_) => return,
+    };
+    app.registry.close(session, reason);
 }
 
 async fn admit(app: &App, request: Result<AdmissionRequest, Refusal>) -> Result<Admitted, Refusal> {

@@ -1,10 +1,12 @@
 //! The flush: what is seen ends up in the database, once, and never moves time backwards; what the
 //! database has ended meanwhile leaves memory.
 
+use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use futures_util::future::join;
 use lastseen::clock::Clock;
 use lastseen::config::SchemaName;
 use lastseen::domain::idle::{IdleCounts, IdleRule};
@@ -21,7 +23,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::harness::cluster::TestDatabase;
-use crate::harness::rest::{Opened, user};
+use crate::harness::rest::{Opened, service, user};
 use crate::harness::rows::{self, Person, execute, person, stored};
 use crate::harness::{Client, Join, TestServer, eventually, pass, quiet};
 
@@ -297,6 +299,49 @@ async fn a_session_closed_by_sql_leaves_memory_with_the_next_flush_and_everybody
         assert_eq!((refused.code, &refused.error["reason"]), (4511, &json!(reason)));
         assert_eq!(server.metric("lastseen_rooms").await, 0.0);
     }
+}
+
+#[tokio::test]
+async fn an_observer_who_comes_in_while_the_session_is_being_closed_is_told_at_once() {
+    let began = Instant::now();
+    let server = TestServer::start(&quiet(&[])).await;
+    let pool = &server.database.pool;
+    for statement in [
+        "CREATE TABLE go ()",
+        "GRANT SELECT ON go TO PUBLIC",
+        "INSERT INTO go DEFAULT VALUES",
+        // A read waits for it after it has seen the row.
+        "CREATE FUNCTION held() RETURNS boolean LANGUAGE plpgsql AS $$
+         BEGIN WHILE NOT EXISTS (SELECT FROM public.go) LOOP PERFORM pg_sleep(0.01); END LOOP; RETURN true; END $$",
+        "CREATE POLICY held ON reading_sessions AS RESTRICTIVE FOR SELECT USING (held())",
+    ] {
+        sqlx::query(statement).execute(pool).await.expect(statement);
+    }
+    let mut observer = eventually("an observer for whom the session was open", async || {
+        let session = server.open().await;
+        sqlx::query("DELETE FROM go").execute(pool).await.expect("reads wait");
+        let answered = Cell::new(false);
+        let joining = async {
+            let joined = Client::try_join(server.address(), session.id, &Join::token(&service())).await;
+            answered.set(true);
+            joined
+        };
+        let closing = async {
+            eventually("a read that waits", async || {
+                let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep')";
+                let waits: bool = sqlx::query_scalar(waits).fetch_one(pool).await.expect("an answer");
+                (waits || answered.get()).then_some(())
+            })
+            .await;
+            execute(pool, "SELECT FROM lastseen.close_session($1, 'admin')", session.id).await;
+            sqlx::query("INSERT INTO go DEFAULT VALUES").execute(pool).await.expect("reads go on");
+        };
+        join(joining, closing).await.0.ok()
+    })
+    .await;
+    let ended = observer.ended().await;
+    assert_eq!((ended.code, &ended.error["reason"]), (4511, &json!("admin")));
+    assert!(began.elapsed() < Duration::from_mins(1), "it was the audit that found it");
 }
 
 #[tokio::test]
