@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -58,12 +58,16 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Health>, Refusal> {
 /// The figures of this server, for Prometheus.
 #[utoipa::path(
     get, path = "/metrics", tag = "operators", security(()),
-    responses((
-        status = OK, description = "All figures, as OpenMetrics text", body = String, content_type = METRICS,
-        example = "# HELP lastseen_rooms Rooms in memory.\n# TYPE lastseen_rooms gauge\nlastseen_rooms 3\n# EOF\n",
-    )),
+    responses(
+        (
+            status = OK, description = "All figures, as OpenMetrics text", body = String, content_type = METRICS,
+            example = "# HELP lastseen_rooms Rooms in memory.\n# TYPE lastseen_rooms gauge\nlastseen_rooms 3\n# EOF\n",
+        ),
+        (status = FORBIDDEN, description = "`origin_not_allowed`: a browser, by a name that the server does not know"),
+    ),
 )]
-pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
+pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<impl IntoResponse, Refusal> {
+    app.origins.check_read_without_token(&headers)?;
     let (metrics, census) = (&app.metrics, app.registry.census());
     let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     // A stream holds a permit like a WebSocket.
@@ -80,5 +84,5 @@ pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
     metrics.compensations.set(gauge(app.store.compensations() as u64));
     metrics.flush_backlog.set(gauge(backlog as u64));
     metrics.flush_age_seconds.set(app.flusher.age().as_secs_f64());
-    ([(header::CONTENT_TYPE, METRICS)], metrics.encode())
+    Ok(([(header::CONTENT_TYPE, METRICS)], metrics.encode()))
 }

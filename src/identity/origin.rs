@@ -59,6 +59,23 @@ impl Origins {
         if !is_near || !self.allow(headers) {
             return Err(Code::OriginNotAllowed.into());
         }
+        self.check_name(headers)
+    }
+
+    /// Checks a request that reads something and shows no token. By a name of its own that leads to the server, a page
+    /// could read the answer as its own. What is no browser may use any name.
+    ///
+    /// # Errors
+    /// `origin_not_allowed`.
+    pub fn check_read_without_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        // A page can leave none of them out of all its requests: where it reads from its own origin there is no Origin,
+        // and over plain HTTP no Sec-Fetch-Site.
+        let is_browser =
+            [header::ACCEPT_LANGUAGE, header::ORIGIN, FETCH_SITE].iter().any(|it| headers.contains_key(it));
+        if self.any || !is_browser { Ok(()) } else { self.check_name(headers) }
+    }
+
+    fn check_name(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         match headers.get(header::HOST).and_then(|host| host.to_str().ok()) {
             Some(host) if !self.knows(host_name(host)) => Err(Refusal::new(
                 Code::OriginNotAllowed,
@@ -141,6 +158,28 @@ mod tests {
         }
         assert!(allowed_without_token(&["*"], "evil.example", Some("https://evil.example"), Some("cross-site")));
         assert!(allowed_without_token(&[], "presence:8080", None, None), "no browser");
+    }
+
+    #[test]
+    fn a_browser_reads_without_a_token_only_by_a_known_name() {
+        let may_read = |origins: &[&str], host: &str, more: &[(HeaderName, &str)]| {
+            let allowed: Vec<String> = origins.iter().map(|&origin| origin.to_owned()).collect();
+            let origins = Origins { any: allowed.iter().any(|origin| origin == "*"), allowed };
+            let headers = [&[(header::HOST, host)][..], more].concat();
+            let headers = headers
+                .into_iter()
+                .map(|(name, value)| (name, HeaderValue::from_str(value).expect("a header value")))
+                .collect();
+            origins.check_read_without_token(&headers).is_ok()
+        };
+        let browser = &[(header::ACCEPT_LANGUAGE, "")][..];
+        for more in [browser, &[(header::ORIGIN, "http://evil.example")], &[(FETCH_SITE, "none")]] {
+            assert!(!may_read(&[], "evil.example:8080", more), "{more:?}");
+        }
+        assert!(may_read(&[], "presence:8080", &[]), "no browser");
+        assert!(may_read(&[], "127.0.0.1:8080", browser) && may_read(&[], "localhost", browser));
+        assert!(may_read(&["https://presence.example"], "presence.example", browser));
+        assert!(may_read(&["*"], "evil.example", browser));
     }
 
     #[test]

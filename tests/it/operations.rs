@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::harness::cluster::TestDatabase;
 use crate::harness::process::Process;
+use crate::harness::raw::Raw;
 use crate::harness::rest::{keys, service, user};
 use crate::harness::server::SECRET;
 use crate::harness::{Client, Join, PATIENCE, TestServer, eventually};
@@ -27,6 +28,23 @@ async fn a_server_is_alive_and_ready_until_it_stops() {
     assert!(answer.headers.contains_key("retry-after"));
     answer.refused(503, "draining");
     server.get("/healthz", None).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_browser_reads_the_figures_by_a_name_that_the_server_knows_and_a_scraper_by_any() {
+    let server = TestServer::start(&["--public-url", "https://presence.example"]).await;
+    for (host, more, status) in [
+        ("evil.example:8080", "", 200),
+        ("evil.example:8080", "Accept-Language: en\r\n", 403),
+        ("evil.example:8080", "Sec-Fetch-Site: same-origin\r\n", 403),
+        ("presence.example", "Accept-Language: en\r\n", 200),
+        ("127.0.0.1:8080", "Accept-Language: en\r\n", 200),
+    ] {
+        let mut raw = Raw::connect(server.address()).await;
+        raw.send(format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n{more}\r\n").as_bytes()).await;
+        let head = raw.head().await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{host} {more}: {head}");
+    }
 }
 
 /// The names of the families in `src/metrics.rs`, as they are registered.
