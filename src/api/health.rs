@@ -48,7 +48,9 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Health>, Refusal> {
         return Err(Code::Draining.into());
     }
     let unready = |message| Refusal { message, ..Code::Unavailable.into() };
-    app.store.ping().await.map_err(|_| unready("The database cannot be reached.".into()))?;
+    if !app.store.answers().await {
+        return Err(unready("The database cannot be reached.".into()));
+    }
     if app.flusher.is_behind() {
         return Err(unready("What is seen cannot be written to the database; it is kept and tried again.".into()));
     }

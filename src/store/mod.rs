@@ -14,6 +14,7 @@ pub mod invites;
 pub mod participants;
 pub mod partnerships;
 pub mod presence;
+mod readiness;
 pub mod reading_sessions;
 pub mod room_sits;
 pub mod schema;
@@ -38,6 +39,7 @@ use uuid::Uuid;
 
 use self::connections::{Limits, pool};
 pub use self::error::StoreError;
+use self::readiness::Readiness;
 use crate::config::SchemaName;
 use crate::domain::idle::IdleRule;
 use crate::domain::ids::UserId;
@@ -122,6 +124,7 @@ pub struct Store {
     answers_since: Arc<Mutex<Option<Instant>>>,
     /// The names of all time zones, once somebody asked about one: PostgreSQL reads hundreds of files for them.
     time_zones: Arc<OnceCell<HashSet<String>>>,
+    readiness: Arc<Readiness>,
     /// Statements that no request waits for; [`Store::close`] does.
     background: TaskTracker,
     idle: IdleRule,
@@ -160,6 +163,7 @@ impl Store {
             compensations,
             answers_since,
             time_zones: Arc::default(),
+            readiness: Arc::default(),
             background,
             idle,
             node,
@@ -176,11 +180,16 @@ impl Store {
         self.idle
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, or did within the last second.
+    pub async fn answers(&self) -> bool {
+        self.readiness.get(async { self.ping().await.is_ok() }).await
+    }
+
+    /// Whether the database answers now.
     ///
     /// # Errors
     /// [`StoreError`] where it does not.
-    pub async fn ping(&self) -> Result<(), StoreError> {
+    async fn ping(&self) -> Result<(), StoreError> {
         patiently(PATIENCE, async { sqlx::query("SELECT 1").execute(&self.requests).await.map(drop) }).await
     }
 
