@@ -178,9 +178,9 @@ pub struct LimitSettings {
     #[arg(long, env = "LASTSEEN_MAX_PARTICIPANTS", default_value_t = 100, value_name = "N",
           value_parser = clap::value_parser!(i32).range(1..=100_000))]
     pub max_participants: i32,
-    /// WebSockets and streams of events on this server
-    #[arg(long, env = "LASTSEEN_MAX_CONNECTIONS", default_value_t = 100_000, value_name = "N")]
-    pub max_connections: usize,
+    /// WebSockets and streams of events on this server, as far as the limit of open files allows [default: 100000]
+    #[arg(long, env = "LASTSEEN_MAX_CONNECTIONS", value_name = "N")]
+    pub max_connections: Option<usize>,
     /// WebSockets and streams of events from one address
     #[arg(long, env = "LASTSEEN_MAX_CONNECTIONS_PER_IP", default_value_t = 1000, value_name = "N")]
     pub max_connections_per_ip: usize,
@@ -206,6 +206,11 @@ pub struct LimitSettings {
 }
 
 impl LimitSettings {
+    /// How many WebSockets and streams of events there may be.
+    pub fn max_connections(&self) -> usize {
+        self.max_connections.unwrap_or(100_000)
+    }
+
     /// How much may come from one network in a minute, and at once. All people whom `max-connections-per-ip` lets in
     /// can come at the same moment: each counts five times as a newcomer and once for the look at the link.
     pub fn max_handshakes_per_minute(&self) -> NonZeroU32 {

@@ -30,7 +30,7 @@ impl Limits {
     /// Without a connection.
     pub fn new(settings: &LimitSettings) -> Self {
         Self {
-            most: settings.max_connections,
+            most: settings.max_connections(),
             most_per_network: settings.max_connections_per_ip,
             open: AtomicUsize::new(0),
             by_network: DashMap::new(),

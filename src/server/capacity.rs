@@ -52,7 +52,7 @@ impl Capacity {
             "the limit of open files is {files}, of which {reserve} are needed beside connections: raise the hard limit (ulimit -Hn, LimitNOFILE=)"
         );
         let sockets = connections - connections.div_ceil(ONE_FOR_HTTP);
-        Ok(Self { connections, sockets: settings.limits.max_connections.min(sockets) })
+        Ok(Self { connections, sockets: settings.limits.max_connections().min(sockets) })
     }
 }
 

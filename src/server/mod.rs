@@ -144,13 +144,13 @@ fn fitted(settings: &Settings) -> anyhow::Result<(Settings, Capacity)> {
     let files = open_files::raise().context("the limit of open files cannot be read")?;
     let capacity = Capacity::of(files, settings)?;
     let mut settings = settings.clone();
-    settings.limits.max_connections = capacity.sockets;
+    settings.limits.max_connections = Some(capacity.sockets);
     Ok((settings, capacity))
 }
 
-/// Says at a start that succeeds that it is not all that was asked for.
-fn warn_of_few(capacity: &Capacity, asked: usize) {
-    if capacity.sockets < asked {
+/// Says at a start that succeeds that it is not all that was asked for. The default is as much as fits.
+fn warn_of_few(capacity: &Capacity, asked: Option<usize>) {
+    if let Some(asked) = asked.filter(|asked| capacity.sockets < *asked) {
         tracing::warn!(
             "max-connections {asked} does not fit into the limit of open files: no more than {} are taken; raise the hard limit (ulimit -Hn, LimitNOFILE=)",
             capacity.sockets

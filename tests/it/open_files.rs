@@ -15,19 +15,19 @@ use crate::harness::{Client, Join, PATIENCE, eventually};
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: lastseen\r\n\r\n";
 
 /// A server with these limits.
-async fn serve(database: &TestDatabase, ulimits: &[&str]) -> Process {
+async fn serve(database: &TestDatabase, ulimits: &[&str], more: &[&str]) -> Process {
     // A test holds the other ends.
     lastseen::open_files::raise().expect("a limit");
     let url = database.url();
     let base = ["serve", "--listen", "127.0.0.1:0", "--database-url", &url, "--jwt-secret", SECRET];
     let flags = ["--database-connections", "4"];
-    Process::start(limited(ulimits, &[&base[..], &flags].concat())).await
+    Process::start(limited(ulimits, &[&base[..], &flags, more].concat())).await
 }
 
 #[tokio::test]
 async fn a_low_soft_limit_is_raised() {
     let database = TestDatabase::new().await;
-    let server = serve(&database, &["-S -n 200"]).await;
+    let server = serve(&database, &["-S -n 200"], &[]).await;
     let mut held = Vec::new();
     for _ in 0..300 {
         let mut connection = Raw::connect(server.address).await;
@@ -40,7 +40,7 @@ async fn a_low_soft_limit_is_raised() {
 #[tokio::test]
 async fn a_server_whose_files_are_used_up_says_that_it_is_full_and_how_it_is() {
     let database = TestDatabase::new().await;
-    let server = serve(&database, &["-n 256"]).await;
+    let server = serve(&database, &["-n 256"], &["--max-connections", "1000"]).await;
     let session = server.rest.open().await;
     let (id, way) = (session.id.to_string(), Join::token(&service()));
     let mut held = Vec::new();
@@ -79,6 +79,16 @@ async fn a_server_whose_files_are_used_up_says_that_it_is_full_and_how_it_is() {
     let log = server.finished().await.stderr;
     assert!(log.contains("does not fit into the limit of open files"), "{log}");
     assert!(!log.contains("accepting a connection failed"), "{log}");
+}
+
+#[tokio::test]
+async fn only_a_number_that_was_set_is_missed() {
+    let database = TestDatabase::new().await;
+    let server = serve(&database, &["-n 256"], &[]).await;
+    server.rest.get("/healthz", None).await.expect(200);
+    server.signal(Signal::SIGTERM);
+    let log = server.finished().await.stderr;
+    assert!(!log.contains("limit of open files"), "{log}");
 }
 
 #[tokio::test]
