@@ -1,4 +1,5 @@
-//! Why an admission, or the user session of a connection, is refused, in the codes and texts of the protocol.
+//! Why an admission, the user session of a connection, or whatever the store does not answer is refused, in the codes
+//! and texts of the protocol.
 
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use crate::domain::idle::IdleRule;
 use crate::domain::invite::InviteFault;
 use crate::protocol::{Code, Refusal};
 use crate::room::JoinError;
+use crate::store::StoreError;
 use crate::store::user_sessions::UserSessionError;
 
 /// The refusal for an admission that the room itself does not take.
@@ -35,6 +37,24 @@ pub(super) fn of_rejection(rejection: Rejection, idle: IdleRule) -> Refusal {
         Rejection::InviteNotFound => Code::InviteNotFound.into(),
         Rejection::InviteExpired(fault) => dead_invite(fault, idle),
         Rejection::NameNeeded => Refusal::invalid("name", "is needed to join"),
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) | StoreError::Locked => {
+                tracing::warn!(%error, "refused a request");
+                Code::Unavailable.into()
+            }
+            StoreError::NoSuchUser => {
+                Refusal::new(Code::Unauthenticated, "The user of this token does not exist (any more).")
+            }
+            StoreError::Refused(_) | StoreError::UnknownWord { .. } | StoreError::Incomplete(_) => {
+                tracing::error!(error = ?error, "failed a request");
+                Code::Internal.into()
+            }
+        }
     }
 }
 

@@ -1,10 +1,8 @@
-//! Why the database gave no answer, and the refusal that it becomes.
+//! Why the database gave no answer.
 
 use std::borrow::Cow;
 
 use sqlx::error::DatabaseError;
-
-use crate::protocol::{Code, Refusal};
 
 /// SQLSTATE of a statement that waited for a lock as long as `lock_timeout` allows.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
@@ -75,24 +73,6 @@ impl From<sqlx::Error> for StoreError {
             _ => false,
         };
         if passing { Self::Unavailable(error.to_string()) } else { Self::Refused(error) }
-    }
-}
-
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unavailable(_) | StoreError::Locked => {
-                tracing::warn!(%error, "refused a request");
-                Code::Unavailable.into()
-            }
-            StoreError::NoSuchUser => {
-                Refusal::new(Code::Unauthenticated, "The user of this token does not exist (any more).")
-            }
-            StoreError::Refused(_) | StoreError::UnknownWord { .. } | StoreError::Incomplete(_) => {
-                tracing::error!(error = ?error, "failed a request");
-                Code::Internal.into()
-            }
-        }
     }
 }
 
