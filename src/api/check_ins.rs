@@ -208,10 +208,8 @@ pub async fn active(
     Filter(listing): Filter<Listing>,
 ) -> Result<Json<Page<ActiveCheckIn>>, Refusal> {
     let viewer = caller.viewer()?;
-    let asked = listing.asked()?;
-    let check_ins = store.active_check_ins(viewer, asked.after, asked.rows()).await?;
     let place = |check_in: &check_in::ActiveCheckIn| Cursor { at: check_in.checked_in_at, id: check_in.id.0 };
-    Ok(Json(asked.page(check_ins, place, Into::into)))
+    listing.asked()?.read_page(|after, rows| store.active_check_ins(viewer, after, rows), place).await
 }
 
 /// The check-ins that are kept, counted.

@@ -177,10 +177,9 @@ pub async fn list(
     Filter(listing): Filter<Listing>,
 ) -> Result<Json<Page<ShownInvite>>, Refusal> {
     let access = sessions.host(&caller, id).await?;
-    let asked = listing.asked()?;
-    let invites = sessions.store.invites(access.viewer, id, asked.after, asked.rows()).await?;
     let place = |invite: &Invite| Cursor { at: invite.created_at, id: invite.id.0 };
-    Ok(Json(asked.page(invites, place, Into::into)))
+    let read = |after, rows| sessions.store.invites(access.viewer, id, after, rows);
+    listing.asked()?.read_page(read, place).await
 }
 
 /// Revokes an invite: it admits no more people; participants who joined by it stay. For hosts and the service.

@@ -1,5 +1,6 @@
 //! Lists in pages, the newest first.
 
+use axum::Json;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Datelike, Utc};
@@ -9,7 +10,7 @@ use uuid::Uuid;
 
 use super::extract::parse;
 use crate::protocol::Refusal;
-use crate::store::Cursor;
+use crate::store::{Cursor, StoreError};
 
 /// Items per page: the default, and the most.
 const ITEMS: i64 = 50;
@@ -70,6 +71,22 @@ impl Asked {
             return Err(Refusal::invalid("limit", format!("must be from 1 to {MOST_ITEMS}")));
         }
         Ok(Self { after: cursor.map(read_cursor).transpose()?, items })
+    }
+
+    /// The page of a list that the store holds: `read` gives the rows from there on, at most so many.
+    ///
+    /// # Errors
+    /// Those of `read`, as refusals.
+    pub async fn read_page<Row, T: From<Row>, Reading>(
+        &self,
+        read: impl FnOnce(Option<Cursor>, i64) -> Reading,
+        place: impl Fn(&Row) -> Cursor,
+    ) -> Result<Json<Page<T>>, Refusal>
+    where
+        Reading: Future<Output = Result<Vec<Row>, StoreError>>,
+    {
+        let rows = read(self.after, self.rows()).await?;
+        Ok(Json(self.page(rows, place, T::from)))
     }
 
     /// How many rows to ask the store for: one more than the page holds shows whether there is a next one.

@@ -154,8 +154,6 @@ pub async fn list(
     Filter(listing): Filter<Listing>,
 ) -> Result<Json<Page<Partnership>>, Refusal> {
     let viewer = caller.viewer()?;
-    let asked = listing.asked()?;
-    let partnerships = store.partnerships(viewer, asked.after, asked.rows()).await?;
     let place = |partnership: &partnership::Partnership| Cursor { at: partnership.created_at, id: partnership.id.0 };
-    Ok(Json(asked.page(partnerships, place, Into::into)))
+    listing.asked()?.read_page(|after, rows| store.partnerships(viewer, after, rows), place).await
 }

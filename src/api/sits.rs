@@ -186,9 +186,8 @@ pub async fn list(
         status: history.status.as_deref().map(|word| name::word("status", word)).transpose()?,
     };
     let asked = Asked::read(history.limit.as_deref(), history.cursor.as_deref())?;
-    let sits = store.sits(viewer, filter, asked.after, asked.rows()).await?;
     let place = |sit: &sit::Sit| Cursor { at: sit.started_at, id: sit.id.0 };
-    Ok(Json(asked.page(sits, place, Into::into)))
+    asked.read_page(|after, rows| store.sits(viewer, filter, after, rows), place).await
 }
 
 /// One sit: the caller's own, or one of a partner in their partnership; for the service any.
@@ -267,10 +266,9 @@ pub async fn weeks(
     let partnership = partnership.ok_or_else(|| Refusal::invalid("partnership_id", "is needed"))?;
     let asked = Asked::read(weeks.limit.as_deref(), weeks.cursor.as_deref())?;
     let time_zone = time_zone(&store, weeks.time_zone).await?;
-    let rows = store.sit_weeks(viewer, partnership, &time_zone, asked.after, asked.rows()).await?;
     let place =
         |week: &sit::SitWeek| Cursor { at: week.week_starts_on.and_time(NaiveTime::MIN).and_utc(), id: week.user_id.0 };
-    Ok(Json(asked.page(rows, place, Into::into)))
+    asked.read_page(|after, rows| store.sit_weeks(viewer, partnership, &time_zone, after, rows), place).await
 }
 
 fn partnership(text: Option<&str>) -> Result<Option<PartnershipId>, Refusal> {

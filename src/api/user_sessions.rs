@@ -137,9 +137,8 @@ pub async fn list(
         status: listing.status.as_deref().map(|word| name::word("status", word)).transpose()?,
         platform: listing.platform.as_deref().map(|word| name::word("platform", word)).transpose()?,
     };
-    let sessions = store.user_sessions(viewer, wanted, asked.after, asked.rows()).await?;
     let place = |session: &user_session::UserSession| Cursor { at: session.started_at, id: session.id.0 };
-    Ok(Json(asked.page(sessions, place, Into::into)))
+    asked.read_page(|after, rows| store.user_sessions(viewer, wanted, after, rows), place).await
 }
 
 /// One session.
