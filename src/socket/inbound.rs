@@ -108,7 +108,8 @@ impl Inbound {
     /// That a deadline of the connection has passed.
     pub fn check(&mut self, app: &App, out: &mut FrameBatch) -> Result<Option<Quality>, End> {
         let now = app.clock.now();
-        self.pulse.give(app.clock.stalled(), now);
+        // Up to the present and not to `now`: the process may have stood still in between.
+        self.pulse.give(app.clock.stalled(), app.clock.now());
         if let Some(payload) = self.pulse.check(&app.connection, now)? {
             out.ping(&payload);
         }
