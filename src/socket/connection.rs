@@ -160,10 +160,8 @@ enum Source {
 }
 
 impl Connection {
-    /// Serves the client to the end.
-    ///
-    /// Not an `async fn`, which would hold `self` twice, as its argument and as its own. What lives across a wait is
-    /// held by each connection for as long as it is there.
+    /// Serves the client to the end. What lives across a wait is held by each connection for as long as it is there.
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` would hold `self` twice, as its argument and as its own")]
     fn serve(mut self) -> impl Future<Output = ()> + Send {
         async move {
             let Err(end) = self.run().await;
