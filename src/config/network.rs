@@ -28,7 +28,7 @@ pub struct NetworkSettings {
     /// Let people without an account open a session; on where the server listens on loopback and neither --public-url nor --trusted-proxies is set
     #[arg(long, env = "LASTSEEN_GUEST_HOSTS", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub guest_hosts: Option<bool>,
-    /// The app that people come from: where the page leads whoever has a dead link, as https://app.example/rooms
+    /// Address of the app that people come from: where the page leads whoever has a dead link
     #[arg(long, env = "LASTSEEN_HOME_URL", value_name = "URL", value_parser = home_url)]
     pub home_url: Option<Url>,
     /// Take whoever has a dead link to --home-url after this long, which the page counts down [default: only where the button is pressed]
