@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::config::DatabaseSettings;
 use crate::server::Database;
-use crate::store::schema::{Finding, QUICK_CHECK, Schema, SchemaError, quick_check};
+use crate::store::schema::{Finding, Schema, SchemaError, quick_check, quick_check_sql};
 
 /// The database to check.
 #[derive(Debug, Args)]
@@ -24,7 +24,7 @@ pub struct Arguments {
 /// Why the database could not be checked.
 pub async fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     if arguments.sql {
-        super::print(QUICK_CHECK)?;
+        super::print(quick_check_sql())?;
         return Ok(ExitCode::SUCCESS);
     }
     super::settle_data_dir(&mut arguments.database)?;

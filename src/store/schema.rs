@@ -30,7 +30,7 @@ pub use error::SchemaError;
 use error::{OLDEST, one_line};
 pub use files::Schema;
 use plan::{Applied, Redefine};
-pub use quick_check::{Finding, QUICK_CHECK, quick_check};
+pub use quick_check::{Finding, quick_check, quick_check_sql};
 
 /// How long a database may take to answer at start.
 const PATIENCE: Duration = Duration::from_secs(10);

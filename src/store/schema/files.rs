@@ -153,8 +153,12 @@ pub(super) fn is_definition(name: &str) -> bool {
 
 /// The file that is embedded beside the series.
 pub(super) fn beside(name: &str) -> File {
-    let sql = MIGRATIONS.get_file(name).and_then(include_dir::File::contents_utf8);
-    File::new(name.to_owned(), Cow::Borrowed(sql.expect("the file is embedded")))
+    File::new(name.to_owned(), Cow::Borrowed(embedded(name)))
+}
+
+/// The text of a file, by its path in `migrations/`.
+pub(super) fn embedded(name: &str) -> &'static str {
+    MIGRATIONS.get_file(name).and_then(include_dir::File::contents_utf8).expect("the file is embedded")
 }
 
 /// 3 of `0003_schemas.sql`.

@@ -5,9 +5,13 @@ use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{Connection, Row};
 
 use super::error::{SchemaError, one_line};
+use super::files::embedded;
 
-/// The check. It finds the schema of the tables by itself.
-pub const QUICK_CHECK: &str = include_str!("../../../migrations/quick_check.sql");
+/// The check as SQL. It finds the schema of the tables by itself.
+#[must_use]
+pub fn quick_check_sql() -> &'static str {
+    embedded("quick_check.sql")
+}
 
 /// Something that is wrong with a database.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,7 +32,7 @@ pub struct Finding {
 pub async fn quick_check(options: &PgConnectOptions) -> Result<Vec<Finding>, SchemaError> {
     let unchecked = |error: sqlx::Error| SchemaError::Unchecked(one_line(&error));
     let mut connection = super::connect(options).await?;
-    let rows = sqlx::raw_sql(QUICK_CHECK).fetch_all(&mut connection).await.map_err(unchecked)?;
+    let rows = sqlx::raw_sql(quick_check_sql()).fetch_all(&mut connection).await.map_err(unchecked)?;
     let _ = connection.close().await;
     rows.iter().filter_map(|row| finding(row).transpose()).collect::<Result<_, _>>().map_err(unchecked)
 }
