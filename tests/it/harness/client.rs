@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
@@ -15,6 +16,9 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use uuid::Uuid;
 
 use super::PATIENCE;
+
+/// The close code of a refusal that another try may not meet.
+const TRY_AGAIN_LATER: u16 = 1013;
 
 /// The credentials of a join.
 #[derive(Clone, Debug, Default)]
@@ -128,14 +132,22 @@ impl Client {
         }
     }
 
-    /// Connects and is welcomed.
+    /// Connects and is welcomed. Comes again where the server says so, as every client does: a busy machine may take
+    /// longer than an admission may.
     #[track_caller]
     pub fn join(address: SocketAddr, session: Uuid, join: &Join) -> impl Future<Output = Self> {
         let (caller, join) = (std::panic::Location::caller(), join.clone());
+        let deadline = Instant::now() + PATIENCE;
         async move {
-            match Self::try_join(address, session, &join).await {
-                Ok(client) => client,
-                Err(ended) => panic!("not let in: {ended:?} ({caller})"),
+            loop {
+                match Self::try_join(address, session, &join).await {
+                    Ok(client) => return client,
+                    Err(ended) if ended.code == TRY_AGAIN_LATER && Instant::now() < deadline => {
+                        let wait = ended.error["retry_after_ms"].as_u64().unwrap_or_default();
+                        sleep(Duration::from_millis(wait)).await;
+                    }
+                    Err(ended) => panic!("not let in: {ended:?} ({caller})"),
+                }
             }
         }
     }

@@ -30,6 +30,17 @@ pub struct Finished {
     pub stderr: String,
 }
 
+impl Finished {
+    /// The one line that says why it failed, without the program's name. The log may have lines beside it: of statements
+    /// that a busy machine was slow with.
+    #[track_caller]
+    pub fn complaint(&self) -> &str {
+        let lines: Vec<_> = self.stderr.lines().filter_map(|line| line.strip_prefix("lastseen: ")).collect();
+        assert_eq!(lines.len(), 1, "{}", self.stderr);
+        lines[0]
+    }
+}
+
 /// The command, with no setting of the environment's.
 pub fn lastseen(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lastseen"));
