@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::end::End;
 use super::frame::{FrameBatch, Incoming};
 use super::pace::{Pace, Verdict};
-use super::pulse::Pulse;
+use super::pulse::{Pong, Pulse};
 use crate::app::App;
 use crate::clock::Moment;
 use crate::domain::participant::Quality;
@@ -71,9 +71,9 @@ impl Inbound {
             Incoming::Text(_) | Incoming::Ping(_) => Ok(Received::Nothing),
             Incoming::EmptyFragment => self.keeps_pace(app, now, out).map(|_| Received::Nothing),
             Incoming::Pong(payload) => match self.pulse.pong(payload, now) {
-                Some(quality) => Ok(Received::Quality(quality)),
-                // Nobody asked for it.
-                None => self.keeps_pace(app, now, out).map(|_| Received::Nothing),
+                Pong::Answer(quality) => Ok(Received::Quality(quality)),
+                Pong::Late => Ok(Received::Nothing),
+                Pong::Unasked => self.keeps_pace(app, now, out).map(|_| Received::Nothing),
             },
             Incoming::Close(code) => Err(End::Closed(code)),
         }

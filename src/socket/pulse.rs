@@ -25,13 +25,27 @@ pub struct Pulse {
     /// For how long the process had not run in all, as last counted.
     stalled: Duration,
     missed: u8,
+    /// How many Pongs to Pings before the last one may still arrive.
+    late: u8,
+}
+
+/// What a Pong is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pong {
+    /// The answer to the last Ping.
+    Answer(Quality),
+    /// As many of these as there were Pings without an answer: a client that was slow answers each of them, or the
+    /// last one alone (RFC 6455, section 5.5.3).
+    Late,
+    /// No Ping asked for it.
+    Unasked,
 }
 
 impl Pulse {
     /// A connection that was opened just now; `stalled` is [`Clock::stalled`](crate::clock::Clock::stalled).
     pub fn new(rules: &ConnectionRules, expires_at: Option<Moment>, stalled: Duration, now: Moment) -> Self {
         let next_ping = next_ping(now, rules.ping_interval);
-        Self { seen_at: now, next_ping, pinged: None, missed: 0, expires_at, stalled }
+        Self { seen_at: now, next_ping, pinged: None, missed: 0, late: 0, expires_at, stalled }
     }
 
     /// Gives the client the time in which the process did not run.
@@ -68,6 +82,7 @@ impl Pulse {
         }
         if self.pinged.replace(now).is_some() {
             self.missed = self.missed.saturating_add(1);
+            self.late = self.late.saturating_add(1);
         }
         self.next_ping = next_ping(now, rules.ping_interval);
         Ok(Some(now.as_millis().to_be_bytes()))
@@ -78,11 +93,19 @@ impl Pulse {
         Quality::of_missed_pongs(self.missed)
     }
 
-    /// Takes a Pong. The quality by its round trip, where it answers the last Ping.
-    pub fn pong(&mut self, payload: &[u8], now: Moment) -> Option<Quality> {
-        let pinged = self.pinged.take_if(|pinged| pinged.as_millis().to_be_bytes() == payload)?;
-        self.missed = 0;
-        Some(Quality::of_round_trip(now.since(pinged).as_millis()))
+    /// Takes a Pong.
+    pub fn pong(&mut self, payload: &[u8], now: Moment) -> Pong {
+        if let Some(pinged) = self.pinged.take_if(|pinged| pinged.as_millis().to_be_bytes() == payload) {
+            (self.missed, self.late) = (0, 0);
+            return Pong::Answer(Quality::of_round_trip(now.since(pinged).as_millis()));
+        }
+        match self.late.checked_sub(1) {
+            Some(late) => {
+                self.late = late;
+                Pong::Late
+            }
+            None => Pong::Unasked,
+        }
     }
 }
 
@@ -171,9 +194,9 @@ mod tests {
         {
             let payload = pulse.check(&RULES, now).expect("alive").expect("a ping is due");
             let back = now + Duration::from_millis(trip);
-            assert_eq!(pulse.pong(b"other", back), None);
-            assert_eq!(pulse.pong(&payload, back), Some(quality), "{trip} ms");
-            assert_eq!(pulse.pong(&payload, back), None, "one Pong a Ping");
+            assert_eq!(pulse.pong(b"other", back), Pong::Unasked);
+            assert_eq!(pulse.pong(&payload, back), Pong::Answer(quality), "{trip} ms");
+            assert_eq!(pulse.pong(&payload, back), Pong::Unasked, "one Pong a Ping");
             pulse.seen(back);
             now = now + 25 * SECOND;
         }
@@ -183,6 +206,28 @@ mod tests {
             assert_eq!(pulse.missed_pongs(), missed);
             now = now + 25 * SECOND;
         }
+    }
+
+    #[test]
+    fn a_slow_client_answers_each_ping_or_the_last_alone() {
+        let start = Clock::new().now();
+        let mut pulse = pulse(None, start);
+        let mut now = start;
+        let mut ping = |pulse: &mut Pulse| {
+            now = now + 25 * SECOND;
+            pulse.seen(now);
+            (pulse.check(&RULES, now).expect("alive").expect("a ping is due"), now)
+        };
+        let pings = [(); 3].map(|()| ping(&mut pulse));
+        let (last, back) = pings[2];
+        let answers = pings.map(|(payload, _)| pulse.pong(&payload, back));
+        assert_eq!(answers, [Pong::Late, Pong::Late, Pong::Answer(Quality::Good)]);
+
+        ping(&mut pulse);
+        assert_eq!(pulse.pong(&last, back), Pong::Unasked, "that one was answered");
+        let (_, back) = ping(&mut pulse);
+        assert_eq!([(); 2].map(|()| pulse.pong(b"other", back)), [Pong::Late, Pong::Unasked], "one Pong a Ping");
+        assert_eq!(pulse.missed_pongs(), Some(Quality::Degraded), "a late one does not say how the connection is");
     }
 
     #[test]

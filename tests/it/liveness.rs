@@ -166,6 +166,34 @@ async fn the_round_trip_of_a_ping_gives_the_quality() {
     assert!(updates.len() >= 2 && updates[0].is_null(), "{updates:?}");
 }
 
+#[tokio::test]
+async fn a_client_that_was_slow_may_answer_each_ping() {
+    let server = TestServer::start(&ALIVE).await;
+    let session = server.open().await;
+    let mut raw = Raw::join(server.address(), session.id, &session.invite, "Ada").await;
+    let mut pongs = Vec::new();
+    // More than the burst that a connection may send.
+    for _ in 0..25 {
+        pass(Duration::from_mins(1)).await;
+        let ping = loop {
+            let (first, payload) = raw.frame().await.expect("an open connection");
+            if first == FIN | PING {
+                break payload;
+            }
+        };
+        pongs.extend(frame(FIN | PONG, &ping));
+    }
+    pongs.extend(frame(FIN | TEXT, br#"{"type":"beat","ref":1}"#));
+    raw.send(&pongs).await;
+    let answer = loop {
+        match raw.json().await {
+            frame if frame["type"] == "diff" => {}
+            frame => break frame,
+        }
+    };
+    assert_eq!(answer["type"], "beat", "{answer}");
+}
+
 /// Joins as a person whose client answers each Ping after this delay, and gives the qualities that the others
 /// were sent.
 async fn qualities_with_delay(delay: Duration) -> Vec<Value> {
