@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use lastseen::store::embedded::{Embedded, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
@@ -123,8 +124,8 @@ impl Company {
         let (join, invite) =
             (Join::invite(&self.session.invite, "Late"), format!("/v1/invites/{}", self.session.invite));
         // Each of them waits for the database as long as the server has patience.
-        let (refused, invite) =
-            tokio::join!(Client::refused(server.address(), &session, &join), server.get(&invite, None));
+        let look = server.call_once(Method::GET, &invite, None, Value::Null);
+        let (refused, invite) = tokio::join!(Client::refused(server.address(), &session, &join), look);
         assert_eq!((refused.code, &refused.error["code"]), (1013, &json!("unavailable")));
         assert_eq!(refused.error["retry"], true);
         assert!(refused.error["retry_after_ms"].is_u64(), "{}", refused.error);

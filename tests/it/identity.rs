@@ -433,7 +433,7 @@ async fn a_key_that_is_new_at_the_issuer_is_fetched_when_a_token_names_it() {
     set.send(key_set(&[&new, &newer])).expect("the issuer listens");
     for signer in [&old, &newer] {
         let token = signer.sign(&claims(json!({})));
-        let answer = server.get("/v1/reading-sessions", Some(&token)).await;
+        let answer = server.call_once(Method::GET, "/v1/reading-sessions", Some(&token), Value::Null).await;
         let seconds: u64 = answer.headers["retry-after"].to_str().expect("text").parse().expect("whole seconds");
         assert!(seconds <= 36, "{seconds}");
         answer.refused(503, "unavailable");

@@ -8,7 +8,7 @@ use lastseen::identity::jwt::{self, JwtRole};
 use reqwest::redirect::Policy;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::PATIENCE;
@@ -68,8 +68,22 @@ impl Rest {
         Self { address, http: http.build().expect("a client") }
     }
 
-    /// Calls with a token or none, with a JSON body or none (`Value::Null`).
+    /// Calls with a token or none, with a JSON body or none (`Value::Null`). As clients do, it comes again where the
+    /// server is `unavailable`: on a busy machine a database may not answer in time.
     pub async fn call(&self, method: Method, path: &str, token: Option<&str>, body: Value) -> Answer {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.call_once(method.clone(), path, token, body.clone()).await;
+            let again = path.starts_with("/v1/") && answer.status == 503 && answer.body["code"] == "unavailable";
+            if !again || Instant::now() >= deadline {
+                return answer;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Calls, and takes the first answer.
+    pub async fn call_once(&self, method: Method, path: &str, token: Option<&str>, body: Value) -> Answer {
         let mut request = self.http.request(method, format!("http://{}{path}", self.address));
         if let Some(token) = token {
             request = request.bearer_auth(token);
@@ -153,7 +167,7 @@ impl Rest {
                 if newest["running"] == false {
                     return newest["swept"].clone();
                 }
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                sleep(Duration::from_millis(10)).await;
             }
         };
         timeout(PATIENCE, ended).await.expect("the end of the sweep")
