@@ -118,9 +118,9 @@ async fn a_table_that_was_dropped_is_one_line_in_every_command() {
     ] {
         assert_eq!((finished.status.code(), finished.stdout.as_str()), (Some(1), ""), "{}", finished.stderr);
         assert_eq!(
-            finished.stderr,
-            "lastseen: the database has lost the table public.check_ins, which somebody must have dropped: restore it from \
-             a dump, or, to begin without any rows, run `lastseen uninstall` and then `lastseen migrate`\n"
+            finished.complaint(),
+            "the database has lost the table public.check_ins, which somebody must have dropped: restore it from \
+             a dump, or, to begin without any rows, run `lastseen uninstall` and then `lastseen migrate`"
         );
     }
     // What the line says to do.

@@ -56,9 +56,7 @@ async fn text(pool: &PgPool, query: &str) -> String {
 #[track_caller]
 fn line(finished: &Finished) -> &str {
     assert_eq!((finished.status.code(), finished.stdout.as_str()), (Some(1), ""), "{}", finished.stderr);
-    let line = finished.stderr.strip_prefix("lastseen: ").expect("the program's name");
-    assert_eq!(line.lines().count(), 1, "{line}");
-    line
+    finished.complaint()
 }
 
 async fn serve(url: &str, flags: &[&str]) -> Finished {

@@ -314,8 +314,8 @@ async fn an_embedded_database_outlives_a_crash_with_its_sessions_and_its_secret(
     // A second server on the same directory ends with an error, while the first goes on.
     let second = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", data_dir, "--durable=false"]).await;
     assert_eq!((second.status.code(), second.stdout.as_str()), (Some(1), ""));
-    let line = second.stderr.lines().last().expect("a line");
-    assert!(line.starts_with("lastseen: another lastseen server is using the data directory"), "{}", second.stderr);
+    let line = second.complaint();
+    assert!(line.starts_with("another lastseen server is using the data directory"), "{line}");
 
     crash(server).await;
     let server = Process::serve(&flags).await;
@@ -350,7 +350,7 @@ async fn a_server_that_did_not_run_for_a_while_gives_everybody_that_time() {
     // Both were heard just now, however long it took until here.
     ada.catch_up().await;
     bob.catch_up().await;
-    server.signal(Signal::SIGSTOP);
+    server.freeze().await;
     // Ada beats meanwhile, more often than a burst has frames, and Bob is silent.
     for reference in 0..32 {
         ada.send(json!({"type": "beat", "ref": reference})).await;

@@ -244,10 +244,7 @@ async fn what_others_keep_in_our_schema_stays_with_it() {
 async fn the_embedded_database_is_a_folder_to_be_deleted() {
     let finished = run(&["uninstall", "--yes", "--data-dir", "/nonexistent"]).await;
     assert_eq!(
-        (finished.status.code(), finished.stderr.as_str()),
-        (
-            Some(1),
-            "lastseen: the embedded database holds nothing but lastseen: stop the server and delete /nonexistent\n"
-        )
+        (finished.status.code(), finished.complaint()),
+        (Some(1), "the embedded database holds nothing but lastseen: stop the server and delete /nonexistent")
     );
 }

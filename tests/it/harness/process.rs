@@ -1,5 +1,6 @@
 //! The real program as a process of its own, for signals, exit codes and what it prints.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::process::{ExitStatus, Stdio};
 
@@ -10,8 +11,8 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::PATIENCE;
 use super::rest::Rest;
+use super::{PATIENCE, eventually};
 
 /// A running `lastseen`.
 pub struct Process {
@@ -89,6 +90,23 @@ impl Process {
     pub fn signal(&self, signal: Signal) {
         let pid = self.child.id().expect("it runs").cast_signed();
         kill(Pid::from_raw(pid), signal).expect("signalled");
+    }
+
+    /// Stops it, as SIGSTOP does, and waits until each of its threads stands still: on a busy machine one may run on
+    /// while another has yet to take the signal.
+    pub async fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        let pid = self.child.id().expect("it runs");
+        eventually("that it stands still", async || {
+            let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
+            let states = threads.map(|thread| {
+                let stat = fs::read_to_string(thread.expect("a thread").path().join("stat")).expect("its state");
+                // The name, in parentheses, may hold anything.
+                stat.rsplit_once(") ").expect("a name").1.chars().next()
+            });
+            states.into_iter().all(|state| state == Some('T')).then_some(())
+        })
+        .await;
     }
 
     /// Waits for its end.
