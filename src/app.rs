@@ -83,7 +83,7 @@ pub struct PublicUrl(Arc<str>);
 
 impl App {
     /// Builds the parts. `address` is the one that the server listens on, `connection_ends` the words for
-    /// why a connection ended.
+    /// why a connection ended, `metrics` what the keys count in already.
     ///
     /// # Errors
     /// Where the launcher of simulators cannot be set up.
@@ -93,8 +93,9 @@ impl App {
         store: Store,
         address: SocketAddr,
         connection_ends: Vec<&'static str>,
+        metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
-        let (keys, metrics, clock) = (Arc::new(keys), Arc::new(Metrics::default()), Clock::new());
+        let (keys, clock) = (Arc::new(keys), Clock::new());
         let sits = Arc::new(Sits::default());
         let registry = registry(settings, clock, &sits, &metrics);
         let user_sessions = Arc::new(UserSessions::new(clock, rules::of_user_sessions(settings)));

@@ -1,5 +1,6 @@
 //! Settings: flags and environment variables, and the rules that relate them.
 
+mod identity;
 mod network;
 mod retention;
 mod schema_name;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use clap::builder::PossibleValue;
 use clap::{ArgAction, Args, ValueEnum};
 
+pub use self::identity::{ClaimValue, IdentitySettings};
 pub use self::network::NetworkSettings;
 pub use self::retention::Retention;
 use self::retention::{DEMO_RETENTION, RETENTION};
@@ -73,21 +75,6 @@ pub struct DatabaseSettings {
     /// Write the embedded database through to the disk; off is for tests only
     #[arg(long, env = "LASTSEEN_DURABLE", default_value_t = true, action = ArgAction::Set, hide = true)]
     pub durable: bool,
-}
-
-/// Which tokens are accepted.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Identity")]
-pub struct IdentitySettings {
-    /// Secret of HS256 tokens; without it and --jwks one is made in the data directory at first start
-    #[arg(long, env = "LASTSEEN_JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
-    pub jwt_secret: Option<String>,
-    /// Public keys of RS256, ES256 and EdDSA tokens: a file or an https URL, refreshed
-    #[arg(long, env = "LASTSEEN_JWKS", value_name = "FILE|URL", conflicts_with = "jwt_secret")]
-    pub jwks: Option<String>,
-    /// Audience that every token must name
-    #[arg(long, env = "LASTSEEN_JWT_AUD", value_name = "AUDIENCE")]
-    pub jwt_aud: Option<String>,
 }
 
 /// What is idle, and for how long things are kept.
@@ -309,6 +296,7 @@ impl Settings {
             ("twice flush-interval", presence.flush_interval * 2),
         )?;
         self.simulators.validate()?;
+        self.identity.validate()?;
         if presence.detail_limit == 0 {
             return Err("detail-limit must be at least 1".to_owned());
         }
@@ -380,6 +368,15 @@ mod tests {
             (&["--simulator-idle", "5s"], "simulator-idle (5s) must be longer than twice flush-interval (10s)"),
             (&["--simulator-namespace", "games"], "simulator-namespace needs simulator-image"),
             (&["--dead-link-redirect", "5s"], "dead-link-redirect needs home-url"),
+            (&["--jwks-allow-http"], "jwks-allow-http needs jwks"),
+            (
+                &["--jwks", "keys.json"],
+                "jwks needs jwt-iss, jwt-aud or both, since others may have tokens of the same keys: set jwt-iss to the `iss` of your tokens, or jwt-aud to their `aud`",
+            ),
+            (
+                &["--jwt-service-claim", "role=service_role"],
+                "jwt-service-claim needs jwks: a token of jwt-secret is the service's by its role, `service_role`",
+            ),
             (
                 &["--dead-link-redirect", "0s", "--home-url", "https://app.example"],
                 "dead-link-redirect must be longer than nothing",

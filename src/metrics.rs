@@ -52,6 +52,7 @@ pub struct Metrics {
     participants: Family<Label, Gauge>,
     leaves: Family<Label, Counter>,
     refusals: Family<Label, Counter>,
+    refused_tokens: Family<Label, Counter>,
     connection_ends: Family<Label, Counter>,
     swept: Family<Label, Counter>,
     sweep_failures: Family<Label, Counter>,
@@ -104,6 +105,7 @@ impl Default for Metrics {
             participants: Family::default(),
             leaves: Family::default(),
             refusals: Family::default(),
+            refused_tokens: Family::default(),
             connection_ends: Family::default(),
             swept: Family::default(),
             sweep_failures: Family::default(),
@@ -138,6 +140,7 @@ impl Metrics {
         r.register("lagged", "Connections that fell behind and were sent a snapshot", self.lagged.clone());
         r.register("connection_ends", "WebSocket connections that ended, by reason", self.connection_ends.clone());
         r.register("refusals", "Requests and joins refused, by code", self.refusals.clone());
+        r.register("refused_tokens", "JWTs refused, by reason", self.refused_tokens.clone());
         r.register_with_unit(
             "admission",
             "Duration of the decision on a join",
@@ -196,6 +199,11 @@ impl Metrics {
     /// Requests and joins refused with this code.
     pub fn refusals(&self, code: &'static str) -> Counter {
         self.refusals.get_or_create_owned(&[("code", code)])
+    }
+
+    /// JWTs refused for this reason.
+    pub fn refused_tokens(&self, reason: &'static str) -> Counter {
+        self.refused_tokens.get_or_create_owned(&[("reason", reason)])
     }
 
     /// WebSocket connections that ended for this reason.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::config::{DatabaseSettings, IdentitySettings};
 use crate::identity::jwt::{self, JwtRole};
-use crate::server::server_secret;
+use crate::server::{secret_rules, server_secret};
 
 /// The claims of the token, and the settings of its server.
 #[derive(Debug, Args)]
@@ -37,8 +37,8 @@ pub struct Arguments {
 /// Where there is no secret to sign with, or no user to sign for.
 pub fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(
-        arguments.identity.jwks.is_none(),
-        "a server with --jwks takes tokens of its issuer only: there is no secret here to sign with"
+        arguments.identity.jwks.is_none() || arguments.identity.jwt_secret.is_some(),
+        "a server with --jwks and without --jwt-secret takes tokens of its issuer only: there is no secret here to sign with"
     );
     anyhow::ensure!(
         arguments.role == JwtRole::Service || arguments.sub.is_some(),
@@ -46,8 +46,9 @@ pub fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     );
     super::settle_data_dir(&mut arguments.database)?;
     let secret = server_secret(&arguments.identity, &arguments.database)?;
-    let audience = arguments.identity.jwt_aud.as_deref();
-    let token = jwt::issue(&secret, arguments.sub, arguments.name.as_deref(), arguments.role, audience, arguments.ttl);
+    let rules = secret_rules(&arguments.identity);
+    let Arguments { sub, name, role, ttl, .. } = arguments;
+    let token = jwt::issue_by(&rules, &secret, sub, name.as_deref(), role, ttl);
     super::print(&format!("{token}\n"))?;
     Ok(ExitCode::SUCCESS)
 }

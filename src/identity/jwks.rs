@@ -20,11 +20,21 @@ use tokio_util::task::AbortOnDropHandle;
 
 use key_set::KeySet;
 pub use key_set::KeySetError;
-pub(super) use key_set::{NoKey, PublicKey};
+pub(super) use key_set::{NoKey, PublicKey, algorithm};
 pub use source::{JwksError, JwksSource, LoadFault};
 
 /// The algorithms of public keys that are used.
-pub(super) const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
+pub(super) const ALGORITHMS: [Algorithm; 9] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
 
 /// When keys are read. Tests use shorter times.
 #[derive(Debug, Clone, Copy)]
@@ -204,7 +214,7 @@ mod tests {
         }
 
         fn source(&self) -> JwksSource {
-            JwksSource::parse(self.path().to_str().unwrap()).unwrap()
+            JwksSource::parse(self.path().to_str().unwrap(), false).unwrap()
         }
     }
 
@@ -222,7 +232,7 @@ mod tests {
                 let _ = socket.write_all(&response).await;
             }
         });
-        (JwksSource::parse(&url).unwrap(), requests)
+        (JwksSource::parse(&url, false).unwrap(), requests)
     }
 
     fn ok(body: &str) -> String {
@@ -248,13 +258,13 @@ mod tests {
 
     #[tokio::test]
     async fn no_keys_at_the_start_is_an_error_of_one_line() {
-        let missing = JwksSource::parse("/nowhere/jwks.json").unwrap();
+        let missing = JwksSource::parse("/nowhere/jwks.json", false).unwrap();
         let (fault, text) = load_fault(missing, SLOW).await;
         assert!(matches!(fault, LoadFault::File(_)), "{text}");
         assert!(text.contains("/nowhere/jwks.json"), "{text}");
 
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let nowhere = JwksSource::parse(&format!("http://{closed}/?apikey=hunter2")).unwrap();
+        let nowhere = JwksSource::parse(&format!("http://{closed}/?apikey=hunter2"), false).unwrap();
         let (fault, text) = load_fault(nowhere, SLOW).await;
         assert!(matches!(fault, LoadFault::Request(_)), "{text}");
 
@@ -266,7 +276,7 @@ mod tests {
         assert!(matches!(load_fault(source, SLOW).await.0, LoadFault::Keys(KeySetError::Malformed(_))));
 
         let (source, _) = server(ok(r#"{"keys":[]}"#)).await;
-        assert!(matches!(load_fault(source, SLOW).await.0, LoadFault::Keys(KeySetError::NoUsableKey)));
+        assert!(matches!(load_fault(source, SLOW).await.0, LoadFault::Keys(KeySetError::Empty)));
     }
 
     #[tokio::test]
@@ -281,7 +291,7 @@ mod tests {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", silent.local_addr().unwrap());
         let hasty = Timing { limit: Duration::from_millis(50), ..SLOW };
-        let (fault, _) = load_fault(JwksSource::parse(&url).unwrap(), hasty).await;
+        let (fault, _) = load_fault(JwksSource::parse(&url, false).unwrap(), hasty).await;
         assert!(matches!(fault, LoadFault::TimedOut));
     }
 

@@ -5,14 +5,18 @@ pub mod invite;
 pub mod jwks;
 pub mod jwt;
 pub mod origin;
+mod refused;
 pub mod resume;
 pub mod secret;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::ids::UserId;
+use crate::metrics::Metrics;
 use crate::protocol::{Code, Refusal};
-use jwt::{JwtRole, TokenError, Verifier};
+use jwt::{Claims, JwtRole, TokenError, TokenFault, Verifier};
+use refused::RefusedTokens;
 use resume::{ResumeClaims, ResumeKey};
 
 /// Clients whose tokens have an unknown key come back within this time after keys may be read again.
@@ -46,12 +50,13 @@ pub enum Caller {
 pub struct Keys {
     jwt: Verifier,
     resume: ResumeKey,
+    refused: RefusedTokens,
 }
 
 impl Keys {
-    /// The keys of a server.
-    pub fn new(jwt: Verifier, resume: ResumeKey) -> Self {
-        Self { jwt, resume }
+    /// The keys of a server, which counts the JWTs that it refuses.
+    pub fn new(jwt: Verifier, resume: ResumeKey, metrics: Arc<Metrics>) -> Self {
+        Self { jwt, resume, refused: RefusedTokens::new(metrics) }
     }
 
     /// The key of resume tokens.
@@ -71,21 +76,29 @@ impl Keys {
                 None => Err(Refusal::new(Code::Unauthenticated, "The resume token is not valid.")),
             };
         }
-        let claims = self.jwt.verify(token).await.map_err(|error| match error {
-            TokenError::Expired => Code::TokenExpired.into(),
-            TokenError::Invalid(why) => Refusal::new(Code::Unauthenticated, format!("The token is not valid: {why}.")),
-            // Not all at once: the first one that comes has the keys read.
-            TokenError::Unavailable(wait) => {
-                let refusal = Refusal::new(Code::Unavailable, "The token is signed with a key that is not known yet.");
-                refusal.retry_after(wait + KEY_SPREAD.mul_f64(rand::random::<f64>()))
-            }
+        let claims = self.jwt.verify(token).await.map_err(|error| {
+            self.refused.note(error.fault());
+            refusal(error)
         })?;
-        match (claims.role, claims.subject) {
-            (JwtRole::Service, _) => Ok(Caller::Service { expires_at: claims.expires_at }),
-            (JwtRole::Authenticated, Some(subject)) => {
-                Ok(Caller::User { id: UserId(subject), name: claims.name, expires_at: claims.expires_at })
-            }
+        let Claims { subject, role, name, expires_at } = claims;
+        match (role, subject) {
+            (JwtRole::Service, _) => Ok(Caller::Service { expires_at }),
+            (JwtRole::Authenticated, Some(subject)) => Ok(Caller::User { id: UserId(subject), name, expires_at }),
             (JwtRole::Authenticated, None) => Err(Code::Unauthenticated.into()),
+        }
+    }
+}
+
+fn refusal(error: TokenError) -> Refusal {
+    match error {
+        TokenError::Refused(TokenFault::Expired) => Code::TokenExpired.into(),
+        TokenError::Refused(fault) => {
+            Refusal::new(Code::Unauthenticated, format!("The token is not valid: {}.", fault.message()))
+        }
+        // Not all at once: the first one that comes has the keys read.
+        TokenError::Unavailable(wait) => {
+            let refusal = Refusal::new(Code::Unavailable, "The token is signed with a key that is not known yet.");
+            refusal.retry_after(wait + KEY_SPREAD.mul_f64(rand::random::<f64>()))
         }
     }
 }

@@ -9,7 +9,7 @@ use lastseen::config::SchemaName;
 use lastseen::domain::idle::{IdleCounts, IdleRule};
 use lastseen::domain::ids::SessionId;
 use lastseen::identity::Keys;
-use lastseen::identity::jwt::Verifier;
+use lastseen::identity::jwt::{TokenRules, Verifier};
 use lastseen::identity::resume::ResumeKey;
 use lastseen::store::Store;
 use serde_json::{Value, json};
@@ -285,7 +285,8 @@ async fn somebody_who_was_let_in_and_never_came_is_not_left_present() {
     let store = Store::open(server.database.options.clone(), &SchemaName::default(), 1, idle, "test".to_owned())
         .await
         .expect("a store");
-    let keys = Keys::new(Verifier::with_secret(SECRET.as_bytes(), None), ResumeKey::derive(SECRET.as_bytes()));
+    let verifier = Verifier::with_secret(SECRET.as_bytes(), TokenRules::default());
+    let keys = Keys::new(verifier, ResumeKey::derive(SECRET.as_bytes()), Arc::default());
     let registry = Arc::clone(server.server.registry());
     let admissions = Admissions::new(Arc::new(keys), store.clone(), registry);
     let credentials = Credentials { bearer: Some(token), ..Credentials::default() };

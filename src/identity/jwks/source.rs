@@ -3,13 +3,14 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode, Url, redirect};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
+use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use super::key_set::{KeySet, KeySetError};
@@ -21,7 +22,9 @@ pub(super) const MAX_BYTES: usize = 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum JwksError {
     /// The setting names neither a file nor an address that may be asked.
-    #[error("a JWKS is a file or an https URL without a password; http is only for this machine")]
+    #[error(
+        "a JWKS is a file or an https URL without a password; http is only for this machine, and with jwks-allow-http for private addresses"
+    )]
     NotASource,
     /// The file or the address gave no keys.
     #[error("cannot load the JWKS from {source_name}: {fault}")]
@@ -42,6 +45,9 @@ pub enum LoadFault {
     /// The request failed; the text says at which step.
     #[error("{0}")]
     Request(String),
+    /// The host of an http URL has no private address.
+    #[error("{0} has no private address, and http is for these alone: use https")]
+    NotPrivate(String),
     /// The server answered with another status than a success. Redirects are not followed.
     #[error("the answer was {0}")]
     Status(StatusCode),
@@ -82,12 +88,13 @@ enum Place {
 }
 
 impl JwksSource {
-    /// Takes a path, or a URL: https, or http where the host is the loopback interface.
+    /// Takes a path, or a URL: https, or http where the host is the loopback interface. With `allow_http` any host may
+    /// have an http URL; it is read from private addresses alone.
     ///
     /// # Errors
     ///
     /// [`JwksError::NotASource`] for any other URL, for one with a password, and for no text at all.
-    pub fn parse(text: &str) -> Result<Self, JwksError> {
+    pub fn parse(text: &str, allow_http: bool) -> Result<Self, JwksError> {
         let text = text.trim();
         if text.is_empty() {
             return Err(JwksError::NotASource);
@@ -96,8 +103,12 @@ impl JwksSource {
             return Ok(Self(Place::File(text.into())));
         }
         let url: Url = text.parse().map_err(|_| JwksError::NotASource)?;
-        let is_private = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
-        if is_private && url.username().is_empty() && url.password().is_none() {
+        let is_allowed = match url.scheme() {
+            "https" => true,
+            "http" => allow_http || is_loopback(&url),
+            _ => false,
+        };
+        if is_allowed && url.username().is_empty() && url.password().is_none() {
             Ok(Self(Place::Url(url)))
         } else {
             Err(JwksError::NotASource)
@@ -136,11 +147,29 @@ impl fmt::Debug for JwksSource {
     }
 }
 
+/// The host as it is looked up: an address of IPv6 without its brackets.
+fn host(url: &Url) -> &str {
+    url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+}
+
 fn is_loopback(url: &Url) -> bool {
-    url.host_str().is_some_and(|host| {
-        let address = host.trim_start_matches('[').trim_end_matches(']');
-        host == "localhost" || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
-    })
+    host(url) == "localhost" || host(url).parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+/// Whether an address is of this machine or of a network of one's own, where a stranger does not sit in between.
+fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
+    }
+}
+
+/// The private addresses of a URL's host.
+async fn private_addresses(url: &Url) -> Result<Vec<SocketAddr>, LoadFault> {
+    let port = url.port_or_known_default().unwrap_or_default();
+    let addresses = lookup_host((host(url), port)).await.map_err(|error| LoadFault::Request(error.to_string()))?;
+    let private: Vec<_> = addresses.filter(|address| is_private(address.ip())).collect();
+    if private.is_empty() { Err(LoadFault::NotPrivate(host(url).to_owned())) } else { Ok(private) }
 }
 
 async fn read_file(path: &PathBuf) -> Result<Vec<u8>, LoadFault> {
@@ -154,8 +183,9 @@ async fn read_file(path: &PathBuf) -> Result<Vec<u8>, LoadFault> {
 async fn fetch(url: &Url) -> Result<Vec<u8>, LoadFault> {
     // A redirect could lead to a URL that `parse` refuses.
     let mut client = Client::builder().redirect(redirect::Policy::none());
-    if is_loopback(url) {
-        client = client.no_proxy();
+    if url.scheme() == "http" {
+        // A name could lead elsewhere when it is looked up once more, be it by a proxy.
+        client = client.no_proxy().resolve_to_addrs(host(url), &private_addresses(url).await?);
     }
     let mut response = client.build()?.get(url.clone()).send().await?;
     if !response.status().is_success() {
@@ -175,35 +205,76 @@ async fn fetch(url: &Url) -> Result<Vec<u8>, LoadFault> {
 mod tests {
     use super::*;
 
+    const SAFE: [&str; 6] = [
+        "jwks.json",
+        "/etc/lastseen/jwks.json",
+        "https://example.com/.well-known/jwks.json",
+        "http://localhost:9999/keys",
+        "http://127.0.0.1/keys",
+        "http://[::1]:8080/keys",
+    ];
+
+    const PLAIN: [&str; 4] = [
+        "http://example.com/keys",
+        "http://localhost.example.com/keys",
+        "http://127.0.0.1.example.com/keys",
+        "http://keycloak:8080/realms/app/protocol/openid-connect/certs",
+    ];
+
+    const NONE: [&str; 6] = [
+        "",
+        " ",
+        "ftp://example.com/keys",
+        "https://user:password@example.com/keys",
+        "http://user:password@localhost/keys",
+        "https://",
+    ];
+
     #[test]
     fn a_source_is_a_file_or_a_private_url() {
-        for text in [
-            "jwks.json",
-            "/etc/lastseen/jwks.json",
-            "https://example.com/.well-known/jwks.json",
-            "http://localhost:9999/keys",
-            "http://127.0.0.1/keys",
-            "http://[::1]:8080/keys",
-        ] {
-            assert_eq!(JwksSource::parse(text).unwrap().to_string(), text);
+        for text in SAFE {
+            assert_eq!(JwksSource::parse(text, false).unwrap().to_string(), text);
         }
-        for text in [
-            "",
-            " ",
-            "http://example.com/keys",
-            "http://localhost.example.com/keys",
-            "http://127.0.0.1.example.com/keys",
-            "ftp://example.com/keys",
-            "https://user:password@example.com/keys",
-            "https://",
-        ] {
-            assert!(JwksSource::parse(text).is_err(), "{text:?}");
+        for text in PLAIN.iter().chain(&NONE) {
+            assert!(JwksSource::parse(text, false).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn any_host_may_have_an_http_url_where_that_is_allowed() {
+        for text in SAFE.iter().chain(&PLAIN) {
+            assert_eq!(JwksSource::parse(text, true).unwrap().to_string(), *text);
+        }
+        for text in NONE {
+            assert!(JwksSource::parse(text, true).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn private_addresses_are_those_of_a_network_of_ones_own() {
+        for address in ["127.0.0.1", "10.1.2.3", "172.18.0.2", "192.168.1.1", "::1", "fd00::1", "::ffff:10.0.0.1"] {
+            assert!(is_private(address.parse().unwrap()), "{address}");
+        }
+        for address in
+            ["8.8.8.8", "172.32.0.1", "169.254.169.254", "0.0.0.0", "2001:db8::1", "fe80::1", "::ffff:8.8.8.8"]
+        {
+            assert!(!is_private(address.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_http_url_is_not_read_from_a_public_address() {
+        // No packet is sent there.
+        for url in ["http://203.0.113.7/keys", "http://[2001:db8::7]:8080/keys"] {
+            let source = JwksSource::parse(url, true).unwrap();
+            let fault = source.load(Duration::from_secs(60)).await.unwrap_err();
+            assert!(matches!(fault, LoadFault::NotPrivate(_)), "{fault}");
         }
     }
 
     #[test]
     fn a_source_never_shows_its_query() {
-        let source = JwksSource::parse("https://example.com/keys?apikey=hunter2").unwrap();
+        let source = JwksSource::parse("https://example.com/keys?apikey=hunter2", false).unwrap();
         assert_eq!(format!("{source:?}"), "JwksSource(https://example.com/keys)");
     }
 }

@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod client;
 pub mod cluster;
 pub mod document;
+pub mod issuer;
 pub mod process;
 pub mod programs;
 pub mod proxy;
