@@ -104,7 +104,10 @@ export interface Options {
   name?: string;
   /** A JWT. Once it has expired, the room closes with `token_expired`; `getToken` has no such end. */
   token?: string;
-  /** Asked for a fresh JWT on each connect. */
+  /**
+   * Asked for a fresh JWT on each connect, and before the one that is in use expires: at three quarters of what is left
+   * of it, until there is another, which then goes on with the same connection.
+   */
   getToken?(): string | null | undefined | Promise<string | null | undefined>;
   /** For user-session tracking. */
   platform?: string;
@@ -141,7 +144,7 @@ export interface Room {
   /** The sit that is under way. */
   readonly sit: Sit | null;
   readonly status: Status;
-  /** Shows over HTTP who one is here: `Authorization: Bearer …`. The JWT, or a guest's resume token. */
+  /** Shows over HTTP who one is here: `Authorization: Bearer …`. The newest JWT that the server has taken, or a guest's resume token. */
   readonly bearer: string | null | undefined;
 
   /** The server's clock, in milliseconds since 1970; NaN before the welcome. */

@@ -6,6 +6,7 @@ const WELCOME_MS = 15_000; // not welcomed by then, it is given up
 const PROBE_MS = 10_000; // after a sleep an answer is expected sooner than usual
 const SECOND_LOOK_MS = 100; // frames that queued up in a sleep come first
 const SOON_MS = 1_000; // activity is sent at once, but not more often than this
+const ASK_MS = 5_000; // a fresh token is not asked for more often than this
 
 const INPUT = ['pointerdown', 'pointermove', 'keydown', 'wheel', 'touchstart'];
 const RESUME_IS_DEAD = [4501, 4503, 4504, 4511, 4512];
@@ -58,6 +59,7 @@ export function join(target, more) {
   let sentActive; // ... and before it
   let syncing = false;
   let wanted, wantedRef; // the public state that was last set
+  let renewAt, expiresAt, offered, offeredRef; // the token: when to ask for another, its end, the one that was sent last
 
   const emit = (event, ...details) => {
     for (const handler of [...(handlers[event] ?? [])]) {
@@ -174,6 +176,11 @@ export function join(target, more) {
     if (type === 'sit' && (!frame.completed || sit?.id === frame.id)) sit = frame.completed ? null : frame;
     if (type === 'expiring') session = { ...session, expires_at: frame.expires_at };
     if (refusal && wantedRef && frame.ref === wantedRef && !frame.retry) wanted = null;
+    if (refusal?.retry && frame.ref === offeredRef) offered = token; // may be sent again
+    if (type === 'token') {
+      if (frame.ref === offeredRef) token = offered;
+      renewBefore(frame.expires_at, frame);
+    }
     if (/^(session|sit|expiring|error)$/.test(type)) emit(type, frame);
   }
 
@@ -187,6 +194,8 @@ export function join(target, more) {
     if (!token && frame.resume) kept.set(RESUME + id, (resume = frame.resume)); // a JWT is its own way back
     beatAt = now();
     nextBeat = beatAt + beatMs;
+    offered = token;
+    renewBefore(token && getToken && frame.token_expires_at, frame);
     tick();
     if (wanted) sendState();
     setStatus('connected');
@@ -214,11 +223,33 @@ export function join(target, more) {
     deadline = Math.min(deadline, beatAt + deadMs);
   }
 
+  // By what is left on the server's clock: the own one may be wrong.
+  function renewBefore(end, { server_time }) {
+    expiresAt = end ? now() + Date.parse(end) - Date.parse(server_time) : Infinity;
+    renewLater();
+  }
+
+  function renewLater() {
+    renewAt = now() + Math.max(ASK_MS, (expiresAt - now()) * 0.75);
+  }
+
+  // A server that does not know the frame ends the connection with 4001, and a fresh token is asked for then.
+  async function renew() {
+    renewLater();
+    const mine = turn;
+    try {
+      const fresh = await getToken();
+      if (mine !== turn || !fresh || fresh === offered) return;
+      send({ type: 'token', ref: (offeredRef = ++ref), token: (offered = fresh) });
+    } catch {} // asked again
+  }
+
   // Does what is due, then sleeps. Timers may be late: only the clock counts.
   function tick() {
     if (now() >= deadline) return arm(SECOND_LOOK_MS, () => (now() >= deadline ? closed(1006) : tick()));
     if (now() >= nextBeat) beat();
-    arm(Math.min(nextBeat, deadline) - now(), tick);
+    if (now() >= renewAt) renew();
+    arm(Math.min(nextBeat, deadline, renewAt) - now(), tick);
   }
 
   function beatSoon() {

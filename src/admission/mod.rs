@@ -9,8 +9,9 @@ mod refusal;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::clock::Moment;
 use crate::domain::ids::SessionId;
-use crate::identity::{Caller, Keys};
+use crate::identity::{Caller, Keys, jwt};
 use crate::protocol::{Code, Refusal};
 use crate::room::Registry;
 use crate::store::admission::{AdmissionRequest, Admitted, Verdict};
@@ -64,7 +65,10 @@ impl Admissions {
         let claimant = match &shown.resume {
             Some(token) => Claimant::resumed(self.keys.resume(), session, token, shown)?,
             None => match self.keys.caller(shown.bearer.as_deref()).await? {
-                Caller::Service { .. } if shown.invite.is_none() => return self.admit_observer(session).await,
+                Caller::Service { expires_at } if shown.invite.is_none() => {
+                    let until = jwt::deadline(expires_at, &self.registry.shared().clock);
+                    return self.admit_observer(session, until).await;
+                }
                 caller => Claimant::called(caller, shown, &self.registry.shared().clock)?,
             },
         };
@@ -134,7 +138,8 @@ impl Admissions {
         }
     }
 
-    async fn admit_observer(&self, id: SessionId) -> Result<Admission, Refusal> {
+    /// Admits the service, whose JWT is good until then.
+    async fn admit_observer(&self, id: SessionId, until: Moment) -> Result<Admission, Refusal> {
         let stored = self.store.session(Viewer::Service, id).await?;
         let (session, _) = stored.ok_or(Code::SessionNotFound)?;
         if let Some(reason) = session.close_reason() {
@@ -146,7 +151,7 @@ impl Admissions {
             admittee: Admittee::Observer,
             compensation: None,
             uncounted_invite: None,
-            until: None,
+            until: Some(until),
             session,
             store: self.store.clone(),
         })

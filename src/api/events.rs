@@ -80,8 +80,8 @@ pub async fn follow(
         return Err(refusal);
     }
     let expires_at = match caller {
-        Caller::User { expires_at, .. } => Some(jwt::deadline(expires_at, &app.clock)),
-        _ => None,
+        Caller::User { expires_at, .. } | Caller::Service { expires_at } => Some(jwt::deadline(expires_at, &app.clock)),
+        Caller::Guest(_) | Caller::Anonymous => None,
     };
     let attachment = match (&caller, device) {
         (Caller::User { id, .. }, Some(device)) => Some(attach(&app, *id, device, Wire::Stream).await),

@@ -31,6 +31,9 @@ pub use fault::TokenFault;
 pub use issue::{issue, issue_by};
 pub use role::{JwtRole, UnknownRole};
 
+/// A token that is good for longer counts as good for this long, in seconds: a hundred years.
+const LONGEST_SECONDS: i64 = 100 * 365 * 24 * 3600;
+
 /// That a token is not accepted. It contains no part of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
@@ -208,6 +211,11 @@ fn decoded<T: DeserializeOwned>(part: &str) -> Result<T, TokenFault> {
 
 /// From when on a token that expires at this Unix time is refused.
 pub fn deadline(expires_at: i64, clock: &Clock) -> Moment {
-    let left = expires_at.saturating_sub(Utc::now().timestamp()).saturating_add(LEEWAY_SECONDS.into());
+    let left = expires_at.saturating_sub(Utc::now().timestamp()).min(LONGEST_SECONDS) + i64::from(LEEWAY_SECONDS);
     clock.now() + Duration::from_secs(u64::try_from(left).unwrap_or_default())
+}
+
+/// When a token expires that is refused from this [`deadline`] on.
+pub fn expiry(deadline: Moment) -> Moment {
+    deadline.before(Duration::from_secs(LEEWAY_SECONDS.into()))
 }

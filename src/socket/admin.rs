@@ -9,13 +9,13 @@ use super::connection::{self, Held};
 use super::end::End;
 use super::frame::{Decoder, FrameBatch, Incoming};
 use super::inbound::{Inbound, Received};
+use super::renewal::{self, Holder, Renewal};
 use super::transport::{Transport, decode};
 use super::upgrade::{UpgradeRequest, Upgraded, respond, shown_bearer, upgraded};
 use crate::app::App;
-use crate::app::rules::ConnectionRules;
 use crate::clock::Moment;
 use crate::identity::{Caller, jwt};
-use crate::protocol::v1::{self, ClientFrame};
+use crate::protocol::v1::ClientFrame;
 use crate::protocol::{Code, Refusal};
 use crate::room::{Gone, Text};
 
@@ -80,17 +80,24 @@ async fn run(
     inbound: &mut Inbound,
     mut frames: Receiver<Text>,
 ) -> End {
-    let ConnectionRules { max_message_bytes: max, write_timeout, .. } = app.connection;
-    let mut out = FrameBatch::default();
-    let mut turn = decode(decoder, &mut [], max, |incoming| receive(app, inbound, incoming, &mut out));
+    let (mut out, mut renewals, mut is_due) = (FrameBatch::default(), Vec::new(), false);
+    let max = inbound.max_message_bytes(app);
+    let mut turn = decode(decoder, &mut [], max, |incoming| receive(app, inbound, incoming, &mut renewals, &mut out));
     loop {
+        for renewal in renewals.drain(..) {
+            out.text(&renewal.answer(app, Some(Holder::Service), inbound).await);
+        }
+        // After the answers: a fresh JWT may have come in time.
+        if turn.is_ok() && std::mem::take(&mut is_due) {
+            turn = inbound.check(app, &mut out).map(drop);
+        }
         transport.write(std::mem::take(&mut out));
-        if let Err(end) = transport.flush(write_timeout).await.and(turn) {
+        if let Err(end) = transport.flush(app.connection.write_timeout).await.and(turn) {
             return end;
         }
         turn = tokio::select! {
             () = transport.readable() => {
-                transport.receive(decoder, max, |incoming| receive(app, inbound, incoming, &mut out))
+                transport.receive(decoder, max, |incoming| receive(app, inbound, incoming, &mut renewals, &mut out))
             }
             changed = frames.changed() => match changed {
                 Ok(()) => {
@@ -99,21 +106,29 @@ async fn run(
                 }
                 Err(_) => Err(Gone::Draining.into()),
             },
-            () = sleep_until(inbound.deadline(app)) => transport
-                .receive_now(decoder, max, |incoming| receive(app, inbound, incoming, &mut out))
-                .and_then(|()| inbound.check(app, &mut out).map(drop)),
+            () = sleep_until(inbound.deadline(app)) => {
+                is_due = true;
+                transport.receive_now(decoder, max, |incoming| receive(app, inbound, incoming, &mut renewals, &mut out))
+            }
             () = app.figures.drained() => Err(Gone::Draining.into()),
         };
     }
 }
 
-/// Takes one message of the client. It may send `beat` and `leave`.
-fn receive(app: &App, inbound: &mut Inbound, incoming: Incoming<'_>, out: &mut FrameBatch) -> Result<(), End> {
+/// Takes one message of the client. It may send `beat`, `token` and `leave`.
+fn receive(
+    app: &App,
+    inbound: &mut Inbound,
+    incoming: Incoming<'_>,
+    renewals: &mut Vec<Renewal>,
+    out: &mut FrameBatch,
+) -> Result<(), End> {
     let Received::Text(text) = inbound.receive(app, incoming, app.clock.now(), out)? else {
         return Ok(());
     };
-    match v1::decode(&text) {
+    match renewal::decode(app, &text)? {
         Ok(ClientFrame::Beat { reference, .. }) => out.text(&app.frames.beat(reference)),
+        Ok(ClientFrame::Token { reference, token }) => renewals.push(Renewal { reference, token }),
         Ok(ClientFrame::Leave) => return Err(End::Left),
         Ok(_) => {}
         Err(bad) => inbound.bad_frame(app, &bad, out)?,

@@ -14,6 +14,7 @@ use super::dialogue::Dialogue;
 use super::end::End;
 use super::frame::{Decoder, FrameBatch, Incoming};
 use super::inbound::{Inbound, Received};
+use super::renewal;
 use super::subscription::Subscription;
 use super::transport::{Transport, Written, decode};
 use crate::admission::Admission;
@@ -21,6 +22,7 @@ use crate::admission::limits::Permit;
 use crate::app::App;
 use crate::clock::Moment;
 use crate::domain::user_session::Device;
+use crate::identity::jwt;
 use crate::protocol::Refusal;
 use crate::protocol::v1::{self, Session, Welcome};
 use crate::room::{JoinError, Joined};
@@ -87,6 +89,7 @@ pub fn join(transport: &Arc<Transport>, app: &App, admission: Admission) -> Resu
                 you: seat.participant(),
                 connection_id: Some(seat.connection()),
                 resume: prepared.resume.as_deref(),
+                token_expires_at: prepared.expires_at.map(jwt::expiry),
                 session: &prepared.session,
             };
             greeting.encoded(&app.frames.welcome(&welcome, snapshot, seat.shown().as_deref()));
@@ -173,9 +176,9 @@ impl Connection {
     /// Answers what came before the end, gives the seat back, sends the last frames and closes.
     async fn end(self, end: End) {
         // Dropped last: a client that waits for the permit waits for the socket, too.
-        let Self { _held, app, transport, mut dialogue, .. } = self;
+        let Self { _held, app, transport, mut dialogue, mut inbound, .. } = self;
         if let Some(pending) = dialogue.take_pending() {
-            dialogue.answer(&app, &transport, *pending).await;
+            dialogue.answer(&app, &transport, &mut inbound, *pending).await;
         }
         dialogue.end(&app, &end);
         close(&transport, &end).await;
@@ -185,10 +188,17 @@ impl Connection {
         self.receive(Source::Handshake)?;
         let alarm = sleep_until(self.inbound.deadline(&self.app));
         tokio::pin!(alarm);
+        let mut is_due = false;
         loop {
             if let Some(pending) = self.dialogue.take_pending() {
                 // Boxed, as settling is: seldom needed, and larger than all else that a connection does.
-                Box::pin(self.dialogue.answer(&self.app, &self.transport, *pending)).await;
+                Box::pin(self.dialogue.answer(&self.app, &self.transport, &mut self.inbound, *pending)).await;
+                alarm.as_mut().reset(self.inbound.deadline(&self.app));
+            }
+            // After the answers: a fresh JWT may have come in time.
+            if std::mem::take(&mut is_due) {
+                self.check()?;
+                alarm.as_mut().reset(self.inbound.deadline(&self.app));
             }
             tokio::select! {
                 () = self.transport.readable() => self.receive(Source::Readable)?,
@@ -196,8 +206,9 @@ impl Connection {
                     Box::pin(settle(&self.app, &self.transport, &self.dialogue.subscription)).await?;
                 }
                 () = &mut alarm => {
-                    self.check()?;
-                    alarm.as_mut().reset(self.inbound.deadline(&self.app));
+                    // After a stall of the process, the frames of a client wait in the socket.
+                    self.receive(Source::Socket)?;
+                    is_due = true;
                 }
             }
         }
@@ -206,7 +217,7 @@ impl Connection {
     /// Takes what has arrived and writes the answers, also those to frames before the one that ends the connection.
     fn receive(&mut self, source: Source) -> Result<(), End> {
         let Self { app, transport, decoder, inbound, dialogue, .. } = self;
-        let (max, mut out) = (app.connection.max_message_bytes, FrameBatch::default());
+        let (max, mut out) = (inbound.max_message_bytes(app), FrameBatch::default());
         let take = |incoming: Incoming<'_>| receive(app, inbound, dialogue, incoming, &mut out);
         let received = match source {
             Source::Handshake => decode(decoder, &mut [], max, take),
@@ -217,10 +228,8 @@ impl Connection {
         received
     }
 
-    /// Does what is due by the time.
+    /// Does what is due by the time, once everything that has arrived was received and answered.
     fn check(&mut self) -> Result<(), End> {
-        // After a stall of the process, the frames of a client wait in the socket.
-        self.receive(Source::Socket)?;
         let mut out = FrameBatch::default();
         let checked = self.inbound.check(&self.app, &mut out);
         send(&self.transport, out);
@@ -248,7 +257,7 @@ fn receive(
     let now = app.clock.now();
     dialogue.seen(now);
     match inbound.receive(app, incoming, now, out)? {
-        Received::Text(text) => match v1::decode(&text) {
+        Received::Text(text) => match renewal::decode(app, &text)? {
             Ok(frame) => dialogue.serve(app, frame, now, out)?,
             Err(bad) => inbound.bad_frame(app, &bad, out)?,
         },

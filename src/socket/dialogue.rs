@@ -2,6 +2,8 @@
 
 use super::end::End;
 use super::frame::FrameBatch;
+use super::inbound::Inbound;
+use super::renewal::{Holder, Renewal};
 use super::subscription::Subscription;
 use super::transport::Transport;
 use crate::app::App;
@@ -42,6 +44,8 @@ pub enum Request {
         /// How long it is.
         length_seconds: i32,
     },
+    /// A fresh JWT.
+    Token(Renewal),
 }
 
 impl Dialogue {
@@ -74,6 +78,7 @@ impl Dialogue {
             }
             ClientFrame::Update { reference, state } => self.update(reference, state, now, out),
             ClientFrame::Sit { reference, length_seconds } => self.wait(Request::Sit { reference, length_seconds }),
+            ClientFrame::Token { reference, token } => self.wait(Request::Token(Renewal { reference, token })),
             ClientFrame::Sync => self.wait(Request::State),
             ClientFrame::Leave => return Err(End::Left),
             ClientFrame::Unknown => {}
@@ -115,8 +120,8 @@ impl Dialogue {
         self.pending.take()
     }
 
-    /// Answers requests that have to wait.
-    pub async fn answer(&self, app: &App, transport: &Transport, pending: Pending) {
+    /// Answers requests that have to wait, one after the other.
+    pub async fn answer(&self, app: &App, transport: &Transport, inbound: &mut Inbound, pending: Pending) {
         for request in pending.0 {
             match request {
                 Request::State => self.subscription.request_state(),
@@ -125,7 +130,18 @@ impl Dialogue {
                         transport.write(FrameBatch::of(&v1::error(&refusal, reference)));
                     }
                 }
+                Request::Token(renewal) => {
+                    transport.write(FrameBatch::of(&renewal.answer(app, self.holder(), inbound).await));
+                }
             }
+        }
+    }
+
+    /// Whom a JWT of this connection stands for; `None` for a guest, and for a person who is gone.
+    fn holder(&self) -> Option<Holder> {
+        match self.subscription.seat().participant() {
+            Some(_) => self.subscription.seat().shown()?.user_id.map(Holder::User),
+            None => Some(Holder::Service),
         }
     }
 

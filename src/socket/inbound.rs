@@ -14,6 +14,9 @@ use crate::clock::Moment;
 use crate::domain::participant::Quality;
 use crate::protocol::{Code, Refusal, v1};
 
+/// The longest JWT on a connection, in bytes: with the names of two hundred groups in it one has some ten thousand.
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
 /// Frames that cannot be understood before the connection ends.
 const MAX_BAD_FRAMES: u8 = 5;
 
@@ -42,6 +45,22 @@ impl Inbound {
         let stalled = app.clock.stalled();
         let pulse = Pulse::new(&app.connection, expires_at, stalled, now);
         Self { pulse, pace: Pace::new(stalled, now), bad_frames: 0 }
+    }
+
+    /// The longest message that is read, in bytes. Where the connection was let in by a JWT it may be a fresh one,
+    /// which has a size of its own.
+    pub fn max_message_bytes(&self, app: &App) -> usize {
+        app.connection.max_message_bytes + self.expires_at().map_or(0, |_| MAX_TOKEN_BYTES)
+    }
+
+    /// When the JWT expires that the connection was let in by, or last renewed with; `None` where it has none.
+    pub fn expires_at(&self) -> Option<Moment> {
+        self.pulse.expires_at()
+    }
+
+    /// A fresh JWT expires then.
+    pub fn renew(&mut self, expires_at: Moment) {
+        self.pulse.renew(expires_at);
     }
 
     /// When [`Inbound::check`] is due.

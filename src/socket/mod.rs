@@ -10,6 +10,7 @@ pub mod http_stream;
 mod inbound;
 mod pace;
 mod pulse;
+mod renewal;
 pub mod sse;
 mod subscription;
 pub mod transport;

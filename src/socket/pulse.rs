@@ -60,6 +60,16 @@ impl Pulse {
         self.seen_at = now;
     }
 
+    /// When the credential expires, where it does.
+    pub fn expires_at(&self) -> Option<Moment> {
+        self.expires_at
+    }
+
+    /// The credential was renewed: it expires then.
+    pub fn renew(&mut self, expires_at: Moment) {
+        self.expires_at = Some(expires_at);
+    }
+
     /// When [`Pulse::check`] is due.
     pub fn next(&self, rules: &ConnectionRules) -> Moment {
         let next = self.next_ping.min(self.seen_at + rules.dead_after);
@@ -236,5 +246,9 @@ mod tests {
         let mut pulse = pulse(Some(start + 3 * SECOND), start);
         assert_eq!(pulse.next(&RULES), start + 3 * SECOND);
         assert_eq!(pulse.check(&RULES, start + 3 * SECOND), Err(Code::TokenExpired));
+        pulse.renew(start + 5 * SECOND);
+        assert!(pulse.check(&RULES, start + 4 * SECOND).is_ok());
+        assert_eq!(pulse.next(&RULES), start + 5 * SECOND);
+        assert_eq!(pulse.check(&RULES, start + 5 * SECOND), Err(Code::TokenExpired));
     }
 }

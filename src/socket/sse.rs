@@ -67,7 +67,7 @@ pub fn response(
     let frames = &app.frames;
     let mut first = vec![match session {
         Some(session) => {
-            let welcome = Welcome { you: None, connection_id: None, resume: None, session };
+            let welcome = Welcome { you: None, connection_id: None, resume: None, token_expires_at: None, session };
             Event::of("welcome", Some(snapshot.seq), &frames.welcome(&welcome, &snapshot, None))
         }
         None => Event::framed(frames, Message::State { snapshot: &snapshot, own: None }),

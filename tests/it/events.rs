@@ -92,6 +92,8 @@ impl Reader {
                 _ => {}
             }
         }
+        // Some readers take an empty line without data before it for an event.
+        assert!(is_event, "an empty line that ends nothing: {block:?}");
         if is_event {
             assert_eq!(event.data["type"], event.kind, "an event is named after its frame");
             let seq = event.data["seq"].as_u64().map(|seq| seq.to_string());
@@ -310,9 +312,13 @@ async fn a_stream_ends_with_its_reason() {
     // The JWT expires.
     let expires_in = |seconds| sign(&json!({"sub": hana, "role": "authenticated", "exp": seconds_from_now(seconds)}));
     let (of_hana, _) = Reader::welcomed(&server, &session, &expires_in(600)).await;
+    let of_service = sign(&json!({"role": "service_role", "exp": seconds_from_now(600)}));
+    let (of_service, _) = Reader::welcomed(&server, &session, &of_service).await;
     pass(Duration::from_mins(11)).await;
-    let end = of_hana.ended().await;
-    assert_eq!((&end.data["code"], &end.data["retry"]), (&json!("token_expired"), &json!(true)));
+    for reader in [of_hana, of_service] {
+        let end = reader.ended().await;
+        assert_eq!((&end.data["code"], &end.data["retry"]), (&json!("token_expired"), &json!(true)));
+    }
     server.get(&path(&session), Some(&expires_in(-60))).await.refused(401, "token_expired");
 
     // Closed.

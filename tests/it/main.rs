@@ -55,6 +55,7 @@ mod simulators_kubernetes;
 mod sits;
 mod start_stop;
 mod sweep;
+mod token_frames;
 mod tokens;
 mod uninstall;
 mod user_session_lists;

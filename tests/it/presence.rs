@@ -86,7 +86,8 @@ async fn a_welcome_says_everything_that_a_client_has_to_know() {
     let welcome = &ada.welcome;
     assert_keys(
         welcome,
-        "type seq you connection_id resume session occupancy participants beat_ms dead_after_ms grace_ms server_time",
+        "type seq you connection_id resume token_expires_at session occupancy participants beat_ms dead_after_ms grace_ms \
+         server_time",
     );
     assert_eq!(
         (&welcome["beat_ms"], &welcome["dead_after_ms"], &welcome["grace_ms"]),

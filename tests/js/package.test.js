@@ -14,10 +14,10 @@ const client = new URL('packages/client/', root);
 const run = (cwd, program, ...args) =>
   execFileSync(program, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
 
-test('both modules, each gzipped by itself, are at most 5 KB', () => {
+test('both modules, each gzipped by itself, are at most 5.5 KB', () => {
   const sizes = ['lastseen.js', 'presence.js'].map((file) => gzipSync(readFileSync(new URL(file, client)), { level: 9 }).length);
   const size = sizes[0] + sizes[1];
-  assert.ok(size <= 5 * 1024, `${size} bytes`);
+  assert.ok(size <= 5.5 * 1024, `${size} bytes`);
 });
 
 test('its licences are those of the whole', () => {

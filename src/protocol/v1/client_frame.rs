@@ -1,6 +1,7 @@
 //! Frames from a client: types, and how they are decoded.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -38,12 +39,36 @@ pub enum ClientFrame {
         /// How long it is, from 1 to [`LONGEST_SIT_SECONDS`].
         length_seconds: i32,
     },
+    /// A fresh JWT, in place of the one that the connection was let in by.
+    Token {
+        /// Returned in the answer.
+        reference: Option<u64>,
+        /// The JWT.
+        token: Secret,
+    },
     /// Asks for a `state`.
     Sync,
     /// The person leaves, without a grace.
     Leave,
     /// Of an unknown type.
     Unknown,
+}
+
+/// A token as a client sent it. Its `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<str>);
+
+impl Secret {
+    /// The token.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 /// Why a frame could not be understood.
@@ -75,6 +100,8 @@ pub fn decode(text: &str) -> Result<ClientFrame, BadFrame> {
         action: Option<&'a RawValue>,
         #[serde(borrow)]
         sit_length_seconds: Option<&'a RawValue>,
+        #[serde(borrow)]
+        token: Option<&'a RawValue>,
     }
     let bad = |reference, message| BadFrame { reference, message };
     let is_object = text.trim_start().starts_with('{');
@@ -82,7 +109,7 @@ pub fn decode(text: &str) -> Result<ClientFrame, BadFrame> {
         Ok(raw) if is_object => raw,
         _ => return Err(bad(None, "a frame is a JSON object with a string 'type'")),
     };
-    if !matches!(&*raw.r#type, "beat" | "update" | "sit" | "sync" | "leave") {
+    if !matches!(&*raw.r#type, "beat" | "update" | "sit" | "token" | "sync" | "leave") {
         return Ok(ClientFrame::Unknown);
     }
     let reference = field(raw.r#ref).map_err(|()| bad(None, "'ref' must be a whole number, zero or more"))?;
@@ -107,6 +134,10 @@ pub fn decode(text: &str) -> Result<ClientFrame, BadFrame> {
                 _ => Err(bad(reference, "'sit_length_seconds' must be a whole number from 1 to 86400")),
             }
         }
+        "token" => match field::<Box<str>>(raw.token) {
+            Ok(Some(token)) if !token.is_empty() => Ok(ClientFrame::Token { reference, token: Secret(token) }),
+            _ => Err(bad(reference, "'token' must be a text that is not empty")),
+        },
         "sync" => Ok(ClientFrame::Sync),
         _ => Ok(ClientFrame::Leave),
     }
@@ -153,6 +184,14 @@ mod tests {
             decode(r#"{"type":"sit","action":"start","sit_length_seconds":600,"ref":9}"#),
             Ok(ClientFrame::Sit { reference: Some(9), length_seconds: 600 })
         ));
+        let Ok(frame @ ClientFrame::Token { .. }) = decode(r#"{"type":"token","ref":10,"token":"ey\u0061.b.c"}"#)
+        else {
+            panic!("a token")
+        };
+        let shown = format!("{frame:?}");
+        assert!(shown.contains("10") && !shown.contains("b.c"), "{shown}");
+        let ClientFrame::Token { reference: Some(10), token } = frame else { panic!("{frame:?}") };
+        assert_eq!(token.as_str(), "eya.b.c");
         let Ok(ClientFrame::Update { reference: Some(8), state }) =
             decode(r#"{"type":"update","ref":8,"state":{"page": 12}}"#)
         else {
@@ -195,6 +234,9 @@ mod tests {
             r#","action":"start","sit_length_seconds":"600""#,
         ] {
             assert_eq!(bad(&format!(r#"{{"type":"sit","ref":5{sit}}}"#)).reference, Some(5), "{sit}");
+        }
+        for token in ["", r#","token":null"#, r#","token":"""#, r#","token":7"#, r#","token":["a"]"#] {
+            assert_eq!(bad(&format!(r#"{{"type":"token","ref":6{token}}}"#)).reference, Some(6), "{token}");
         }
         let large = format!(r#"{{"type":"update","state":{{"a":"{}"}}}}"#, "x".repeat(MAX_STATE_BYTES));
         assert_eq!(bad(&large).message, "'state' must not be larger than 2 KiB");

@@ -4,7 +4,7 @@ mod client_frame;
 mod server_frames;
 mod values;
 
-pub use client_frame::{BadFrame, ClientFrame, LONGEST_SIT_SECONDS, MAX_STATE_BYTES, decode};
+pub use client_frame::{BadFrame, ClientFrame, LONGEST_SIT_SECONDS, MAX_STATE_BYTES, Secret, decode};
 pub use server_frames::{Frames, Welcome, error, frame_type, notice};
 pub use values::{Participant, Session, Timestamp};
 

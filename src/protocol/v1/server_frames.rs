@@ -38,6 +38,8 @@ pub struct Welcome<'a> {
     /// `None` for an SSE subscriber.
     pub connection_id: Option<ConnectionId>,
     pub resume: Option<&'a str>,
+    /// When the JWT expires that the connection was let in by; `None` where that was something else.
+    pub token_expires_at: Option<Moment>,
     pub session: &'a Session,
 }
 
@@ -65,6 +67,8 @@ impl Frames {
             connection_id: Option<ConnectionId>,
             #[serde(skip_serializing_if = "Option::is_none")]
             resume: Option<Option<&'a str>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            token_expires_at: Option<Option<Timestamp>>,
             session: &'a Session,
             occupancy: usize,
             beat_ms: u128,
@@ -78,6 +82,7 @@ impl Frames {
             you: welcome.you,
             connection_id: welcome.connection_id,
             resume: welcome.connection_id.map(|_| welcome.resume),
+            token_expires_at: welcome.connection_id.map(|_| welcome.token_expires_at.map(|at| self.timestamp(at))),
             session: welcome.session,
             occupancy: snapshot.occupancy,
             beat_ms: self.beat_ms,
@@ -172,6 +177,20 @@ impl Frames {
         .into()
     }
 
+    /// The answer to a `token`, which expires then.
+    pub fn token(&self, reference: Option<u64>, expires_at: Moment) -> Text {
+        #[derive(Serialize)]
+        struct Token {
+            r#type: &'static str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            r#ref: Option<u64>,
+            expires_at: Timestamp,
+            server_time: Timestamp,
+        }
+        let (expires_at, server_time) = (self.timestamp(expires_at), self.server_time());
+        json(&Token { r#type: "token", r#ref: reference, expires_at, server_time }).into()
+    }
+
     /// `session`.
     pub fn session(&self, session: &ReadingSession) -> Text {
         format!(r#"{{"type":"session","session":{}}}"#, json(&Session::of(session, self.idle))).into()
@@ -185,7 +204,11 @@ impl Frames {
     }
 
     fn server_time(&self) -> Timestamp {
-        Timestamp(self.clock.utc(self.clock.now()))
+        self.timestamp(self.clock.now())
+    }
+
+    fn timestamp(&self, moment: Moment) -> Timestamp {
+        Timestamp(self.clock.utc(moment))
     }
 }
 

@@ -49,9 +49,10 @@ impl Event {
         Self(vec![format!("event: error\n{retry}data: {}\n\n", v1::error(refusal, None)).into()])
     }
 
-    /// A comment, which keeps the stream open and means nothing.
+    /// A comment, which keeps the stream open and means nothing. Without an empty line after it, which some readers
+    /// take for the end of an event that has nothing in it.
     pub fn comment() -> Self {
-        Self(vec![Bytes::from_static(b": \n\n")])
+        Self(vec![Bytes::from_static(b":\n")])
     }
 
     /// What is sent, in this order.
@@ -82,6 +83,11 @@ mod tests {
         let retry = text(Event::error(&refusal, Some(Duration::from_millis(2500))));
         assert!(retry.starts_with("event: error\nretry: 2500\ndata: {") && retry.ends_with("}\n\n"), "{retry}");
         assert!(text(Event::error(&refusal, None)).starts_with("event: error\ndata: {"));
+    }
+
+    #[test]
+    fn a_comment_is_a_line_and_ends_no_event() {
+        assert_eq!(text(Event::comment()), ":\n");
     }
 
     #[test]

@@ -205,9 +205,9 @@ pub fn did(swept: &Value) -> Value {
     done.map(|(policy, count)| (policy.clone(), count.clone())).collect::<serde_json::Map<_, _>>().into()
 }
 
-/// A token of the service.
+/// A token of the service, good for longer than a test lets pass.
 pub fn service() -> String {
-    jwt::issue(SECRET.as_bytes(), None, None, JwtRole::Service, None, Duration::from_secs(3600))
+    jwt::issue(SECRET.as_bytes(), None, None, JwtRole::Service, None, Duration::from_hours(24))
 }
 
 /// A token of a user.

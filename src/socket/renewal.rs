@@ -1,0 +1,83 @@
+//! A fresh JWT on a connection that was let in by one: the connection then ends when the fresh one expires.
+//!
+//! To check a token may take a question to its issuer for keys. The task of the connection waits for it and reads no
+//! further frame meanwhile, so that a client has one check at a time, and as many as its pace allows.
+
+use super::end::End;
+use super::frame::Violation;
+use super::inbound::{Inbound, MAX_TOKEN_BYTES};
+use crate::app::App;
+use crate::clock::Moment;
+use crate::domain::ids::UserId;
+use crate::identity::{Caller, jwt};
+use crate::protocol::v1::{self, BadFrame, ClientFrame, Secret};
+use crate::protocol::{Code, Refusal};
+use crate::room::Text;
+
+/// Whom the JWT of a connection stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Holder {
+    /// A user.
+    User(UserId),
+    /// The service.
+    Service,
+}
+
+/// A frame `token` that is to be answered.
+#[derive(Debug)]
+pub struct Renewal {
+    /// The `ref` of the frame.
+    pub reference: Option<u64>,
+    /// The fresh JWT.
+    pub token: Secret,
+}
+
+/// Reads a frame. One with a token may be longer than `max-message-bytes`, see [`Inbound::max_message_bytes`]; any
+/// other may not.
+///
+/// # Errors
+/// That the message is too large.
+pub fn decode(app: &App, text: &str) -> Result<Result<ClientFrame, BadFrame>, End> {
+    let frame = v1::decode(text);
+    if text.len() > app.connection.max_message_bytes && !matches!(frame, Ok(ClientFrame::Token { .. })) {
+        return Err(Violation::TooLarge.into());
+    }
+    Ok(frame)
+}
+
+impl Renewal {
+    /// Checks the token and moves the end of the connection. A token that is not good changes nothing. The frame that
+    /// is the answer.
+    pub async fn answer(self, app: &App, holder: Option<Holder>, inbound: &mut Inbound) -> Text {
+        match self.check(app, holder.filter(|_| inbound.expires_at().is_some())).await {
+            Ok(deadline) => {
+                inbound.renew(deadline);
+                app.frames.token(self.reference, jwt::expiry(deadline))
+            }
+            Err(refusal) => {
+                app.metrics.refusals(refusal.code.as_str()).inc();
+                v1::error(&refusal, self.reference)
+            }
+        }
+    }
+
+    /// When a connection of this holder ends by the token.
+    async fn check(&self, app: &App, holder: Option<Holder>) -> Result<Moment, Refusal> {
+        let Some(holder) = holder else {
+            return Err(Refusal::new(Code::Forbidden, "This connection was not let in by a JWT, and needs none."));
+        };
+        if self.token.as_str().len() > MAX_TOKEN_BYTES {
+            return Err(Refusal::new(Code::PayloadTooLarge, "The token must not be larger than 16 KiB."));
+        }
+        let (shown, expires_at) = match app.admissions.keys().caller(Some(self.token.as_str())).await? {
+            Caller::User { id, expires_at, .. } => (Some(Holder::User(id)), expires_at),
+            Caller::Service { expires_at } => (Some(Holder::Service), expires_at),
+            Caller::Guest(_) | Caller::Anonymous => (None, 0),
+        };
+        if shown != Some(holder) {
+            let message = "The token is not of the one whom this connection was let in for.";
+            return Err(Refusal::new(Code::Forbidden, message));
+        }
+        Ok(jwt::deadline(expires_at, &app.clock))
+    }
+}
