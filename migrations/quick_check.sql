@@ -718,6 +718,7 @@ column | public.session_participants.state_node | text
 column | public.session_participants.user_id | uuid
 column | public.simulators.created_at | timestamp with time zone not null default now()
 column | public.simulators.endpoint | text
+column | public.simulators.erase_when_stopped | boolean not null default false
 column | public.simulators.error | text
 column | public.simulators.handle | jsonb
 column | public.simulators.id | uuid not null default gen_random_uuid()
@@ -852,6 +853,7 @@ function | lastseen.admit(uuid,uuid,integer,uuid,bytea,text,interval,text,text,u
 function | lastseen.alone_since(uuid[]) | (sessions uuid[]) returns TABLE(session_id uuid, since timestamp with time zone) sql stable set search_path="" body ebc761bceaf0361f
 function | lastseen.close_session(uuid,text) | (session uuid, reason text) returns SETOF public.reading_sessions sql volatile set search_path="" body c3789cea4f7e8429
 function | lastseen.close_sessions(uuid[],text) | (sessions uuid[], reason text) returns SETOF public.reading_sessions plpgsql volatile set search_path="" body 45e865b790d9b6c3
+function | lastseen.erase_stopped_simulator() | () returns trigger plpgsql volatile set search_path="" body 0a4e3142fd5be929
 function | lastseen.finish_room_sit(uuid,uuid[],uuid[],timestamp with time zone[]) | (room_sit uuid, new_ids uuid[], users uuid[], came_at timestamp with time zone[]) returns boolean plpgsql volatile set search_path="", lock_timeout=1s body 2e99133e4f7e1dae
 function | lastseen.give_back(uuid,uuid) | (participant uuid, invite uuid) returns boolean plpgsql volatile set search_path="" body fbc7007122d488f6
 function | lastseen.inspect_invite(bytea,interval,text) | (token_sha256 bytea, idle interval, counts text) returns TABLE(verdict text, detail text, session_id uuid, title text, invite_expires_at timestamp with time zone, role text, session_expires_at timestamp with time zone) sql stable set search_path="" body 785fe375327879f3
@@ -892,7 +894,9 @@ function | public.cleanup_old_sessions(integer) | (days_old integer DEFAULT 90) 
 function | public.close_aged_sessions(interval,integer) | (older_than interval DEFAULT '24:00:00'::interval, at_most integer DEFAULT NULL::integer) returns SETOF public.reading_sessions plpgsql volatile set search_path="", lock_timeout=1s body b119b1b1e7fcb7e3
 function | public.close_lonely_sessions(interval,integer) | (alone_for interval, at_most integer DEFAULT NULL::integer) returns SETOF public.reading_sessions plpgsql volatile set search_path="", lock_timeout=1s body e34247b2c80c0e1f
 function | public.end_inactive_sessions(integer) | (timeout_minutes integer DEFAULT 60) returns bigint sql volatile set search_path="" body 6e87d48ad4509650
+function | public.erase_user(uuid) | (person uuid) returns TABLE(participants bigint, user_sessions bigint, check_ins bigint, sits bigint, partnership_memberships bigint, partnerships bigint, simulators bigint, simulators_stopping bigint, sessions_hosted bigint, invites_created bigint) plpgsql volatile set search_path="", lock_timeout=1s body a207eaeaf494527f
 function | public.expire_user_sessions(integer) | (at_most integer DEFAULT NULL::integer) returns bigint sql volatile set search_path="" body 944e07f79f096173
+function | public.export_user(uuid) | (person uuid) returns jsonb sql stable set search_path="", TimeZone=UTC body 06f529c4797def0c
 function | public.is_participant(uuid) | (session uuid) returns boolean sql stable security definer, of lastseen_definer set search_path="" body 5b1432973afb0ac6
 function | public.peak_hours(integer,text) | (days integer DEFAULT 7, time_zone text DEFAULT 'UTC'::text) returns TABLE(hour integer, sessions bigint) sql stable set search_path="" body 73a7be014e8b7dcc
 function | public.purge_closed_sessions(interval,integer) | (older_than interval DEFAULT '30 days'::interval, at_most integer DEFAULT NULL::integer) returns bigint sql volatile set search_path="", lock_timeout=1s body 46abe1ed32e89984
@@ -975,8 +979,12 @@ grant | function public.close_lonely_sessions(interval,integer) to lastseen_serv
 grant | function public.close_lonely_sessions(interval,integer) to service_role | execute
 grant | function public.end_inactive_sessions(integer) to lastseen_service | execute
 grant | function public.end_inactive_sessions(integer) to service_role | execute
+grant | function public.erase_user(uuid) to lastseen_service | execute
+grant | function public.erase_user(uuid) to service_role | execute
 grant | function public.expire_user_sessions(integer) to lastseen_service | execute
 grant | function public.expire_user_sessions(integer) to service_role | execute
+grant | function public.export_user(uuid) to lastseen_service | execute
+grant | function public.export_user(uuid) to service_role | execute
 grant | function public.is_participant(uuid) to authenticated | execute
 grant | function public.is_participant(uuid) to lastseen_service | execute
 grant | function public.is_participant(uuid) to service_role | execute
@@ -1121,6 +1129,7 @@ table | public.simulators | row security enabled, forced
 table | public.sits | row security enabled, forced
 table | public.user_sessions | row security enabled, forced
 trigger | abandon_sit_of_closed_session on public.reading_sessions | CREATE TRIGGER abandon_sit_of_closed_session AFTER UPDATE OF is_active ON public.reading_sessions FOR EACH ROW WHEN ((old.is_active AND (NOT new.is_active))) EXECUTE FUNCTION lastseen.abandon_sit_of_closed_session()
+trigger | erase_stopped_simulator on public.simulators | CREATE TRIGGER erase_stopped_simulator AFTER UPDATE OF status ON public.simulators FOR EACH ROW WHEN ((new.erase_when_stopped AND (new.status = ANY (ARRAY['STOPPED'::text, 'ERROR'::text])))) EXECUTE FUNCTION lastseen.erase_stopped_simulator()
 trigger | keep_check_in on public.check_ins | CREATE TRIGGER keep_check_in BEFORE UPDATE ON public.check_ins FOR EACH ROW WHEN ((pg_has_role('authenticated'::name, 'usage'::text) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION lastseen.keep_check_in()
 trigger | keep_new_check_in on public.check_ins | CREATE TRIGGER keep_new_check_in BEFORE INSERT ON public.check_ins FOR EACH ROW WHEN ((pg_has_role('authenticated'::name, 'usage'::text) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION lastseen.keep_new_check_in()
 trigger | keep_new_sit on public.sits | CREATE TRIGGER keep_new_sit BEFORE INSERT ON public.sits FOR EACH ROW WHEN ((pg_has_role('authenticated'::name, 'usage'::text) AND (NOT pg_has_role('service_role'::name, 'usage'::text)))) EXECUTE FUNCTION lastseen.keep_new_sit()

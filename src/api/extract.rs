@@ -12,7 +12,7 @@ use serde::de::{DeserializeOwned, Deserializer, Error};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::domain::ids::{CheckInId, PartnershipId, SessionId, SimulatorId, SitId};
+use crate::domain::ids::{CheckInId, PartnershipId, SessionId, SimulatorId, SitId, UserId};
 use crate::domain::user_session::ClientSession;
 use crate::identity::Caller;
 use crate::identity::client_address::{Network, client_address};
@@ -105,7 +105,8 @@ ids_of_things!(
     CheckInId: Code::CheckInNotFound,
     PartnershipId: Code::PartnershipNotFound,
     SitId: Code::SitNotFound,
-    SimulatorId: Code::NotFound
+    SimulatorId: Code::NotFound,
+    UserId: Code::NotFound
 );
 
 impl<Second: std::convert::From<Uuid>> FromIds for (SessionId, Second) {

@@ -17,6 +17,7 @@ mod reading_sessions;
 mod simulators;
 mod sits;
 mod user_sessions;
+mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,6 +89,8 @@ fn routes(app: &App) -> Router<App> {
         .routes(routes!(sits::weeks))
         .routes(routes!(sits::read))
         .routes(routes!(sits::complete))
+        .routes(routes!(users::erase))
+        .routes(routes!(users::export))
         .routes(routes!(admin::sweep, admin::newest_sweep))
         .routes(routes!(admin::stats))
         .routes(routes!(analytics::analytics))

@@ -51,6 +51,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
         (name = "sits", description = "Timed sits of a user, alone or with partners."),
         (name = "partnerships", description = "Groups of users who see each other's sits."),
         (name = "simulators", description = "A companion instance of a user session, on a server that is set up to run them."),
+        (name = "users", description = "All that is kept of one user, for the service: to hand it over, and to delete it."),
         (name = "operators", description = "For operators of the server: health, metrics, figures and the sweep."),
     ),
     components(schemas(Problem)),

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{sleep, timeout};
 
 use super::sits::{RunningSit, Sits};
 use crate::clock::Clock;
-use crate::domain::ids::ParticipantId;
+use crate::domain::ids::{ParticipantId, UserId};
 use crate::protocol::{Code, Refusal};
 use crate::room::{Registry, Room};
 use crate::store::room_sits::OpenRoomSit;
@@ -73,6 +73,16 @@ impl SitRecorder {
         })?;
         starting.run(running(&started, &self.registry.shared().clock));
         Ok(())
+    }
+
+    /// Waits until what is being recorded is, and holds back the rest until what is returned is dropped.
+    pub async fn pause(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// Nothing more is recorded for a user who is erased.
+    pub fn forget_user(&self, user: UserId) {
+        self.sits.forget_user(user);
     }
 
     /// Starts recording as a background task.

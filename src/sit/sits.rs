@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock::Moment;
-use crate::domain::ids::{RoomSitId, SessionId};
+use crate::domain::ids::{RoomSitId, SessionId, UserId};
 use crate::domain::sit::EndedRoomSit;
 use crate::room::notice::{Feature, Notice, Phase, Presence};
 use crate::room::{Registry, Room};
@@ -67,6 +67,15 @@ impl Sits {
     /// What has ended and is not recorded yet.
     pub fn ended(&self) -> Vec<Arc<EndedRoomSit>> {
         self.ended.lock().clone()
+    }
+
+    /// Takes a user out of what has ended and is not recorded yet.
+    pub fn forget_user(&self, user: UserId) {
+        for ended in self.ended.lock().iter_mut() {
+            if ended.present.iter().any(|(present, _)| *present == user) {
+                Arc::make_mut(ended).present.retain(|(present, _)| *present != user);
+            }
+        }
     }
 
     /// The store has it.

@@ -21,6 +21,7 @@ pub mod schema;
 pub mod simulators;
 pub mod sits;
 pub mod user_sessions;
+pub mod users;
 
 use std::collections::HashSet;
 use std::str::FromStr;

@@ -17,7 +17,7 @@ from_row! { StoredParticipant { id, user_id, name, role, state, joined_at, last_
 from_row! { Membership { role, removed, resume_generation, close_reason } }
 
 impl Store {
-    /// Whether a participant (`None`: the service) still belongs to a session.
+    /// Whether a participant (`None`: the service) still belongs to a session. One without a row was erased.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -29,9 +29,9 @@ impl Store {
         let found: Option<(Option<CloseReason>, bool)> = self
             .ask(
                 sqlx::query_as(
-                    "SELECT s.close_reason, EXISTS (
+                    "SELECT s.close_reason, $2 IS NOT NULL AND NOT EXISTS (
                         SELECT FROM session_participants p
-                        WHERE p.id = $2 AND p.session_id = s.id AND p.leave_reason = 'removed')
+                        WHERE p.id = $2 AND p.session_id = s.id AND p.leave_reason IS DISTINCT FROM 'removed')
                      FROM reading_sessions s WHERE s.id = $1",
                 )
                 .bind(session)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep};
 use tracing::Level;
 
@@ -89,6 +89,11 @@ impl Flusher {
                 }
             };
         }
+    }
+
+    /// Waits until the flush that runs has ended, and holds back the next one until what is returned is dropped.
+    pub async fn pause(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// Writes everything that is due by now. Returns the number of participants written.

@@ -73,6 +73,17 @@ impl UserSessions {
         }
     }
 
+    /// All sessions of a user who is erased, in the same way.
+    pub fn forget_user(&self, user: UserId) {
+        self.tracked.retain(|(_, of), tracked| {
+            let stays = *of != user;
+            if !stays {
+                tracked.void.store(true, Ordering::Release);
+            }
+            stays
+        });
+    }
+
     /// The same where it turns out that the session never was this user's, for the connections so far.
     pub(super) fn void(&self, tracked: &Arc<Tracked>) {
         tracked.void.store(true, Ordering::Release);

@@ -16,6 +16,7 @@ mod compat;
 mod connections;
 mod database_away;
 mod documentation;
+mod erase;
 mod events;
 mod failover;
 mod flush;

@@ -53,7 +53,7 @@ async fn server_with(command: &str, flags: &[&str]) -> TestServer {
 }
 
 /// A server that runs the toy exchange.
-async fn server() -> TestServer {
+pub async fn server() -> TestServer {
     server_with(&exchange(), &["--simulator-ready-path", "/healthz"]).await
 }
 

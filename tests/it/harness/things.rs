@@ -93,6 +93,7 @@ impl Things {
             ("/v1/partnerships/{id}", "{id}", self.partnership.to_string()),
             ("/v1/sits/{id}", "{id}", self.sit.to_string()),
             ("/v1/simulators/{id}", "{id}", self.simulator.to_string()),
+            ("/v1/users/{user}", "{user}", self.user.to_string()),
         ] {
             if template.starts_with(collection) {
                 path = path.replace(parameter, &value);
