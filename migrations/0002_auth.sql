@@ -4,7 +4,14 @@ do $$
 begin
   if to_regnamespace('auth') is null then
     create schema auth;
+    revoke all on schema auth from public, anon, authenticated, service_role, lastseen_service;
     comment on schema auth is 'Who is asking, from the claims of the request''s JWT.';
+  elsif not has_schema_privilege('auth', 'usage') then
+    -- Policies and functions name auth.uid(). PostgreSQL looks that up once, when they are made, by the rights of the
+    -- role that makes them; whoever runs them later needs no right on the schema.
+    raise insufficient_privilege using
+      message = format('%I may not use the schema auth', current_user),
+      hint = format('Have its owner run: GRANT USAGE ON SCHEMA auth TO %I; and migrate again.', current_user);
   end if;
 
   if to_regprocedure('auth.uid()') is null then
@@ -24,23 +31,11 @@ begin
 end
 $$;
 
+-- For SQL of the app's own, where the schema is ours to open.
 do $$
-declare
-  reader text;
 begin
-  foreach reader in array array['anon', 'authenticated', 'service_role', 'lastseen_service', 'lastseen_definer'] loop
-    continue when has_schema_privilege(reader, 'auth', 'usage');
-    begin
-      execute format('grant usage on schema auth to %I', reader);
-    exception when insufficient_privilege then
-      null;
-    end;
-    -- A GRANT without the grant option only warns.
-    if not has_schema_privilege(reader, 'auth', 'usage') then
-      raise insufficient_privilege using
-        message = format('%I may not give %I the use of the schema auth', current_user, reader),
-        hint = format('Have its owner run: GRANT USAGE ON SCHEMA auth TO %I; and migrate again.', reader);
-    end if;
-  end loop;
+  if has_schema_privilege('auth', 'usage with grant option') then
+    grant usage on schema auth to anon, authenticated, service_role, lastseen_service, lastseen_definer;
+  end if;
 end
 $$;

@@ -325,7 +325,45 @@ begin
       order by 1
     loop
       fault := 'does not refer to auth.users';
-      mend := 'select lastseen.reference_auth_users()';
+      mend := case when has_any_column_privilege('auth.users', 'references') then ''
+                   else format('have its owner run: grant references on auth.users to %I; then: ', current_user) end
+        || 'select lastseen.reference_auth_users()';
+      return next;
+    end loop;
+  end if;
+
+  -- What the list does not have: views that were made on request, and what may be put beside them. Nobody but the owner
+  -- makes anything in these schemas; an anonymous caller has no rights on what is in them.
+  if to_regclass('lastseen.migrations') is not null then
+    for object, fault, mend in
+      with made as (
+        select m.file, substring(o from '^\S+') as kind, substring(o from ' (.*)$') as name
+        from lastseen.migrations as m, unnest(m.objects) as o
+        where m.file like 'compat/%'
+      ), excess (what, grantee, privilege) as (
+        select 'schema ' || quote_ident(n.nspname), a.grantee, a.privilege_type
+        from pg_namespace as n, aclexplode(n.nspacl) as a
+        where a.privilege_type = 'CREATE'
+          and (n.nspname = home or n.nspname in (select (parse_ident(made.name))[1] from made where made.kind = 'view'))
+        union all
+        select 'table ' || c.oid::regclass, a.grantee, a.privilege_type
+        from made join pg_class as c on made.kind = 'view' and c.oid = to_regclass(made.name), aclexplode(c.relacl) as a
+        union all
+        select 'function ' || p.oid::regprocedure, a.grantee, a.privilege_type
+        from made join pg_proc as p on made.kind = 'function' and p.proname = (parse_ident(made.name))[2]
+          and p.pronamespace = to_regnamespace(quote_ident((parse_ident(made.name))[1])),
+          aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as a
+      )
+      select format('grant %s to %s', e.what, w.who), 'not of lastseen: ' || string_agg(lower(e.privilege), ', ' order by e.privilege),
+             format('revoke %s on %s from %s', string_agg(lower(e.privilege), ', ' order by e.privilege), e.what, w.who)
+      from excess as e left join pg_roles as r on r.oid = e.grantee, lateral (select coalesce(r.rolname, 'public')) as w (who)
+      where w.who in ('public', 'anon')
+         or w.who = 'authenticated' and e.privilege = 'CREATE'
+         or w.who in ('authenticated', 'service_role')
+            and e.privilege in ('DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN')
+      group by e.what, w.who
+      order by 1
+    loop
       return next;
     end loop;
   end if;
@@ -354,6 +392,7 @@ begin
     fault := 'does not work: ' || failed[n + 1];
     mend := case
       when failed[n + 2] = '55P03' then 'another transaction has locked it: check again'
+      when failed[n + 2] = 'NU001' then format('have its owner run: grant insert on auth.users to %I', current_user)
       else 'mend what is named above and check again; where nothing is: lastseen migrate --redefine'
     end;
     return next;
@@ -394,7 +433,12 @@ begin
   $$;
 
   -- Where rows refer to a table of users, these are users.
-  if to_regclass('auth.users') is not null then
+  if exists (select from pg_constraint as k where k.confrelid = to_regclass('auth.users') and k.contype = 'f'
+             and k.conrelid = to_regclass('user_sessions')) then
+    if not has_column_privilege('auth.users', 'id', 'insert') then
+      raise exception using errcode = 'NU001',
+        message = format('rows of users refer to auth.users, where %I may make no users to try with', current_user);
+    end if;
     insert into auth.users (id) select quick_check.id(n) from generate_series(1, 3) as n;
   end if;
 end
@@ -872,7 +916,7 @@ function | lastseen.plausible(text,timestamp with time zone,timestamp with time 
 function | lastseen.purge_user_sessions(interval,integer) | (older_than interval, at_most integer DEFAULT NULL::integer) returns bigint sql volatile set search_path="", lock_timeout=1s body 2d96205028d322a2
 function | lastseen.readmit_participant(uuid,uuid) | (session uuid, participant uuid) returns boolean sql volatile set search_path="" body 89ec57a1a6d7a777
 function | lastseen.record_room_sit(public.room_sits,uuid[],uuid[],timestamp with time zone[]) | (over public.room_sits, new_ids uuid[], users uuid[], came_at timestamp with time zone[]) returns void sql volatile set search_path="" body 04863d8e8ce30f5b
-function | lastseen.reference_auth_users() | () returns integer plpgsql volatile set search_path="" body 64e04eff73126513
+function | lastseen.reference_auth_users() | () returns integer plpgsql volatile set search_path="" body c6499a6ee5c5b4df
 function | lastseen.refusal(text,text) | (verdict text, detail text DEFAULT NULL::text) returns lastseen.admission plpgsql immutable set search_path="" body 18ee24f3116117f1
 function | lastseen.remove_participant(uuid,uuid) | (session uuid, participant uuid) returns boolean sql volatile set search_path="" body 365fa7e5f69a4be4
 function | lastseen.revoke_invite_of(uuid,uuid) | (session uuid, participant uuid) returns boolean sql volatile set search_path="" body 3612f180e21f3ce5
@@ -1091,6 +1135,7 @@ index | public.user_sessions_ended | CREATE INDEX user_sessions_ended ON public.
 index | public.user_sessions_newest | CREATE INDEX user_sessions_newest ON public.user_sessions USING btree (started_at DESC, id DESC)
 index | public.user_sessions_of_user | CREATE INDEX user_sessions_of_user ON public.user_sessions USING btree (user_id, started_at DESC, id DESC)
 index | public.user_sessions_open | CREATE INDEX user_sessions_open ON public.user_sessions USING btree (expires_not_before) WHERE (ended_at IS NULL)
+policy | definer_sees_all on public.session_participants | for select to lastseen_definer using (true)
 policy | members_see_each_other on public.partnership_members | for select to authenticated using ((partnership_id IN ( SELECT p.id FROM public.partnerships p)))
 policy | members_see_their_partnerships on public.partnerships | for select to authenticated using ((user_ids @> ARRAY[( SELECT auth.uid() AS uid)]))
 policy | people_change_their_own on public.check_ins | for update to authenticated using (((user_id = ( SELECT auth.uid() AS uid)) AND (status = 'active'::text))) with check ((user_id = ( SELECT auth.uid() AS uid)))

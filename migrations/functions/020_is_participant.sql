@@ -1,23 +1,58 @@
--- The one read that bypasses the policies: the policies on participants would recurse if they read participants.
+-- The one read that the caller's policies do not bind: policies on participants that read participants would recurse.
 
--- The function belongs to lastseen_definer and is made as that role, which needs the right to create in the
--- schema, and a migrating role that may become it. Both rights last for this file only.
+-- The function belongs to lastseen_definer, which a policy shows all participants. To hand it over, the migrating role
+-- has to be a member of lastseen_definer, which needs the right to create in the schema. Both last for this file only.
+-- The migrating role makes it all the same: what a body names is looked up with the rights of its maker, and the schema
+-- `auth` may be closed to lastseen_definer, as on Supabase.
 do $$
+declare
+  -- From 16 on each membership has options, and whoever makes a role is a member with none of them.
+  has_options constant boolean := current_setting('server_version_num')::int >= 160000;
+  before      text;
 begin
-  if not pg_has_role(current_user, 'lastseen_definer',
-                     case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end) then
-    execute format('grant lastseen_definer to %I', current_user);
-    perform set_config('lastseen.definer_granted', 'true', true);
+  perform set_config('lastseen.migrator', current_user, true);
+  perform set_config('lastseen.membership_before', '', true);
+  if not (pg_has_role('lastseen_definer', 'usage')
+          and pg_has_role('lastseen_definer', case when has_options then 'set' else 'member' end)) then
+    if has_options then
+      select format('with inherit %s, set %s', m.inherit_option::text, m.set_option::text) into before
+      from pg_catalog.pg_auth_members as m
+      where (m.roleid, m.member, m.grantor) = ('lastseen_definer'::regrole, current_user::regrole, current_user::regrole);
+      execute format('grant lastseen_definer to %I with inherit true, set true', current_user);
+      perform set_config('lastseen.membership_before', coalesce(before, 'none'), true);
+    elsif not pg_has_role('lastseen_definer', 'member') then
+      execute format('grant lastseen_definer to %I', current_user);
+      perform set_config('lastseen.membership_before', 'none', true);
+    end if;
   end if;
 exception when insufficient_privilege then
   raise insufficient_privilege using
-    message = format('%I may not make is_participant() as lastseen_definer', current_user),
-    hint = format('Have a superuser run: GRANT lastseen_definer TO %I WITH ADMIN OPTION; and migrate again.', current_user);
+    message = format('%I may not make is_participant() for lastseen_definer', current_user),
+    hint = format('Have a role that may grant it run: GRANT lastseen_definer TO %I WITH ADMIN OPTION; and migrate again.', current_user);
 end
 $$;
+
 grant create on schema public to lastseen_definer;
-grant select (session_id, user_id, leave_reason) on public.session_participants to lastseen_definer;
-set local role lastseen_definer;
+
+do $$
+begin
+  -- A GRANT without the right to give only warns.
+  if not has_schema_privilege('lastseen_definer', 'public', 'create') then
+    raise insufficient_privilege using
+      message = format('%I may not make is_participant() for lastseen_definer in the schema public', current_user),
+      hint = 'Give lastseen a schema of its own with --schema NAME; or have the owner of this one run: GRANT CREATE ON SCHEMA public TO lastseen_definer; and migrate again.';
+  end if;
+  if not pg_has_role('lastseen_definer', 'usage') then
+    -- On 15 a role that does not inherit can only act as lastseen_definer.
+    if not has_schema_privilege('lastseen_definer', 'auth', 'usage') then
+      raise insufficient_privilege using
+        message = format('%I does not inherit, and may not make is_participant() for lastseen_definer', current_user),
+        hint = format('Run: ALTER ROLE %I INHERIT; and migrate again.', current_user);
+    end if;
+    perform set_config('role', 'lastseen_definer', true);
+  end if;
+end
+$$;
 
 create or replace function public.is_participant(session uuid) returns boolean
 language sql stable security definer set search_path = ''
@@ -32,14 +67,24 @@ comment on function public.is_participant is
 
 revoke all on function public.is_participant from public, anon, authenticated, service_role, lastseen_service;
 grant execute on function public.is_participant to authenticated, service_role, lastseen_service;
+alter function public.is_participant owner to lastseen_definer;
 
-reset role;
-revoke create on schema public from lastseen_definer;
 do $$
+declare
+  before constant text := current_setting('lastseen.membership_before');
 begin
-  if current_setting('lastseen.definer_granted', true) = 'true' then
-    execute format('revoke lastseen_definer from %I', current_user);
-    perform set_config('lastseen.definer_granted', '', true);
-  end if;
+  perform set_config('role', current_setting('lastseen.migrator'), true);
+  case before
+    when '' then null;
+    when 'none' then execute format('revoke lastseen_definer from %I', current_user);
+    else execute format('grant lastseen_definer to %I %s', current_user, before);
+  end case;
 end
 $$;
+revoke create on schema public from lastseen_definer;
+
+-- What it reads. Without the policy it would take BYPASSRLS, which only a superuser could give.
+grant select (session_id, user_id, leave_reason) on public.session_participants to lastseen_definer;
+drop policy if exists definer_sees_all on public.session_participants;
+create policy definer_sees_all on public.session_participants
+  for select to lastseen_definer using (true);

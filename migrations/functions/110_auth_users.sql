@@ -11,6 +11,12 @@ begin
   if to_regclass('auth.users') is null then
     return 0;
   end if;
+  -- Rows of users who are gone then stay, and nothing else is missing.
+  if not has_any_column_privilege('auth.users', 'references') then
+    raise warning 'rows of users do not go with them: % may not refer to auth.users', current_user
+      using hint = format('Have its owner run: GRANT REFERENCES ON auth.users TO %I; then: SELECT lastseen.reference_auth_users();', current_user);
+    return 0;
+  end if;
 
   for wanted in
     select a.attrelid::regclass as owner_table, c.relname, a.attname, a.attnum,
@@ -51,7 +57,7 @@ begin
 end
 $$;
 comment on function lastseen.reference_auth_users is
-  'Makes every column that names a user refer to auth.users, where that table exists and this was not done yet, and returns how many. To be run again, by the owner of the tables, where auth.users came later.';
+  'Makes every column that names a user refer to auth.users, where that table exists, may be referred to, and this was not done yet, and returns how many. To be run again, by the owner of the tables, where auth.users came later.';
 
 revoke all on function lastseen.reference_auth_users from public, anon, authenticated, service_role, lastseen_service;
 

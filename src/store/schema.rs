@@ -12,6 +12,7 @@ mod before;
 mod by_hand;
 mod catalog;
 mod compat;
+mod earlier;
 mod error;
 mod files;
 mod obstacles;

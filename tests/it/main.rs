@@ -15,6 +15,7 @@ mod commands;
 mod compat;
 mod connections;
 mod database_away;
+mod databases;
 mod documentation;
 mod erase;
 mod events;

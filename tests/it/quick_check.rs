@@ -211,7 +211,8 @@ async fn execute(database: &TestDatabase, statements: &str) {
     outcome.unwrap_or_else(|error| panic!("{statements}: {error}"));
 }
 
-async fn findings(database: &TestDatabase) -> Vec<Finding> {
+/// What is wrong.
+pub async fn findings(database: &TestDatabase) -> Vec<Finding> {
     quick_check(&database.options).await.expect("it can be checked")
 }
 

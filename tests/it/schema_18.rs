@@ -30,6 +30,9 @@ const RECORD: &str = "
         execution_time BIGINT NOT NULL
     )";
 
+/// How many migrations there were.
+pub const LAST: usize = 18;
+
 const TABLES: [&str; 11] = [
     "reading_sessions",
     "session_participants",
@@ -48,7 +51,7 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
-fn id(number: u32) -> Uuid {
+pub fn id(number: u32) -> Uuid {
     format!("00000000-0000-7000-8000-{number:012}").parse().expect("a UUID")
 }
 
@@ -60,34 +63,41 @@ async fn run(pool: &PgPool, sql: &str) {
 /// A database as its version left it, after so many of the migrations.
 async fn database_of_before(last: usize, users: bool) -> TestDatabase {
     let database = TestDatabase::empty().await;
+    // As that version demanded. It is a role of the whole cluster, and needs it no more.
+    run(&database.pool, "ALTER ROLE lastseen_definer BYPASSRLS").await;
+    if users {
+        run(&database.pool, USERS).await;
+    }
+    make(&database.pool, last).await;
+    database
+}
+
+/// Runs so many of the migrations, as they were run then; after the last one also with rows.
+pub async fn make(pool: &PgPool, last: usize) {
     let mut files: Vec<_> = std::fs::read_dir(fixtures().join("schema_18"))
         .expect("a directory")
         .map(|entry| entry.expect("an entry").file_name().into_string().expect("a plain name"))
         .collect();
     files.sort();
-    assert_eq!(files.len(), 18);
-    if users {
-        run(&database.pool, USERS).await;
-    }
-    run(&database.pool, RECORD).await;
+    assert_eq!(files.len(), LAST);
+    run(pool, RECORD).await;
     for file in &files[..last] {
         let sql = std::fs::read_to_string(fixtures().join("schema_18").join(file)).expect("a migration");
-        run(&database.pool, &sql).await;
+        run(pool, &sql).await;
         let (version, description) = file.trim_end_matches(".sql").split_once('_').expect("a version");
         sqlx::query("INSERT INTO _sqlx_migrations VALUES ($1, $2, now(), true, $3, 1)")
             .bind(version.parse::<i64>().expect("a number"))
             .bind(description.replace('_', " "))
             .bind(&Sha384::digest(&sql)[..])
-            .execute(&database.pool)
+            .execute(pool)
             .await
             .expect("a record");
     }
     if last == files.len() {
-        run(&database.pool, "GRANT SELECT ON _sqlx_migrations TO lastseen_service").await;
+        run(pool, "GRANT SELECT ON _sqlx_migrations TO lastseen_service").await;
         let rows = std::fs::read_to_string(fixtures().join("schema_18_rows.sql")).expect("rows");
-        run(&database.pool, &format!("SET ROLE lastseen_service; {rows}; RESET ROLE")).await;
+        run(pool, &format!("SET ROLE lastseen_service; {rows}; RESET ROLE")).await;
     }
-    database
 }
 
 /// All rows of a table, as JSON.

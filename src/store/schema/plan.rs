@@ -2,6 +2,7 @@
 
 use sqlx::postgres::PgConnection;
 
+use super::earlier;
 use super::error::SchemaError;
 use super::files::{COMPAT, File, Schema, is_definition, number};
 
@@ -130,7 +131,7 @@ impl Schema {
                     let number = number(&row.file).map_or(row.file.clone(), |number| format!("migration {number}"));
                     return Err(SchemaError::Newer(number));
                 }
-                Some(file) if file.sha256() != row.sha256[..] => {
+                Some(file) if file.sha256() != row.sha256[..] && !earlier::was(&row.file, &row.sha256) => {
                     return Err(SchemaError::Failed(format!("{} was applied with another content", file.name)));
                 }
                 Some(_) => {}

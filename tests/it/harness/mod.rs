@@ -8,6 +8,7 @@ pub mod document;
 pub mod issuer;
 pub mod process;
 pub mod programs;
+pub mod provider;
 pub mod proxy;
 pub mod raw;
 pub mod rest;
