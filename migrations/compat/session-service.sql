@@ -8,6 +8,7 @@ begin
   foreach wanted in array array['session', 'simulator'] loop
     if to_regnamespace(wanted) is null then
       execute format('create schema %I', wanted);
+      execute format('revoke all on schema %I from public, anon, authenticated, service_role, lastseen_service', wanted);
       execute format('comment on schema %I is %L', wanted, 'Made by lastseen migrate --compat session-service; dropped with its views.');
     end if;
     execute format('grant usage on schema %I to authenticated, lastseen_service, service_role', wanted);

@@ -16,6 +16,7 @@ mod compat;
 mod connections;
 mod database_away;
 mod databases;
+mod default_privileges;
 mod documentation;
 mod erase;
 mod events;
