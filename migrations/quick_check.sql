@@ -15,7 +15,10 @@ returns table (kind text, name text, definition text)
 language sql stable
 set search_path = '' set timezone = 'UTC' set datestyle = 'ISO, YMD' set intervalstyle = 'postgres' set quote_all_identifiers = off
 as $facts$
-  with place as (
+  with ours as (
+    select r.oid, r.rolname, r.rolsuper, r.rolbypassrls from pg_roles as r
+    where r.rolname in ('anon', 'authenticated', 'service_role', 'lastseen_service', 'lastseen_definer', 'lastseen_monitor')
+  ), place as (
     select n.oid, n.nspname, n.nspowner, n.nspacl from pg_namespace as n where n.nspname in (home, 'lastseen')
   ), relation as (
     select c.*, c.oid::regclass::text as name
@@ -44,9 +47,23 @@ as $facts$
     from privilege as p left join pg_roles as r on r.oid = p.grantee
     where p.grantee <> p.owner and p.privilege_type <> 'MAINTAIN'
       -- Of other roles the operator knows.
-      and coalesce(r.rolname, 'public') in ('public', 'anon', 'authenticated', 'service_role', 'lastseen_service', 'lastseen_definer')
+      and (p.grantee = 0 or p.grantee in (select ours.oid from ours))
     group by p.object, r.rolname, p.privilege_type, p.col is null
   ), fact (kind, name, definition) as (
+    select 'role', o.rolname::text,
+           case when o.rolname in ('lastseen_service', 'lastseen_monitor')
+             then concat_ws(' ', case when o.rolsuper then 'superuser' else 'nosuperuser' end,
+                                 case when o.rolbypassrls then 'bypassrls' else 'nobypassrls' end)
+             else 'in the cluster'
+           end
+    from ours as o
+    union all
+    select 'membership', format('%I in %I', m.rolname, o.rolname),
+           -- From 16 on a membership may lack the right to SET ROLE.
+           case when pg_has_role(m.oid, o.oid, case when current_setting('server_version_num')::int >= 160000 then 'set' else 'member' end)
+             then 'set role' else 'no set role' end
+    from ours as o join ours as m on m.oid in (select a.member from pg_auth_members as a where a.roleid = o.oid)
+    union all
     select case r.relkind when 'r' then 'table' else 'view' end, r.name,
            case r.relkind
              when 'v' then format('with (%s) as %s', array_to_string(r.reloptions, ', '), pg_get_viewdef(r.oid))
@@ -136,6 +153,10 @@ declare
   t       text[];
 begin
   case
+    when kind = 'role' and there is not null then
+      return format('alter role %s %s', name, wanted);
+    when kind = 'membership' and wanted is null then
+      return format('revoke %s from %s', belongs_to, own_name);
     when kind = 'table' and there is null then
       return restore;
     when kind = 'table' then
@@ -241,6 +262,49 @@ begin
   order by c.relname limit 1;
   home := coalesce(home, 'public');
 
+  if to_regnamespace('auth') is null then
+    object := 'schema auth';
+    fault := 'missing';
+    mend := 'lastseen migrate --redefine' || case when home <> 'public' then ' --schema ' || quote_ident(home) else '' end;
+    return next;
+  elsif not has_schema_privilege('auth', 'usage') then
+    object := 'schema auth';
+    fault := format('%I may not use it', current_user);
+    mend := format('grant usage on schema auth to %I -- as %s', current_user,
+                   (select n.nspowner::regrole from pg_namespace as n where n.nspname = 'auth'));
+    return next;
+  end if;
+
+  -- A restore may have left them to another role, who alone can change them.
+  for object, place in
+    with place as (
+      select n.oid, n.nspname, n.nspowner from pg_namespace as n where n.nspname in (home, 'lastseen')
+    ), owned as (
+      select 'schema' as kind, quote_ident(nspname) as name, nspowner as owner from place where nspname = 'lastseen'
+      union all
+      select case c.relkind when 'v' then 'view' else 'table' end, c.oid::regclass::text, c.relowner
+      from pg_class as c join place on place.oid = c.relnamespace where c.relkind in ('r', 'v')
+      union all
+      select 'type', t.oid::regtype::text, t.typowner
+      from pg_type as t join place on place.oid = t.typnamespace left join pg_class as c on c.oid = t.typrelid
+      where t.typtype in ('d', 'e') or c.relkind = 'c'
+      union all
+      select 'function', p.oid::regprocedure::text, p.proowner
+      from pg_proc as p join place on place.oid = p.pronamespace where not p.prosecdef
+    )
+    select o.kind || ' ' || o.name, r.rolname
+    from owned as o join pg_roles as r on r.oid = o.owner
+    where not pg_has_role(o.owner, 'usage')
+      and (o.kind = 'schema' or position(format(
+        E'\n%s | %s |', o.kind, case when home <> 'public' then replace(o.name, quote_ident(home) || '.', 'public.') else o.name end)
+        in pg_temp.lastseen_wanted()) > 0)
+    order by array_position(array['schema', 'table', 'view', 'type', 'function'], o.kind), o.name
+  loop
+    fault := format('belongs to %I, whose rights %I does not have', place, current_user);
+    mend := format('alter %s owner to %I -- as %I', object, current_user, place);
+    return next;
+  end loop;
+
   for fact in
     with wanted as (
       select l.part[1] as kind,
@@ -260,12 +324,14 @@ begin
              case d.kind
                when 'column' then substring(d.name from '[^.]*$')
                when 'grant' then substring(d.name from '[^ ]*$')
+               when 'membership' then substring(d.name from '^[^ ]*')
                else substring(d.name from '^(.*) on ')
              end as own_name,
              case d.kind
                when 'column' then substring(d.name from '^(.*)\.')
                when 'index' then substring(coalesce(d.wanted, d.there) from ' ON (\S+) USING ')
                when 'grant' then substring(d.name from '^(.*) to ')
+               when 'membership' then substring(d.name from '[^ ]*$')
                when 'function' then substring(d.name from '^[^(]*')
                else substring(d.name from '.* on (.*)$')
              end as belongs_to
@@ -274,23 +340,25 @@ begin
       -- With the words of `grant`, which calls a view a table.
       select w.kind, w.name, case w.kind when 'view' then 'table' else w.kind end || ' ' || w.name as granted,
              exists (select from there as t where (t.kind, t.name) = (w.kind, w.name)) as is_there
-      from wanted as w where w.kind in ('table', 'view', 'function')
+      from wanted as w where w.kind in ('role', 'table', 'view', 'function')
     )
     select p.*
     from part as p
     where case
-        -- What goes with a table, view or function that is missing is no finding of its own.
+        -- What goes with a table, view, function or role that is missing is no finding of its own.
         when p.there is null then not exists (
-          select from known as k where not k.is_there and p.belongs_to in (k.name, k.granted))
+          select from known as k where not k.is_there
+            and (p.belongs_to in (k.name, k.granted) or p.kind in ('grant', 'membership') and p.own_name = k.name))
         when p.wanted is not null then true
         -- What is not lastseen's matters on what is: a policy or a privilege on it, a function of its name.
+        when p.kind = 'membership' then true
         when p.kind in ('policy', 'grant') then
           p.belongs_to = 'schema lastseen' or exists (select from known as k where p.belongs_to in (k.name, k.granted))
         when p.kind = 'function' then exists (
           select from known as k where k.kind = 'function' and substring(k.name from '^[^(]*') = p.belongs_to)
         else false
       end
-    order by array_position(array['table', 'column', 'constraint', 'index', 'type', 'function', 'view', 'trigger', 'policy', 'grant'], p.kind),
+    order by array_position(array['role', 'membership', 'table', 'column', 'constraint', 'index', 'type', 'function', 'view', 'trigger', 'policy', 'grant'], p.kind),
              -- References come after the keys that they are to.
              p.wanted is not null, p.wanted like 'FOREIGN KEY%', p.name
   loop
@@ -313,7 +381,7 @@ begin
     return next;
   end loop;
 
-  if to_regclass('auth.users') is not null then
+  if has_schema_privilege(to_regnamespace('auth'), 'usage') and to_regclass('auth.users') is not null then
     for object in
       select format('column %s.%I', c.oid::regclass, a.attname)
       from pg_class as c join pg_namespace as n on n.oid = c.relnamespace join pg_attribute as a on a.attrelid = c.oid
@@ -407,7 +475,7 @@ language plpgsql
 as $prepare$
 begin
   create schema quick_check;
-  grant usage on schema quick_check to lastseen_service, authenticated, anon;
+  grant usage on schema quick_check to lastseen_service, lastseen_monitor, authenticated, anon;
 
   create function quick_check.id(n int) returns uuid language sql immutable
   return ('c4ec0000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid;
@@ -641,6 +709,7 @@ begin
 
   perform quick_check.become('lastseen_service');
   update simulators set last_active = quick_check.long_ago() where id = quick_check.id(600);
+  assert exists (select from inactive_simulators where id = quick_check.id(600)), 'inactive_simulators';
   assert (select count(*) = 1 from stop_inactive_simulators('900 years')), 'stop_inactive_simulators';
   update simulators set status = 'CREATING' where id = quick_check.id(600);
   assert lastseen.stop_simulators_of_node('quick check') = 1, 'stop_simulators_of_node';
@@ -661,6 +730,12 @@ begin
   assert (select sessions >= 1 from session_analytics(1)), 'session_analytics';
   assert (select count(*) = 24 from peak_hours(1, 'Europe/Vienna')), 'peak_hours';
   assert (select users >= 1 from returning_users(1)), 'returning_users';
+
+  perform quick_check.become('lastseen_monitor');
+  assert exists (select from session_stats where id = quick_check.id(120)), 'monitors see no sessions';
+  assert exists (select from connection_statistics where session_id = 'quick check 5'), 'connection_statistics';
+  assert (select sessions >= 1 from session_analytics(1)), 'monitors see no figures';
+  assert quick_check.fails_with('42501', 'update reading_sessions set title = null'), 'monitors can write';
 end
 $try$;
 
@@ -992,6 +1067,7 @@ grant | function lastseen.settle_strangers(text,interval,integer) to lastseen_se
 grant | function lastseen.settle_strangers(text,interval,integer) to service_role | execute
 grant | function lastseen.settle_user_sessions(text,integer) to lastseen_service | execute
 grant | function lastseen.settle_user_sessions(text,integer) to service_role | execute
+grant | function lastseen.signs_of_life(uuid[],lastseen.idle_counts) to lastseen_monitor | execute
 grant | function lastseen.signs_of_life(uuid[],lastseen.idle_counts) to lastseen_service | execute
 grant | function lastseen.signs_of_life(uuid[],lastseen.idle_counts) to service_role | execute
 grant | function lastseen.start_room_sit(uuid,uuid,uuid,integer,text) to lastseen_service | execute
@@ -1007,8 +1083,10 @@ grant | function lastseen.withdraw_admissions(uuid[],uuid[],uuid[],uuid[],bytea[
 grant | function public.abandon_overdue_sits(interval,integer) to lastseen_service | execute
 grant | function public.abandon_overdue_sits(interval,integer) to service_role | execute
 grant | function public.calculate_session_duration(timestamp with time zone,timestamp with time zone) to authenticated | execute
+grant | function public.calculate_session_duration(timestamp with time zone,timestamp with time zone) to lastseen_monitor | execute
 grant | function public.calculate_session_duration(timestamp with time zone,timestamp with time zone) to lastseen_service | execute
 grant | function public.calculate_session_duration(timestamp with time zone,timestamp with time zone) to service_role | execute
+grant | function public.check_session_expiry(uuid,interval,text) to lastseen_monitor | execute
 grant | function public.check_session_expiry(uuid,interval,text) to lastseen_service | execute
 grant | function public.check_session_expiry(uuid,interval,text) to service_role | execute
 grant | function public.cleanup_inactive_sessions(interval,text,integer) to lastseen_service | execute
@@ -1032,17 +1110,21 @@ grant | function public.export_user(uuid) to service_role | execute
 grant | function public.is_participant(uuid) to authenticated | execute
 grant | function public.is_participant(uuid) to lastseen_service | execute
 grant | function public.is_participant(uuid) to service_role | execute
+grant | function public.peak_hours(integer,text) to lastseen_monitor | execute
 grant | function public.peak_hours(integer,text) to lastseen_service | execute
 grant | function public.peak_hours(integer,text) to service_role | execute
 grant | function public.purge_closed_sessions(interval,integer) to lastseen_service | execute
 grant | function public.purge_closed_sessions(interval,integer) to service_role | execute
 grant | function public.purge_sits(interval,integer) to lastseen_service | execute
 grant | function public.purge_sits(interval,integer) to service_role | execute
+grant | function public.returning_users(integer,text) to lastseen_monitor | execute
 grant | function public.returning_users(integer,text) to lastseen_service | execute
 grant | function public.returning_users(integer,text) to service_role | execute
+grant | function public.session_analytics(integer) to lastseen_monitor | execute
 grant | function public.session_analytics(integer) to lastseen_service | execute
 grant | function public.session_analytics(integer) to service_role | execute
 grant | function public.sit_weeks_of(uuid,text) to authenticated | execute
+grant | function public.sit_weeks_of(uuid,text) to lastseen_monitor | execute
 grant | function public.sit_weeks_of(uuid,text) to lastseen_service | execute
 grant | function public.sit_weeks_of(uuid,text) to service_role | execute
 grant | function public.stop_inactive_simulators(interval) to lastseen_service | execute
@@ -1050,56 +1132,80 @@ grant | function public.stop_inactive_simulators(interval) to service_role | exe
 grant | function public.stop_simulators_of_ended_sessions() to lastseen_service | execute
 grant | function public.stop_simulators_of_ended_sessions() to service_role | execute
 grant | schema lastseen to authenticated | usage
+grant | schema lastseen to lastseen_monitor | usage
 grant | schema lastseen to lastseen_service | usage
 grant | schema lastseen to service_role | usage
 grant | schema public to anon | usage
 grant | schema public to authenticated | usage
 grant | schema public to lastseen_definer | usage
+grant | schema public to lastseen_monitor | usage
 grant | schema public to lastseen_service | usage
 grant | schema public to service_role | usage
+grant | table lastseen.migrations to lastseen_monitor | select
 grant | table lastseen.migrations to lastseen_service | select
 grant | table public.active_check_ins to authenticated | select
+grant | table public.active_check_ins to lastseen_monitor | select
 grant | table public.active_check_ins to lastseen_service | select
 grant | table public.active_check_ins to service_role | select
 grant | table public.active_sessions_summary to authenticated | select
+grant | table public.active_sessions_summary to lastseen_monitor | select
 grant | table public.active_sessions_summary to lastseen_service | select
 grant | table public.active_sessions_summary to service_role | select
 grant | table public.check_ins to authenticated | insert (id, user_id, name, checked_in_at, expires_at, status), select, update (name, expires_at, checked_out_at, status)
+grant | table public.check_ins to lastseen_monitor | select
 grant | table public.check_ins to lastseen_service | delete, insert, select, update
 grant | table public.check_ins to service_role | delete, insert, select, update
+grant | table public.connection_statistics to lastseen_monitor | select
+grant | table public.connection_statistics to lastseen_service | select
+grant | table public.connection_statistics to service_role | select
+grant | table public.counts_now to lastseen_monitor | select
 grant | table public.counts_now to lastseen_service | select
 grant | table public.counts_now to service_role | select
+grant | table public.inactive_simulators to lastseen_monitor | select
+grant | table public.inactive_simulators to lastseen_service | select
+grant | table public.inactive_simulators to service_role | select
 grant | table public.partnership_members to authenticated | select
+grant | table public.partnership_members to lastseen_monitor | select
 grant | table public.partnership_members to lastseen_service | delete, insert, select, update
 grant | table public.partnership_members to service_role | delete, insert, select, update
 grant | table public.partnerships to authenticated | select
+grant | table public.partnerships to lastseen_monitor | select
 grant | table public.partnerships to lastseen_service | delete, insert, select, update
 grant | table public.partnerships to service_role | delete, insert, select, update
 grant | table public.reading_sessions to authenticated | select
+grant | table public.reading_sessions to lastseen_monitor | select
 grant | table public.reading_sessions to lastseen_service | delete, insert, select, update
 grant | table public.reading_sessions to service_role | delete, insert, select, update
 grant | table public.room_sits to authenticated | select
+grant | table public.room_sits to lastseen_monitor | select
 grant | table public.room_sits to lastseen_service | delete, insert, select, update
 grant | table public.room_sits to service_role | delete, insert, select, update
 grant | table public.session_invites to authenticated | select (id, session_id, role, max_uses, uses, expires_at, created_by, created_at, revoked_at)
+grant | table public.session_invites to lastseen_monitor | select (id, session_id, role, max_uses, uses, expires_at, created_by, created_at, revoked_at)
 grant | table public.session_invites to lastseen_service | delete, insert, select, update
 grant | table public.session_invites to service_role | delete, insert, select, update
 grant | table public.session_participants to authenticated | select (id, session_id, user_id, name, role, is_active, state, node, joined_at, last_seen_at, last_activity_at, left_at, leave_reason)
 grant | table public.session_participants to lastseen_definer | select (session_id, user_id, leave_reason)
+grant | table public.session_participants to lastseen_monitor | select
 grant | table public.session_participants to lastseen_service | delete, insert, select, update
 grant | table public.session_participants to service_role | delete, insert, select, update
+grant | table public.session_stats to lastseen_monitor | select
 grant | table public.session_stats to lastseen_service | select
 grant | table public.session_stats to service_role | select
 grant | table public.simulators to authenticated | select (id, user_session_id, user_id, status, endpoint, initial_symbols, initial_cash, created_at, last_active, stopped_at, error)
+grant | table public.simulators to lastseen_monitor | select
 grant | table public.simulators to lastseen_service | delete, insert, select, update
 grant | table public.simulators to service_role | delete, insert, select, update
 grant | table public.sit_weeks to authenticated | select
+grant | table public.sit_weeks to lastseen_monitor | select
 grant | table public.sit_weeks to lastseen_service | select
 grant | table public.sit_weeks to service_role | select
 grant | table public.sits to authenticated | insert (id, user_id, partnership_id, sit_length_seconds), select, update (completed_at, is_completed, status)
+grant | table public.sits to lastseen_monitor | select
 grant | table public.sits to lastseen_service | delete, insert, select, update
 grant | table public.sits to service_role | delete, insert, select, update
 grant | table public.user_sessions to authenticated | insert (id, user_id, session_id, platform, status, started_at, last_activity_at, last_heartbeat_at, expires_at, node, device_info, location_info, metadata, user_agent, ip_address), select, update (status, last_activity_at, last_heartbeat_at, expires_at, ended_at, end_reason, total_duration_seconds, activity_count, frontend_connections, sse_connections, node, device_info, location_info, metadata, user_agent, ip_address, updated_at)
+grant | table public.user_sessions to lastseen_monitor | select
 grant | table public.user_sessions to lastseen_service | delete, insert, select, update
 grant | table public.user_sessions to service_role | delete, insert, select, update
 index | public.check_ins_by_expiry | CREATE INDEX check_ins_by_expiry ON public.check_ins USING btree (expires_at)
@@ -1135,9 +1241,21 @@ index | public.user_sessions_ended | CREATE INDEX user_sessions_ended ON public.
 index | public.user_sessions_newest | CREATE INDEX user_sessions_newest ON public.user_sessions USING btree (started_at DESC, id DESC)
 index | public.user_sessions_of_user | CREATE INDEX user_sessions_of_user ON public.user_sessions USING btree (user_id, started_at DESC, id DESC)
 index | public.user_sessions_open | CREATE INDEX user_sessions_open ON public.user_sessions USING btree (expires_not_before) WHERE (ended_at IS NULL)
+membership | lastseen_service in anon | set role
+membership | lastseen_service in authenticated | set role
 policy | definer_sees_all on public.session_participants | for select to lastseen_definer using (true)
 policy | members_see_each_other on public.partnership_members | for select to authenticated using ((partnership_id IN ( SELECT p.id FROM public.partnerships p)))
 policy | members_see_their_partnerships on public.partnerships | for select to authenticated using ((user_ids @> ARRAY[( SELECT auth.uid() AS uid)]))
+policy | monitors_see_all on public.check_ins | for select to lastseen_monitor using (true)
+policy | monitors_see_all on public.partnership_members | for select to lastseen_monitor using (true)
+policy | monitors_see_all on public.partnerships | for select to lastseen_monitor using (true)
+policy | monitors_see_all on public.reading_sessions | for select to lastseen_monitor using (true)
+policy | monitors_see_all on public.room_sits | for select to lastseen_monitor using (true)
+policy | monitors_see_all on public.session_invites | for select to lastseen_monitor using (true)
+policy | monitors_see_all on public.session_participants | for select to lastseen_monitor using (true)
+policy | monitors_see_all on public.simulators | for select to lastseen_monitor using (true)
+policy | monitors_see_all on public.sits | for select to lastseen_monitor using (true)
+policy | monitors_see_all on public.user_sessions | for select to lastseen_monitor using (true)
 policy | people_change_their_own on public.check_ins | for update to authenticated using (((user_id = ( SELECT auth.uid() AS uid)) AND (status = 'active'::text))) with check ((user_id = ( SELECT auth.uid() AS uid)))
 policy | people_change_their_own on public.sits | for update to authenticated using (((user_id = ( SELECT auth.uid() AS uid)) AND ((status = 'open'::text) OR ((status = 'abandoned'::text) AND ((started_at + make_interval(secs => (sit_length_seconds)::double precision)) <= now()))))) with check ((user_id = ( SELECT auth.uid() AS uid)))
 policy | people_make_their_own on public.check_ins | for insert to authenticated with check ((user_id = ( SELECT auth.uid() AS uid)))
@@ -1162,6 +1280,12 @@ policy | users_change_their_sessions on public.user_sessions | for update to aut
 policy | users_see_their_sessions on public.user_sessions | for select to authenticated using ((user_id = ( SELECT auth.uid() AS uid)))
 policy | users_see_their_simulators on public.simulators | for select to authenticated using ((user_id = ( SELECT auth.uid() AS uid)))
 policy | users_start_their_sessions on public.user_sessions | for insert to authenticated with check ((user_id = ( SELECT auth.uid() AS uid)))
+role | anon | in the cluster
+role | authenticated | in the cluster
+role | lastseen_definer | in the cluster
+role | lastseen_monitor | nosuperuser nobypassrls
+role | lastseen_service | nosuperuser nobypassrls
+role | service_role | in the cluster
 table | lastseen.migrations | row security disabled, not forced
 table | public.check_ins | row security enabled, forced
 table | public.partnership_members | row security enabled, forced
@@ -1187,7 +1311,9 @@ type | lastseen.admission | verdict text, detail text, participant_id uuid, user
 type | lastseen.idle_counts | domain text not null CHECK ((VALUE = ANY (ARRAY['seen'::text, 'activity'::text])))
 view | public.active_check_ins | with (security_invoker=true) as SELECT c.id, c.user_id, c.name, c.checked_in_at, c.expires_at, (LEAST(ceil((EXTRACT(epoch FROM (c.expires_at - now())) / (60)::numeric)), (2147483647)::numeric))::integer AS minutes_remaining, c.extended_at, c.extension_count FROM public.check_ins c WHERE ((c.status = 'active'::text) AND (c.expires_at > now()))
 view | public.active_sessions_summary | with (security_invoker=true) as SELECT s.platform, count(*) AS active_count, round((avg(GREATEST(EXTRACT(epoch FROM (now() - s.started_at)), (0)::numeric)) / (60)::numeric), 1) AS avg_session_minutes, min(s.started_at) AS oldest_session, max(s.last_activity_at) AS latest_activity FROM public.user_sessions s WHERE ((s.ended_at IS NULL) AND (s.expires_at > now())) GROUP BY s.platform
+view | public.connection_statistics | with (security_invoker=true) as SELECT s.id, s.session_id, s.user_id, s.platform, s.status, s.node, s.frontend_connections, s.sse_connections, s.connection_quality, s.last_ws_connection, s.last_heartbeat_at FROM public.user_sessions s WHERE ((s.ended_at IS NULL) AND (s.expires_at > now()))
 view | public.counts_now | with (security_invoker=true) as SELECT 'reading_sessions'::text AS system, NULL::text AS platform, COALESCE(s.close_reason, 'open'::text) AS status, count(*) AS rows FROM public.reading_sessions s GROUP BY COALESCE(s.close_reason, 'open'::text) UNION ALL SELECT 'participants'::text AS system, NULL::text AS platform, 'present'::text AS status, count(*) AS rows FROM (public.reading_sessions s JOIN public.session_participants p ON (((p.session_id = s.id) AND p.is_active))) WHERE s.is_active UNION ALL SELECT 'user_sessions'::text AS system, u.platform, CASE WHEN ((u.ended_at IS NULL) AND (u.expires_at <= now())) THEN 'timeout'::text ELSE u.status END AS status, count(*) AS rows FROM public.user_sessions u GROUP BY u.platform, CASE WHEN ((u.ended_at IS NULL) AND (u.expires_at <= now())) THEN 'timeout'::text ELSE u.status END UNION ALL SELECT 'check_ins'::text AS system, NULL::text AS platform, CASE WHEN (c.status = 'inactive'::text) THEN 'checked_out'::text WHEN (c.expires_at > now()) THEN 'active'::text ELSE 'expired'::text END AS status, count(*) AS rows FROM public.check_ins c GROUP BY CASE WHEN (c.status = 'inactive'::text) THEN 'checked_out'::text WHEN (c.expires_at > now()) THEN 'active'::text ELSE 'expired'::text END UNION ALL SELECT 'sits'::text AS system, NULL::text AS platform, t.status, count(*) AS rows FROM public.sits t GROUP BY t.status UNION ALL SELECT 'simulators'::text AS system, NULL::text AS platform, m.status, count(*) AS rows FROM public.simulators m GROUP BY m.status
+view | public.inactive_simulators | with (security_invoker=true) as SELECT s.id, s.user_session_id, u.session_id, s.user_id, s.status, s.node, s.endpoint, used.last_active, (floor((EXTRACT(epoch FROM (now() - used.last_active)) / (60)::numeric)))::bigint AS inactive_minutes FROM ((public.simulators s JOIN public.user_sessions u ON ((u.id = s.user_session_id))) CROSS JOIN LATERAL ( SELECT GREATEST(s.last_active, u.last_activity_at) AS "greatest") used(last_active)) WHERE ((s.status = ANY (ARRAY['CREATING'::text, 'STARTING'::text, 'RUNNING'::text])) AND (used.last_active <= (now() - '01:00:00'::interval)))
 view | public.session_stats | with (security_invoker=true) as SELECT s.id, s.is_active, s.close_reason, s.created_at, s.last_seen_at, (GREATEST(EXTRACT(epoch FROM (s.last_seen_at - s.created_at)), (0)::numeric))::bigint AS length_seconds, people.participants FROM (public.reading_sessions s CROSS JOIN LATERAL ( SELECT count(*) FILTER (WHERE (p.is_active OR (p.left_at IS NOT NULL))) AS participants FROM public.session_participants p WHERE (p.session_id = s.id)) people)
 view | public.sit_weeks | with (security_invoker=true) as SELECT s.partnership_id, s.user_id, to_char((week.starts_on)::timestamp with time zone, 'IYYY-"W"IW'::text) AS iso_week, week.starts_on AS week_starts_on, count(*) AS sits_completed, (sum(s.duration_seconds))::bigint AS seconds FROM (public.sits s CROSS JOIN LATERAL ( SELECT (date_trunc('week'::text, (s.completed_at AT TIME ZONE 'UTC'::text)))::date AS date_trunc) week(starts_on)) WHERE (s.status = 'completed'::text) GROUP BY s.partnership_id, s.user_id, week.starts_on
 $facts$;

@@ -7,8 +7,10 @@ create or replace view "public".sessions with (security_invoker = true) as
 comment on view "public".sessions is
   'The check-ins, for apps that know them by this name. One runs exactly while status = ''active'' and expires_at > now().';
 
-revoke all on "public".sessions from public, anon, authenticated, service_role, lastseen_service;
+revoke all on "public".sessions
+  from public, anon, authenticated, service_role, lastseen_service, lastseen_monitor;
 grant select, insert, update on "public".sessions to authenticated, lastseen_service, service_role;
+grant select on "public".sessions to lastseen_monitor;
 
 -- The functions run as the caller, whose privileges and policies on check_ins decide.
 

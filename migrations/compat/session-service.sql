@@ -11,7 +11,7 @@ begin
       execute format('revoke all on schema %I from public, anon, authenticated, service_role, lastseen_service', wanted);
       execute format('comment on schema %I is %L', wanted, 'Made by lastseen migrate --compat session-service; dropped with its views.');
     end if;
-    execute format('grant usage on schema %I to authenticated, lastseen_service, service_role', wanted);
+    execute format('grant usage on schema %I to authenticated, lastseen_service, service_role, lastseen_monitor', wanted);
   end loop;
 end
 $$;
@@ -83,9 +83,9 @@ comment on view simulator.instances is
   'The simulators by the names of a session service, those that have stopped included. last_active counts the activity of the session too.';
 
 revoke all on session.active_sessions, session.session_metadata, simulator.instances
-  from public, anon, authenticated, service_role, lastseen_service;
+  from public, anon, authenticated, service_role, lastseen_service, lastseen_monitor;
 grant select on session.active_sessions, session.session_metadata, simulator.instances
-  to authenticated, lastseen_service, service_role;
+  to authenticated, lastseen_service, service_role, lastseen_monitor;
 
 create or replace function session.cleanup_expired_sessions() returns int
 language sql set search_path = ''

@@ -9,8 +9,10 @@ create or replace view "public".sessions with (security_invoker = true) as
 comment on view "public".sessions is
   'The sits, for apps that know them by this name: one row for each start, completed or not. sitlength is in seconds.';
 
-revoke all on "public".sessions from public, anon, authenticated, service_role, lastseen_service;
+revoke all on "public".sessions
+  from public, anon, authenticated, service_role, lastseen_service, lastseen_monitor;
 grant select, insert, update on "public".sessions to authenticated, lastseen_service, service_role;
+grant select on "public".sessions to lastseen_monitor;
 
 -- The functions run as the caller, whose privileges and policies on sits decide.
 

@@ -1,11 +1,12 @@
 -- Users see their own sits and those of their partnerships, and the sits of the rooms that they take part in.
 
 revoke all on public.partnerships, public.partnership_members, public.room_sits, public.sits
-  from public, anon, authenticated, service_role, lastseen_service;
+  from public, anon, authenticated, service_role, lastseen_service, lastseen_monitor;
 grant select, insert, update, delete
   on public.partnerships, public.partnership_members, public.room_sits, public.sits
   to lastseen_service, service_role;
-grant select on public.partnerships, public.partnership_members, public.room_sits, public.sits to authenticated;
+grant select on public.partnerships, public.partnership_members, public.room_sits, public.sits
+  to authenticated, lastseen_monitor;
 -- Without room_sit_id: only the server records what was sat in a room.
 grant insert (id, user_id, partnership_id, sit_length_seconds) on public.sits to authenticated;
 grant update (completed_at, is_completed, status) on public.sits to authenticated;
@@ -22,6 +23,19 @@ create policy service_does_all on public.room_sits
 drop policy if exists service_does_all on public.sits;
 create policy service_does_all on public.sits
   for all to lastseen_service, service_role using (true) with check (true);
+
+drop policy if exists monitors_see_all on public.partnerships;
+create policy monitors_see_all on public.partnerships
+  for select to lastseen_monitor using (true);
+drop policy if exists monitors_see_all on public.partnership_members;
+create policy monitors_see_all on public.partnership_members
+  for select to lastseen_monitor using (true);
+drop policy if exists monitors_see_all on public.room_sits;
+create policy monitors_see_all on public.room_sits
+  for select to lastseen_monitor using (true);
+drop policy if exists monitors_see_all on public.sits;
+create policy monitors_see_all on public.sits
+  for select to lastseen_monitor using (true);
 
 drop policy if exists members_see_their_partnerships on public.partnerships;
 create policy members_see_their_partnerships on public.partnerships

@@ -37,8 +37,8 @@ comment on function public.check_session_expiry is
 revoke all on function
   lastseen.signs_of_life,
   public.check_session_expiry
-from public, anon, authenticated, service_role, lastseen_service;
+from public, anon, authenticated, service_role, lastseen_service, lastseen_monitor;
 grant execute on function
   lastseen.signs_of_life,
   public.check_session_expiry
-to lastseen_service, service_role;
+to lastseen_service, service_role, lastseen_monitor;

@@ -7,5 +7,7 @@ return greatest(0, floor(extract(epoch from session_end - session_start)))::bigi
 comment on function public.calculate_session_duration is
   'Whole seconds from start to end; none where the end comes first.';
 
-revoke all on function public.calculate_session_duration from public, anon, authenticated, service_role, lastseen_service;
-grant execute on function public.calculate_session_duration to authenticated, lastseen_service, service_role;
+revoke all on function public.calculate_session_duration
+  from public, anon, authenticated, service_role, lastseen_service, lastseen_monitor;
+grant execute on function public.calculate_session_duration
+  to authenticated, lastseen_service, service_role, lastseen_monitor;

@@ -9,8 +9,9 @@ create or replace view public.active_check_ins with (security_invoker = true) as
   where c.status = 'active' and c.expires_at > now();
 comment on view public.active_check_ins is 'The check-ins that run now, with the minutes that are left.';
 
-revoke all on public.active_check_ins from public, anon, authenticated, service_role, lastseen_service;
-grant select on public.active_check_ins to authenticated, lastseen_service, service_role;
+revoke all on public.active_check_ins
+  from public, anon, authenticated, service_role, lastseen_service, lastseen_monitor;
+grant select on public.active_check_ins to authenticated, lastseen_service, service_role, lastseen_monitor;
 
 create or replace function lastseen.note_extension() returns trigger
 language plpgsql set search_path = ''

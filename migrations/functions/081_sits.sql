@@ -14,8 +14,9 @@ create or replace view public.sit_weeks with (security_invoker = true) as
 comment on view public.sit_weeks is
   'Per partnership (null: alone, or in a room), person and ISO week (UTC, by when the sit was completed): how many sits were completed, and the seconds that were really sat.';
 
-revoke all on public.sit_weeks from public, anon, authenticated, service_role, lastseen_service;
-grant select on public.sit_weeks to authenticated, lastseen_service, service_role;
+revoke all on public.sit_weeks
+  from public, anon, authenticated, service_role, lastseen_service, lastseen_monitor;
+grant select on public.sit_weeks to authenticated, lastseen_service, service_role, lastseen_monitor;
 
 create or replace function public.sit_weeks_of(partnership uuid, time_zone text default 'UTC')
 returns table (user_id uuid, iso_week text, week_starts_on date, sits_completed bigint, seconds bigint)
@@ -88,9 +89,9 @@ revoke all on function
   public.sit_weeks_of,
   public.abandon_overdue_sits,
   public.purge_sits
-from public, anon, authenticated, service_role, lastseen_service;
+from public, anon, authenticated, service_role, lastseen_service, lastseen_monitor;
 grant execute on function
   public.abandon_overdue_sits,
   public.purge_sits
 to lastseen_service, service_role;
-grant execute on function public.sit_weeks_of to authenticated, lastseen_service, service_role;
+grant execute on function public.sit_weeks_of to authenticated, lastseen_service, service_role, lastseen_monitor;

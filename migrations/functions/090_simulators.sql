@@ -64,6 +64,27 @@ $$;
 comment on function public.stop_inactive_simulators is
   'Marks the simulators STOPPING that were not used, and whose user session had no activity, for `idle`, and returns them. The servers that launched them see it within seconds.';
 
+create or replace view public.inactive_simulators with (security_invoker = true) as
+select s.id,
+       s.user_session_id,
+       u.session_id,
+       s.user_id,
+       s.status,
+       s.node,
+       s.endpoint,
+       used.last_active,
+       floor(extract(epoch from now() - used.last_active) / 60)::bigint as inactive_minutes
+from public.simulators as s
+join public.user_sessions as u on u.id = s.user_session_id
+cross join lateral (select greatest(s.last_active, u.last_activity_at)) as used (last_active)
+where s.status in ('CREATING', 'STARTING', 'RUNNING') and used.last_active <= now() - interval '1 hour';
+comment on view public.inactive_simulators is
+  'The simulators that run and were not used, and whose user session had no activity, for an hour: those that stop_inactive_simulators() would mark.';
+
+revoke all on public.inactive_simulators
+from public, anon, authenticated, service_role, lastseen_service, lastseen_monitor;
+grant select on public.inactive_simulators to lastseen_service, service_role, lastseen_monitor;
+
 create or replace function public.stop_simulators_of_ended_sessions()
 returns setof public.simulators
 language sql rows 10 set search_path = ''

@@ -42,8 +42,8 @@ comment on view public.counts_now is
   'How many rows there are now, by system and status, and of user sessions by platform. What there is none of has no row.';
 
 revoke all on public.session_stats, public.counts_now
-from public, anon, authenticated, service_role, lastseen_service;
-grant select on public.session_stats, public.counts_now to lastseen_service, service_role;
+from public, anon, authenticated, service_role, lastseen_service, lastseen_monitor;
+grant select on public.session_stats, public.counts_now to lastseen_service, service_role, lastseen_monitor;
 
 create or replace function public.session_analytics(days int default 7)
 returns table (sessions bigint, average_seconds double precision, median_seconds double precision, average_participants double precision)
@@ -128,9 +128,9 @@ revoke all on function
   public.session_analytics,
   public.peak_hours,
   public.returning_users
-from public, anon, authenticated, service_role, lastseen_service;
+from public, anon, authenticated, service_role, lastseen_service, lastseen_monitor;
 grant execute on function
   public.session_analytics,
   public.peak_hours,
   public.returning_users
-to lastseen_service, service_role;
+to lastseen_service, service_role, lastseen_monitor;

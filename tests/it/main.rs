@@ -33,6 +33,7 @@ mod load;
 mod locks;
 mod log;
 mod malformed;
+mod monitors;
 mod open_files;
 mod openapi;
 mod operations;

@@ -234,17 +234,17 @@ async fn a_table_file_that_was_edited_after_it_was_applied_is_noticed() {
 }
 
 #[tokio::test]
-async fn only_the_service_reads_what_was_applied_and_nobody_else_writes_it() {
+async fn only_the_service_and_monitors_read_what_was_applied_and_nobody_writes_it() {
     let database = TestDatabase::new().await;
     let privileges = strings(
         &database.pool,
         "SELECT role || ' ' || privilege FROM unnest(ARRAY['anon', 'authenticated', 'service_role', 'lastseen_service',
-                'lastseen_definer']) AS role,
+                'lastseen_definer', 'lastseen_monitor']) AS role,
             unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS privilege
          WHERE has_table_privilege(role, 'lastseen.migrations', privilege)",
     )
     .await;
-    assert_eq!(privileges, ["lastseen_service SELECT"]);
+    assert_eq!(privileges, ["lastseen_service SELECT", "lastseen_monitor SELECT"]);
     let strangers = strings(
         &database.pool,
         "SELECT relname::text FROM pg_class WHERE relname LIKE '%migrations' AND relnamespace = 'public'::regnamespace",

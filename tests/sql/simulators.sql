@@ -70,13 +70,17 @@ declare
 begin
   -- 205 used long ago in an active session · 201 used lately in an inactive one
   update simulators set last_active = now() - interval '2 hours' where id = fixture.id(205);
-  assert not exists (select from stop_inactive_simulators('1 hour')), 'either keeps it';
+  assert not exists (select from inactive_simulators), 'either keeps it';
+  assert not exists (select from stop_inactive_simulators('1 hour'));
   update simulators set last_active = now() - interval '2 hours', status = 'RUNNING', endpoint = 'x' where id = fixture.id(201);
   assert not exists (select from stop_inactive_simulators('2 hours 1 second'));
+  assert (select (id, session_id, status, node, inactive_minutes) = (fixture.id(201), 's101', 'RUNNING', 'one', 120)
+          from inactive_simulators), 'those that are stopped next';
+  assert (select last_active = now() - interval '2 hours' from inactive_simulators);
   select array_agg(id order by id) into marked from stop_inactive_simulators();
   assert marked = array[fixture.id(201)], marked::text;
   assert fixture.in_status('STOPPING') = '201' and (select moved_at = now() from simulators where id = fixture.id(201));
-  assert not exists (select from stop_inactive_simulators()), 'once';
+  assert not exists (select from stop_inactive_simulators()) and not exists (select from inactive_simulators), 'once';
 
   assert not exists (select from stop_simulators_of_ended_sessions());
   update user_sessions set status = 'ended', ended_at = now(), end_reason = 'manual', total_duration_seconds = 0
@@ -103,7 +107,7 @@ begin
   foreach attempt in array array[
     'select handle from simulators', 'select node from simulators', 'update simulators set status = ''STOPPING''',
     'delete from simulators', 'insert into simulators default values', 'select stop_inactive_simulators()',
-    'select stop_simulators_of_ended_sessions()', 'select lastseen.stop_simulators_of_node(''one'')',
+    'select from inactive_simulators', 'select stop_simulators_of_ended_sessions()', 'select lastseen.stop_simulators_of_node(''one'')',
     'select fixture.make(210, 100)'
   ] loop
     assert fixture.fails_with('42501', attempt), attempt;

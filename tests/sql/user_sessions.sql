@@ -88,7 +88,12 @@ begin
   assert (select array_agg(platform order by platform) from active_sessions_summary) = array['macos-internal', 'web'];
 
   update user_sessions set frontend_connections = 1, node = 'here' where id = fixture.id(300);
+  update user_sessions set connection_quality = 'poor', last_ws_connection = now() - interval '1 minute' where id = fixture.id(310);
   update user_sessions set frontend_connections = 1, node = 'there' where id = fixture.id(310);
+  assert (select array_agg(concat_ws(' ', session_id, node, frontend_connections, sse_connections, connection_quality,
+                                     now() - last_ws_connection) order by session_id)
+          from connection_statistics)
+    = array['a-fresh here 1 0', 'a-mac 0 0', 'b-fresh there 1 0 poor 00:01:00'], 'those that are alive';
   assert lastseen.settle_user_sessions('here', 0) = 0 and lastseen.settle_user_sessions('here', 2) = 1;
   assert lastseen.settle_user_sessions('here') = 0;
   assert (select frontend_connections = 0 and status = 'reconnecting' from user_sessions where id = fixture.id(300));
@@ -144,6 +149,7 @@ begin
   assert fixture.fails_with('42501', $q$ select lastseen.purge_user_sessions('1 second') $q$);
   assert fixture.fails_with('42501', $q$ select lastseen.time_out_user_sessions() $q$);
   assert fixture.fails_with('42501', $q$ select lastseen.settle_user_sessions('here') $q$);
+  assert fixture.fails_with('42501', $q$ select from connection_statistics $q$);
   assert (select array_agg(platform || active_count) from active_sessions_summary) = array['web2'], 'its own';
 end
 $$;
