@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use crate::config::DatabaseSettings;
 use crate::server::Database;
-use crate::store::schema::{Compat, CompatChange, Schema};
+use crate::store::schema::{Compat, CompatChange, Schema, make_roles};
 
 /// The database to migrate, and what is made beside the schema.
 #[derive(Debug, Args)]
@@ -14,6 +14,9 @@ pub struct Arguments {
     /// Make all functions, views, policies, triggers and privileges anew, whoever has changed them since
     #[arg(long)]
     redefine: bool,
+    /// Make the roles that the cluster lacks and nothing else, before a dump is restored there
+    #[arg(long, conflicts_with_all = ["redefine", "compat"])]
+    roles: bool,
     #[command(flatten)]
     database: DatabaseSettings,
     /// Also make views under names of other designs, for apps that ask for them; may be repeated, and is remembered
@@ -53,6 +56,13 @@ impl Views {
 pub async fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     super::settle_data_dir(&mut arguments.database)?;
     let database = Database::open_beside(&arguments.database).await?;
+    if arguments.roles {
+        let made = make_roles(&database.owner()).await;
+        database.close().await;
+        made?;
+        super::print("the roles are there\n")?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let schema = Schema::embedded().within(&arguments.database.schema);
     let change = Views::change(&arguments.compat);
     let migrated = match arguments.redefine {

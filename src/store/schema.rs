@@ -52,6 +52,17 @@ pub async fn redefine(options: &PgConnectOptions) -> Result<(), SchemaError> {
     Schema::embedded().redefine(&CompatChange::default(), options).await.map(drop)
 }
 
+/// Makes the roles that the cluster lacks, and nothing else: a dump has what was granted to them, but not the roles.
+///
+/// # Errors
+/// [`SchemaError`], with nothing made.
+pub async fn make_roles(options: &PgConnectOptions) -> Result<(), SchemaError> {
+    let mut connection = connect(options).await?;
+    apply::make_roles(&Schema::embedded(), &mut connection).await?;
+    let _ = connection.close().await;
+    Ok(())
+}
+
 /// Checks that the schema is the one of this version.
 ///
 /// # Errors
@@ -143,10 +154,12 @@ impl Schema {
         }
     }
 
-    /// The definitions that were applied and are not there any more; fails where that is a table.
+    /// The definitions that were applied and are not there any more, or what they are made on; fails where that is a
+    /// table.
     async fn lost(&self, applied: &Applied, connection: &mut PgConnection) -> Result<Vec<String>, SchemaError> {
         let mut objects = applied.tables(self);
         objects.extend(applied.objects().cloned());
+        objects.extend(Schema::foundations());
         let lost = catalog::missing(&objects, connection).await?;
         match lost.iter().find(|object| object.starts_with("table ")) {
             Some(table) => Err(SchemaError::TableLost(format!("the {table}"))),

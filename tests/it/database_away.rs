@@ -1,12 +1,11 @@
 //! When PostgreSQL is away: people who are in stay in and see each other, newcomers are refused with a
 //! retry, what is seen is kept and written when the database is there again, and no task dies.
 
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
-use lastseen::store::embedded::{Embedded, Options};
+use lastseen::store::embedded::Embedded;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use reqwest::Method;
@@ -16,7 +15,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::harness::cluster::{TestDatabase, fast_dir};
+use crate::harness::cluster::{TestDatabase, own_cluster};
 use crate::harness::rest::{Opened, did, service, user};
 use crate::harness::rows::{person, user_session};
 use crate::harness::{Client, Join, TestServer, eventually, pass};
@@ -32,16 +31,7 @@ struct Own {
 
 impl Own {
     async fn start() -> Self {
-        // The user that PostgreSQL runs as has to be able to enter.
-        let permissions = std::fs::Permissions::from_mode(0o755);
-        let directory = tempfile::Builder::new().permissions(permissions).tempdir_in(fast_dir()).expect("a directory");
-        let options = Options {
-            data_dir: directory.path().join("data"),
-            bin: None,
-            durable: false,
-            max_connections: MAX_CONNECTIONS,
-        };
-        let embedded = Embedded::start(&options).await.expect("a cluster");
+        let (embedded, directory) = own_cluster(MAX_CONNECTIONS).await;
         Self { embedded, _directory: directory }
     }
 

@@ -7,6 +7,7 @@ mod admin_socket;
 mod analytics;
 mod architecture;
 mod auth_users;
+mod backups;
 mod bounds;
 mod bring_your_tables;
 mod check_ins;

@@ -55,7 +55,7 @@ async fn answered(answer: &str, arguments: &[&str]) -> Finished {
 }
 
 /// All rows of our tables, as JSON, in the schema that the pool reads.
-async fn rows(pool: &PgPool) -> Vec<String> {
+pub async fn rows(pool: &PgPool) -> Vec<String> {
     let mut found = Vec::new();
     for table in TABLES {
         let query = format!("SELECT '{table} ' || to_jsonb(t)::text FROM {table} AS t ORDER BY 1");
@@ -159,7 +159,14 @@ async fn the_dump_that_it_names_brings_everything_back() {
 /// As docs/how-to/operate.md has it.
 async fn restore(pg_restore: &Path, dump: &Path, url: &str) {
     let restored = Command::new(pg_restore)
-        .args(["--data-only", "--single-transaction", "--dbname", url])
+        .args([
+            "--data-only",
+            "--single-transaction",
+            "--role=lastseen_service",
+            "--enable-row-security",
+            "--dbname",
+            url,
+        ])
         .arg(dump)
         .output()
         .await

@@ -46,15 +46,20 @@ pub(super) async fn apply(
     schema.is_here(&mut transaction).await?;
     let schema = &schema.chosen(&applied, change)?;
     let mut plan = schema.plan(&applied)?;
-    plan.define_again(schema, &schema.lost(&applied, &mut transaction).await?);
+    let lost = schema.lost(&applied, &mut transaction).await?;
+    plan.define_again(schema, &lost);
     plan.tables.retain(|table| !covered.iter().any(|file| file.name == table.name));
     let by_hand = by_hand::recognised(schema, &plan, &mut transaction).await?;
     plan.tables.retain(|table| !by_hand.iter().any(|file| file.name == table.name));
     covered.extend(&by_hand);
     compat::refuse(&plan, &applied, &mut transaction).await?;
     obstacles::refuse(schema, &plan, &applied, !covered.is_empty(), &mut transaction).await?;
-    if redefine == Redefine::All {
+    // With a role went all that was granted to it, by whatever file.
+    if redefine == Redefine::All || Schema::foundations().any(|object| lost.contains(&object)) {
         plan.definitions = schema.definitions.iter().collect();
+        for file in schema.foundation_files().filter(|file| plan.tables.iter().all(|due| due.name != file.name)) {
+            file.run(&mut transaction).await?;
+        }
     }
 
     make_tables(schema, &plan, &mut transaction).await?;
@@ -77,6 +82,16 @@ pub(super) async fn apply(
     transaction.commit().await?;
     tracing::info!(tables, definitions, by_hand, "the schema was brought up to date");
     Ok(schema.views())
+}
+
+/// Makes the roles that the cluster lacks.
+pub(super) async fn make_roles(schema: &Schema, connection: &mut PgConnection) -> Result<(), SchemaError> {
+    let mut transaction = connection.begin_with(BEGIN).await?;
+    sqlx::raw_sql(PREPARE).execute(&mut *transaction).await?;
+    for file in schema.role_files() {
+        file.run(&mut transaction).await?;
+    }
+    Ok(transaction.commit().await?)
 }
 
 /// Makes the schema where it is not there, and the tables that are missing.

@@ -19,6 +19,7 @@ const EXISTING: &str = "
     LATERAL (SELECT split_part(line, ' ', 1), split_part(line, ' ', 2), split_part(line, ' on ', 2)) AS o (kind, name, owner)
     WHERE CASE o.kind
         WHEN 'schema' THEN to_regnamespace(o.name) IS NOT NULL
+        WHEN 'role' THEN EXISTS (SELECT FROM pg_roles WHERE rolname = o.name)
         WHEN 'policy' THEN EXISTS (SELECT FROM pg_policy WHERE polrelid = to_regclass(o.owner) AND polname = o.name)
         WHEN 'trigger' THEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass(o.owner) AND tgname = o.name)
         WHEN 'function' THEN EXISTS (

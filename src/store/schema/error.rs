@@ -88,6 +88,12 @@ pub enum SchemaError {
     /// A function, view, policy or trigger that was made is not there any more.
     #[error("the database has lost {0}: run `lastseen migrate`, which makes it anew")]
     DefinitionLost(String),
+    /// The list of what was applied is of another role.
+    #[error(
+        "this login may not read the table lastseen.migrations, which belongs to another role: use that one; after a \
+         restore run `lastseen check`, which names the owners and what to do"
+    )]
+    Unreadable,
     /// There is nothing to uninstall.
     #[error(
         "lastseen is not listed in this database (there is nothing in lastseen.migrations), and nothing was changed; \

@@ -19,6 +19,19 @@ pub(super) const DEFINITIONS: &str = "functions/";
 /// The folder of views that are made on request.
 pub(super) const COMPAT: &str = "compat/";
 
+/// The roles that the files need, each before its members. They belong to the cluster: a dump of the database does not have
+/// them.
+pub(super) const ROLES: [&str; 6] =
+    ["anon", "authenticated", "service_role", "lastseen_service", "lastseen_definer", "lastseen_monitor"];
+
+/// The files that make them, and nothing else. Each makes what is missing, and can be run at any time.
+const ROLE_FILES: [&str; 2] = ["0001_roles.sql", "0021_monitor_role.sql"];
+
+/// What policies and functions ask for the caller, and the file that makes what is missing of it, which can be run at any
+/// time as well. A dump of our schemas alone does not have it.
+const IDENTITY: [&str; 3] = ["schema auth", "function auth.uid", "function auth.role"];
+const IDENTITY_FILE: &str = "0002_auth.sql";
+
 /// The schema of one version of lastseen.
 #[derive(Debug, Clone)]
 pub struct Schema {
@@ -75,6 +88,21 @@ impl Schema {
         }
         self.home = home.clone();
         self
+    }
+
+    /// The files that make the roles.
+    pub(super) fn role_files(&self) -> impl Iterator<Item = &File> {
+        self.tables.iter().filter(|file| ROLE_FILES.contains(&file.name.as_str()))
+    }
+
+    /// What definitions are made on, as in [`Schema::objects`]: the roles, and what tells the caller.
+    pub(super) fn foundations() -> impl Iterator<Item = String> {
+        ROLES.iter().map(|role| format!("role {role}")).chain(IDENTITY.map(str::to_owned))
+    }
+
+    /// The files that make these.
+    pub(super) fn foundation_files(&self) -> impl Iterator<Item = &File> {
+        self.role_files().chain(self.tables.iter().filter(|file| file.name == IDENTITY_FILE))
     }
 
     /// Every file that all databases have, with its path in `migrations/`.

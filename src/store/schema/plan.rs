@@ -9,6 +9,7 @@ use super::files::{COMPAT, File, Schema, is_definition, number};
 const READ: &str = "SELECT file, sha256, objects, applied_by FROM lastseen.migrations ORDER BY file";
 
 const UNDEFINED_TABLE: &str = "42P01";
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
 const UNDEFINED_COLUMN: &str = "42703";
 
 /// The rows of `lastseen.migrations`, by file.
@@ -30,6 +31,7 @@ impl Applied {
             Ok(rows) => Ok(Some(Self(rows))),
             Err(error) => match error.as_database_error().and_then(|refusal| refusal.code()) {
                 Some(code) if code == UNDEFINED_TABLE => Ok(None),
+                Some(code) if code == INSUFFICIENT_PRIVILEGE => Err(SchemaError::Unreadable),
                 Some(code) if code == UNDEFINED_COLUMN => Err(SchemaError::OwnInTheWay("table migrations".to_owned())),
                 _ => Err(error.into()),
             },

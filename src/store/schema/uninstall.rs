@@ -11,7 +11,7 @@ use super::apply::{BEGIN, HOME_COMMENT, PREPARE};
 use super::catalog::existing;
 use super::compat;
 use super::error::{SchemaError, with_detail};
-use super::files::Schema;
+use super::files::{ROLES, Schema};
 use super::plan::Applied;
 use super::rename::{OWN, WRITTEN};
 
@@ -49,7 +49,7 @@ impl Schema {
         // The owner of the tables sees no rows: the policies bind it too.
         sqlx::query("SET LOCAL ROLE lastseen_service").execute(&mut *transaction).await?;
         let mut tables = Vec::new();
-        for name in names.into_iter().filter(|name| !name.starts_with("lastseen.")) {
+        for name in names.into_iter().filter(|name| name != "lastseen.migrations") {
             let count = format!("SELECT count(*) FROM {name}");
             let rows = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&mut *transaction).await?;
             tables.push((name, rows));
@@ -151,18 +151,20 @@ impl Schema {
 
     /// The roles that lastseen made and that nothing else uses, in no database of the cluster.
     async fn drop_roles(&self, connection: &mut PgConnection, stays: &mut Vec<String>) -> Result<(), SchemaError> {
-        const ROLES: &str = "
+        const FOUND: &str = "
             SELECT r.rolname::text, shobj_description(r.oid, 'pg_authid'),
                    (SELECT string_agg(m.member::regrole::text, ', ') FROM pg_auth_members AS m
                     WHERE m.roleid = r.oid AND m.member <> ALL (ours.oids) AND m.member <> current_user::regrole)
             FROM (SELECT array_agg(oid) AS oids FROM pg_roles WHERE rolname = ANY ($1)) AS ours, pg_roles AS r
             WHERE r.oid = ANY (ours.oids)
             ORDER BY array_position($1, r.rolname::text)";
-        let names = ["lastseen_definer", "lastseen_service", "service_role", "authenticated", "anon"];
+        // A member goes before the role.
+        let mut names = ROLES;
+        names.reverse();
         let roles: Vec<(String, Option<String>, Option<String>)> =
-            sqlx::query_as(ROLES).bind(names).fetch_all(&mut *connection).await?;
+            sqlx::query_as(FOUND).bind(names).fetch_all(&mut *connection).await?;
         for (role, comment, members) in roles {
-            let made = comment.is_some_and(|comment| self.gives_comment("0001_roles.sql", &comment));
+            let made = comment.is_some_and(|comment| self.role_files().any(|file| file.gives_comment(&comment)));
             let only_ours = role.starts_with("lastseen_");
             if !made && !only_ours {
                 continue;
@@ -252,7 +254,8 @@ async fn attempt(statements: &str, connection: &mut PgConnection) -> Result<Resu
     }
 }
 
-/// `pg_dump` of the rows of these tables, without a password.
+/// `pg_dump` of the rows of these tables, without a password. Policies show the owner of the tables no rows, and COPY
+/// would not write them back through the policies: INSERT does.
 fn dump_command<'a>(options: &PgConnectOptions, tables: impl Iterator<Item = &'a str>) -> String {
     let host = options.get_socket().map_or(options.get_host().to_owned(), |socket| socket.display().to_string());
     let place = [
@@ -262,7 +265,8 @@ fn dump_command<'a>(options: &PgConnectOptions, tables: impl Iterator<Item = &'a
         ("dbname", options.get_database().unwrap_or_default().to_owned()),
         ("file", "lastseen.dump".to_owned()),
     ];
-    let mut command = "pg_dump --data-only --format=custom".to_owned();
+    let mut command = "pg_dump --data-only --format=custom --rows-per-insert=1000".to_owned();
+    command += " --role=lastseen_service --enable-row-security";
     for (flag, value) in place.into_iter().chain(tables.map(|table| ("table", table.to_owned()))) {
         let quoted = shlex::try_quote(&value).map_or_else(|_| value.clone(), std::borrow::Cow::into_owned);
         command += &format!(" --{flag}={quoted}");

@@ -1,5 +1,6 @@
 //! One PostgreSQL for the whole run, and a database of its own for each test.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -8,6 +9,7 @@ use lastseen::store::embedded::{Embedded, Options};
 use lastseen::store::schema;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+use tempfile::TempDir;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::proxy::Proxy;
@@ -140,6 +142,16 @@ fn data_dir() -> anyhow::Result<PathBuf> {
     Ok(parent.join(format!("{PREFIX}{}", std::process::id())))
 }
 
+/// A cluster of a test's own, in a directory that goes with it.
+pub async fn own_cluster(max_connections: u32) -> (Embedded, TempDir) {
+    // The user that PostgreSQL runs as has to be able to enter.
+    let permissions = std::fs::Permissions::from_mode(0o755);
+    let directory = tempfile::Builder::new().permissions(permissions).tempdir_in(fast_dir()).expect("a directory");
+    let data_dir = directory.path().join("data");
+    let options = Options { data_dir, bin: None, durable: false, max_connections };
+    (Embedded::start(&options).await.expect("a cluster"), directory)
+}
+
 async fn shared() -> &'static Cluster {
     tokio::task::spawn_blocking(cluster).await.expect("a cluster")
 }
@@ -191,6 +203,11 @@ impl TestDatabase {
             .database(self.options.get_database().expect("a name"))
             .ssl_mode(PgSslMode::Disable);
         Self { options, ..self.clone() }
+    }
+
+    /// The same one, as a server reaches it with another login.
+    pub fn by(&self, login: &str) -> Self {
+        Self { options: self.options.clone().username(login), ..self.clone() }
     }
 
     /// The same one, in which the tests read the tables of another schema; a server has to be told of it by a flag.
