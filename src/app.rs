@@ -33,7 +33,7 @@ use crate::task::compensate::Compensator;
 use crate::task::figures::{Figures, Sources};
 use crate::task::flush::Flusher;
 use crate::task::sweep::Sweeper;
-use crate::task::{Tasks, tick};
+use crate::task::{Tasks, skew, tick};
 use crate::user_session::UserSessions;
 use rules::{ConnectionRules, PageRules};
 
@@ -148,6 +148,7 @@ impl App {
             }
         });
         tick::spawn(tasks, &self.registry);
+        skew::spawn(tasks, &self.store);
         self.flusher.spawn(tasks);
         self.sweeper.spawn(tasks);
         Arc::new(Compensator::new(Arc::clone(&self.registry), self.store.clone())).spawn(tasks);

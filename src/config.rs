@@ -60,6 +60,9 @@ pub struct DatabaseSettings {
     /// PostgreSQL to use, as postgres://…; without it the server runs its own in the data directory
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: Option<String>,
+    /// The same database without the pooler of --database-url, for migrations and checks
+    #[arg(long, env = "DATABASE_DIRECT_URL", hide_env_values = true, requires = "database_url", value_name = "URL")]
+    pub database_direct_url: Option<String>,
     /// Schema of the database for lastseen's tables, views and functions, where others have tables of these names
     #[arg(long, env = "LASTSEEN_SCHEMA", default_value_t, value_name = "NAME")]
     pub schema: SchemaName,

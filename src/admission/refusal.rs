@@ -47,11 +47,18 @@ impl From<StoreError> for Refusal {
                 tracing::warn!(%error, "refused a request");
                 Code::Unavailable.into()
             }
+            StoreError::ReadOnly(_) => {
+                tracing::warn!(%error, "refused a request");
+                Refusal { message: "The database takes no writes just now.".into(), ..Code::Unavailable.into() }
+            }
             StoreError::NoSuchUser => {
                 Refusal::new(Code::Unauthenticated, "The user of this token does not exist (any more).")
             }
-            StoreError::Refused(_) | StoreError::UnknownWord { .. } | StoreError::Incomplete(_) => {
-                tracing::error!(error = ?error, "failed a request");
+            StoreError::Refused(_)
+            | StoreError::Pooler(_)
+            | StoreError::UnknownWord { .. }
+            | StoreError::Incomplete(_) => {
+                tracing::error!(%error, "failed a request");
                 Code::Internal.into()
             }
         }

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::domain::participant::Status;
 use crate::protocol::{Code, Refusal};
+use crate::store::DatabaseState;
 
 /// What a server answers although it is full.
 pub const PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
@@ -35,7 +36,7 @@ pub async fn alive() -> Json<Health> {
     Json(Health { status: "alive" })
 }
 
-/// Whether the server can take clients: it is not draining, the database answers, and what was seen is being written.
+/// Whether the server can take clients: it is not draining, the database answers and takes writes, and what was seen is being written.
 #[utoipa::path(
     get, path = "/readyz", tag = "operators", security(()),
     responses(
@@ -48,8 +49,10 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Health>, Refusal> {
         return Err(Code::Draining.into());
     }
     let unready = |message| Refusal { message, ..Code::Unavailable.into() };
-    if !app.store.answers().await {
-        return Err(unready("The database cannot be reached.".into()));
+    match app.store.state().await {
+        DatabaseState::Writable => {}
+        DatabaseState::ReadOnly => return Err(unready("The database takes no writes just now.".into())),
+        DatabaseState::Away => return Err(unready("The database cannot be reached.".into())),
     }
     if app.flusher.is_behind() {
         return Err(unready("What is seen cannot be written to the database; it is kept and tried again.".into()));

@@ -14,7 +14,12 @@ const MORE_CONNECTIONS: u32 = 20;
 #[derive(Debug)]
 pub enum Database {
     /// One that runs independently of this server.
-    Given(Box<PgConnectOptions>),
+    Given {
+        /// How the server reaches it, perhaps through a pooler.
+        server: Box<PgConnectOptions>,
+        /// How the role that migrates reaches it.
+        owner: Box<PgConnectOptions>,
+    },
     /// One that starts and stops with this server.
     Embedded(Embedded),
 }
@@ -26,7 +31,10 @@ impl Database {
     /// Where the URL is not valid, or the embedded one does not start.
     pub async fn open(settings: &DatabaseSettings) -> anyhow::Result<Self> {
         if let Some(url) = &settings.database_url {
-            return Ok(Self::Given(Box::new(connect_options(url).map_err(anyhow::Error::msg)?)));
+            let read = |setting, url: &str| connect_options(setting, url).map(Box::new).map_err(anyhow::Error::msg);
+            let server = read("DATABASE_URL", url)?;
+            let direct = settings.database_direct_url.as_deref().map(|url| read("DATABASE_DIRECT_URL", url));
+            return Ok(Self::Given { owner: direct.transpose()?.unwrap_or_else(|| server.clone()), server });
         }
         let options = Options {
             data_dir: settings.data_dir.clone(),
@@ -44,7 +52,8 @@ impl Database {
     pub async fn open_beside(settings: &DatabaseSettings) -> anyhow::Result<Self> {
         match Self::open(settings).await {
             Err(error) if matches!(error.downcast_ref(), Some(EmbeddedError::InUse(_))) => {
-                Ok(Self::Given(Box::new(Embedded::admin_beside(&settings.data_dir)?)))
+                let admin = Box::new(Embedded::admin_beside(&settings.data_dir)?);
+                Ok(Self::Given { server: admin.clone(), owner: admin })
             }
             opened => opened,
         }
@@ -53,14 +62,14 @@ impl Database {
     /// The role that runs migrations.
     pub fn owner(&self) -> PgConnectOptions {
         match self {
-            Self::Given(options) => PgConnectOptions::clone(options),
+            Self::Given { owner, .. } => PgConnectOptions::clone(owner),
             Self::Embedded(embedded) => embedded.admin(),
         }
     }
 
     fn server(&self) -> PgConnectOptions {
         match self {
-            Self::Given(options) => PgConnectOptions::clone(options),
+            Self::Given { server, .. } => PgConnectOptions::clone(server),
             Self::Embedded(embedded) => embedded.app(),
         }
     }

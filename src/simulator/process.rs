@@ -103,7 +103,8 @@ impl Launcher {
 
 /// Whether a variable of the server's environment must not be passed to simulators.
 fn is_secret(name: &str) -> bool {
-    name.starts_with("LASTSEEN_") || name.starts_with("PG") || name.contains("DATABASE_URL")
+    let begins = ["LASTSEEN_", "PG"].iter().any(|start| name.starts_with(start));
+    begins || ["DATABASE_URL", "DATABASE_DIRECT_URL"].iter().any(|word| name.contains(word))
 }
 
 /// Reads a simulator's output, so that a full pipe never blocks it, and logs it.
@@ -254,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_simulator_inherits_no_secret() {
-        for name in ["LASTSEEN_JWT_SECRET", "DATABASE_URL", "TEST_DATABASE_URL", "PGPASSWORD"] {
+        for name in ["LASTSEEN_JWT_SECRET", "DATABASE_URL", "DATABASE_DIRECT_URL", "TEST_DATABASE_URL", "PGPASSWORD"] {
             assert!(is_secret(name), "{name}");
         }
         for name in ["PATH", "HOME", "LANG"] {

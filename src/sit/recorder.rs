@@ -124,7 +124,7 @@ impl SitRecorder {
                     recorded = Err(StoreError::Locked);
                     continue;
                 }
-                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                Err(error @ (StoreError::Unavailable(_) | StoreError::ReadOnly(_))) => return Err(error),
                 // A retry would be refused again, and hold up all that follow.
                 Err(error) => tracing::error!(%error, sit = %ended.id, "a sit cannot be recorded and is lost"),
             }

@@ -1,14 +1,15 @@
 //! Invites: the ways into a session.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
 
+use super::transaction::Statements;
 use super::{Cursor, Store, StoreError, Viewer};
 use crate::domain::ids::{InviteId, SessionId};
 use crate::domain::invite::{Inspection, InspectionVerdict, Invite, InviteFault, NewInvite};
 
 pub(super) async fn insert(
-    connection: &mut PgConnection,
+    connection: &mut Statements,
     session: SessionId,
     new: &NewInvite,
 ) -> Result<Invite, sqlx::Error> {

@@ -5,42 +5,54 @@ mod codec;
 
 pub mod admission;
 pub mod analytics;
+mod cause;
 pub mod check_ins;
+mod clock;
 mod connections;
 pub mod embedded;
 mod error;
+mod faults;
 pub mod heartbeats;
 pub mod invites;
 pub mod participants;
 pub mod partnerships;
+mod pool;
+mod pooler;
 pub mod presence;
+mod read_only;
 mod readiness;
 pub mod reading_sessions;
 pub mod room_sits;
 pub mod schema;
 pub mod simulators;
 pub mod sits;
+mod transaction;
+mod url;
 pub mod user_sessions;
 pub mod users;
 
 use std::collections::HashSet;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use crossbeam_queue::SegQueue;
 use parking_lot::Mutex;
-use sqlx::postgres::{PgConnectOptions, PgPool};
-use sqlx::{Postgres, Transaction};
+use sqlx::Connection;
+use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use self::connections::{Limits, pool};
+use self::connections::{Limits, Terms};
 pub use self::error::StoreError;
+use self::pool::Pool;
+use self::pooler::Sessions;
+pub use self::readiness::DatabaseState;
 use self::readiness::Readiness;
+use self::transaction::Transaction;
+pub use self::url::connect_options;
 use crate::config::SchemaName;
 use crate::domain::idle::IdleRule;
 use crate::domain::ids::UserId;
@@ -48,6 +60,9 @@ use crate::domain::ids::UserId;
 /// How long a request waits for the database before it is refused as `unavailable`: a join is answered within 2 s
 /// whatever the database does.
 pub const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// How long a start waits for its first connections.
+const FIRST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long an operator waits for an answer about the past.
 const REPORT_PATIENCE: Duration = Duration::from_secs(8);
@@ -109,13 +124,13 @@ impl Viewer {
 /// asks, `authenticated`; never as owner or superuser, so that the policies hold.
 #[derive(Clone, Debug)]
 pub struct Store {
-    requests: PgPool,
+    requests: Pool,
     /// Of its own, so that stuck requests and long sweeps cannot starve the flush.
-    flushes: PgPool,
+    flushes: Pool,
     /// For the sweep and other tasks.
-    batches: PgPool,
+    batches: Pool,
     /// For what takes longer than a request may wait; an operator looks at one after the other.
-    reports: PgPool,
+    reports: Pool,
     batcher: Arc<admission::Batcher>,
     /// The right to look at an invite.
     inspections: Arc<Semaphore>,
@@ -133,10 +148,11 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the pools on the tables in this schema, which must be in place, see [`mod@schema`].
+    /// Opens the pools on the tables in this schema, which must be in place, see [`mod@schema`]. Where connections lead to
+    /// a pooler that shares sessions among its clients, nothing is set for a session.
     ///
     /// # Errors
-    /// Where no connection can be had under the server's role.
+    /// Where no connection can be had under the server's role, or the database takes no writes.
     pub async fn open(
         options: PgConnectOptions,
         schema: &SchemaName,
@@ -144,13 +160,17 @@ impl Store {
         idle: IdleRule,
         node: String,
     ) -> Result<Self, StoreError> {
-        let options = options.application_name("lastseen");
-        let requests = pool(connections, Limits { rested: RESTED, ..Limits::of(PATIENCE) }, schema);
-        let requests = requests.connect_with(options.clone()).await?;
-        let limits = Limits { lock: FLUSH_LOCK_PATIENCE, ..Limits::of(FLUSH_PATIENCE) };
-        let flushes = pool(2, limits, schema).connect_lazy_with(options.clone());
-        let batches = pool(2, Limits::of(BATCH_PATIENCE), schema).connect_lazy_with(options.clone());
-        let reports = pool(1, Limits::of(REPORT_PATIENCE), schema).connect_lazy_with(options);
+        // A pooler refuses what sqlx would send of itself; PostgreSQL has written numbers in full since 12.
+        let options = options.application_name("lastseen").extra_float_digits(None);
+        let sessions = first_connection(&options, schema).await?;
+        if sessions == Sessions::Shared {
+            tracing::info!("a pooler is in front of the database: what the server sets, it sets for each transaction");
+        }
+        let pool = |connections, limits| Pool::new(options.clone(), connections, Terms::new(sessions, limits, schema));
+        let requests = pool(connections, Limits { rested: RESTED, ..Limits::of(PATIENCE) });
+        let flushes = pool(2, Limits { lock: FLUSH_LOCK_PATIENCE, ..Limits::of(FLUSH_PATIENCE) });
+        let batches = pool(2, Limits::of(BATCH_PATIENCE));
+        let reports = pool(1, Limits::of(REPORT_PATIENCE));
         let batcher = Arc::new(admission::Batcher::start(requests.clone(), idle, &node));
         let (compensations, answers_since, background) = (Arc::default(), Arc::default(), TaskTracker::new());
         let inspections = Arc::new(Semaphore::new(INSPECTIONS));
@@ -181,17 +201,32 @@ impl Store {
         self.idle
     }
 
-    /// Whether the database answers, or did within the last second.
-    pub async fn answers(&self) -> bool {
-        self.readiness.get(async { self.ping().await.is_ok() }).await
+    /// What the database can do just now, or could within the last second.
+    pub async fn state(&self) -> DatabaseState {
+        let ask = async {
+            match self.ping().await {
+                Ok(()) => DatabaseState::Writable,
+                Err(StoreError::ReadOnly(_)) => DatabaseState::ReadOnly,
+                Err(_) => DatabaseState::Away,
+            }
+        };
+        self.readiness.get(ask).await
     }
 
-    /// Whether the database answers now.
+    /// Whether the database answers now, and takes writes.
     ///
     /// # Errors
     /// [`StoreError`] where it does not.
     async fn ping(&self) -> Result<(), StoreError> {
-        patiently(PATIENCE, async { sqlx::query("SELECT 1").execute(&self.requests).await.map(drop) }).await
+        let ask = "SELECT current_setting('transaction_read_only')::bool";
+        match self.ask(sqlx::query_scalar(ask).fetch_one(&self.requests)).await? {
+            false => Ok(()),
+            true => {
+                // As after a statement that was refused: perhaps none was sent.
+                self.requests.renew();
+                Err(StoreError::ReadOnly(read_only::UNKNOWN))
+            }
+        }
     }
 
     /// Ends what is under way, and gives the connections back.
@@ -206,22 +241,22 @@ impl Store {
 
     /// Runs something that a request waits for.
     async fn ask<T>(&self, asking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
-        patiently(PATIENCE, asking).await
+        self.requests.patiently(asking).await
     }
 
     /// Runs something about the past that an operator waits for.
     async fn report<T>(&self, asking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
-        patiently(REPORT_PATIENCE, asking).await
+        self.reports.patiently(asking).await
     }
 
     /// Runs something that the flush waits for.
     async fn flush<T>(&self, asking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
-        patiently(FLUSH_PATIENCE, asking).await
+        self.flushes.patiently(asking).await
     }
 
     /// Runs something that a task waits for.
     async fn batch<T>(&self, asking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
-        patiently(BATCH_PATIENCE, asking).await
+        self.batches.patiently(asking).await
     }
 
     /// Repeats a call of a function that takes this node and the most rows to change, and says how many those were,
@@ -238,39 +273,37 @@ impl Store {
         }
     }
 
-    /// A transaction in which the policies apply to `viewer`. The claims end with the transaction.
-    async fn begin_as(&self, viewer: Viewer) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    /// A transaction in which the policies apply to `viewer`. The claims end with the transaction. They are set in both
+    /// forms that `auth.uid()` may read: the older one wins where a role or a database has it as a setting.
+    async fn begin_as(&self, viewer: Viewer) -> Result<Transaction, sqlx::Error> {
         let mut transaction = self.requests.begin().await?;
         if let Viewer::User(user) = viewer {
-            sqlx::query("SELECT set_config('role', 'authenticated', true), set_config('request.jwt.claims', $1, true)")
-                .bind(serde_json::json!({ "sub": user, "role": "authenticated" }).to_string())
-                .execute(&mut *transaction)
-                .await?;
+            sqlx::query(
+                "SELECT set_config('role', 'authenticated', true), set_config('request.jwt.claims', $1, true),
+                        set_config('request.jwt.claim.sub', $2, true),
+                        set_config('request.jwt.claim.role', 'authenticated', true)",
+            )
+            .bind(serde_json::json!({ "sub": user, "role": "authenticated" }).to_string())
+            .bind(user.to_string())
+            .execute(&mut *transaction)
+            .await?;
         }
         Ok(transaction)
     }
 }
 
-/// A statement that is under way hangs where the database is paused, whatever the pool waits at most.
-async fn patiently<T>(
-    patience: Duration,
-    asking: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, StoreError> {
-    match tokio::time::timeout(patience, asking).await {
-        Ok(answer) => answer.map_err(StoreError::from),
-        Err(_) => Err(StoreError::Unavailable(format!("no answer within {patience:?}"))),
+/// Finds out how connections are to be set up, and tries one: its error says more than that of a pool which waited for
+/// such connections in vain.
+async fn first_connection(options: &PgConnectOptions, schema: &SchemaName) -> Result<Sessions, StoreError> {
+    let sessions = tokio::time::timeout(FIRST_PATIENCE, pooler::sessions(options)).await;
+    let late = |_| StoreError::Unavailable(format!("no connection within {FIRST_PATIENCE:?}"));
+    let (sessions, mut connection) = sessions.map_err(late)??;
+    let trial = Terms::new(sessions, Limits::of(PATIENCE), schema).try_on(&mut connection).await;
+    match (trial, sessions) {
+        (Err(error), Sessions::Shared) => return Err(StoreError::Pooler(cause::in_words(&error))),
+        (trial, _) => trial?,
     }
-}
-
-/// Reads `DATABASE_URL`.
-///
-/// # Errors
-/// What is wrong, without the URL, which holds a password.
-pub fn connect_options(url: &str) -> Result<PgConnectOptions, String> {
-    // sqlx takes any scheme, and would ask the port of another database.
-    let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
-    PgConnectOptions::from_str(url)
-        .ok()
-        .filter(|_| is_postgres)
-        .ok_or_else(|| "DATABASE_URL is not of the form postgres://user:password@host:port/database".to_owned())
+    let read_only = read_only::why(&mut connection).await?;
+    let _ = connection.close().await;
+    read_only.map_or(Ok(sessions), |why| Err(StoreError::ReadOnly(why)))
 }

@@ -20,6 +20,7 @@ mod plan;
 mod quick_check;
 mod rename;
 pub mod uninstall;
+mod waiting;
 
 use std::time::Duration;
 
@@ -27,14 +28,20 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
 
 pub use compat::{Compat, CompatChange};
+use error::OLDEST;
 pub use error::SchemaError;
-use error::{OLDEST, one_line};
 pub use files::Schema;
 use plan::{Applied, Redefine};
 pub use quick_check::{Finding, quick_check, quick_check_sql};
 
+use super::cause::in_words;
+use super::{pooler, read_only};
+
 /// How long a database may take to answer at start.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long it may take for its first statement. A pooler takes connections while its database is away.
+const FIRST_ANSWER: Duration = Duration::from_secs(4);
 
 /// Brings the schema up to date with this version.
 ///
@@ -58,6 +65,7 @@ pub async fn redefine(options: &PgConnectOptions) -> Result<(), SchemaError> {
 /// [`SchemaError`], with nothing made.
 pub async fn make_roles(options: &PgConnectOptions) -> Result<(), SchemaError> {
     let mut connection = connect(options).await?;
+    refuse_changes(options, &mut connection).await?;
     apply::make_roles(&Schema::embedded(), &mut connection).await?;
     let _ = connection.close().await;
     Ok(())
@@ -90,20 +98,17 @@ impl Schema {
         options: &PgConnectOptions,
     ) -> Result<Vec<Compat>, SchemaError> {
         let mut connection = connect(options).await?;
-        self.is_here(&mut connection).await?;
-        // Most starts end here, after three queries and without a lock.
-        let current = match Applied::read(&mut connection).await? {
-            Some(applied) => {
-                let chosen = self.chosen(&applied, change)?;
-                let lacks =
-                    !chosen.plan(&applied)?.is_empty() || !chosen.lost(&applied, &mut connection).await?.is_empty();
-                (!lacks).then(|| chosen.views())
-            }
-            None => None,
+        // Most starts end here, after three queries and without a lock. One transaction has one session of a pooler.
+        let mut look = connection.begin().await?;
+        let denied = become_server(&mut look).await?;
+        let current = match (self.views_of_current(change, &mut look).await, denied) {
+            (Err(_), Some(denied)) => return Err(denied),
+            (current, _) => current?,
         };
+        look.rollback().await?;
         let views = match current {
             Some(views) => views,
-            None => apply::apply(self, change, Redefine::Changed, &mut connection).await?,
+            None => self.apply(change, Redefine::Changed, options, &mut connection).await?,
         };
         let _ = connection.close().await;
         Ok(views)
@@ -119,7 +124,7 @@ impl Schema {
         options: &PgConnectOptions,
     ) -> Result<Vec<Compat>, SchemaError> {
         let mut connection = connect(options).await?;
-        let views = apply::apply(self, change, Redefine::All, &mut connection).await?;
+        let views = self.apply(change, Redefine::All, options, &mut connection).await?;
         let _ = connection.close().await;
         Ok(views)
     }
@@ -130,18 +135,54 @@ impl Schema {
     /// [`SchemaError`] where it has not.
     pub async fn check(&self, options: &PgConnectOptions) -> Result<(), SchemaError> {
         let mut connection = connect(options).await?;
-        self.is_here(&mut connection).await?;
-        let applied = Applied::read(&mut connection).await?.unwrap_or_default();
-        let chosen = self.chosen(&applied, &CompatChange::default())?;
-        if let Some(missing) = chosen.plan(&applied)?.first() {
-            return Err(SchemaError::Older(missing));
-        }
-        let lost = chosen.lost(&applied, &mut connection).await?;
+        let mut look = connection.begin().await?;
+        let denied = become_server(&mut look).await?;
+        let lost = match (self.lost_of_current(&mut look).await, denied) {
+            (Err(_), Some(denied)) => return Err(denied),
+            (lost, _) => lost?,
+        };
+        look.rollback().await?;
         let _ = connection.close().await;
         match lost.first() {
             Some(lost) => Err(SchemaError::DefinitionLost(lost.clone())),
             None => Ok(()),
         }
+    }
+
+    /// The views that a database would have after a change that it has already; `None` where something is to be applied.
+    async fn views_of_current(
+        &self,
+        change: &CompatChange,
+        connection: &mut PgConnection,
+    ) -> Result<Option<Vec<Compat>>, SchemaError> {
+        self.is_here(connection).await?;
+        let Some(applied) = Applied::read(connection).await? else { return Ok(None) };
+        let chosen = self.chosen(&applied, change)?;
+        let lacks = !chosen.plan(&applied)?.is_empty() || !chosen.lost(&applied, connection).await?.is_empty();
+        Ok((!lacks).then(|| chosen.views()))
+    }
+
+    /// The definitions that a database with exactly these files has lost; fails where it has others.
+    async fn lost_of_current(&self, connection: &mut PgConnection) -> Result<Vec<String>, SchemaError> {
+        self.is_here(connection).await?;
+        let applied = Applied::read(connection).await?.unwrap_or_default();
+        let chosen = self.chosen(&applied, &CompatChange::default())?;
+        match chosen.plan(&applied)?.first() {
+            Some(missing) => Err(SchemaError::Older(missing)),
+            None => chosen.lost(&applied, connection).await,
+        }
+    }
+
+    /// Applies what is missing, once nothing that it needs is locked.
+    async fn apply(
+        &self,
+        change: &CompatChange,
+        redefine: Redefine,
+        options: &PgConnectOptions,
+        connection: &mut PgConnection,
+    ) -> Result<Vec<Compat>, SchemaError> {
+        refuse_changes(options, connection).await?;
+        waiting::apply_when_free(self, change, redefine, options, connection).await
     }
 
     /// Checks that the database has no lastseen with its tables in another schema.
@@ -168,15 +209,56 @@ impl Schema {
     }
 }
 
+/// Works under the server's role for the rest of a transaction, where the login has no right to look by itself: it may be
+/// one that does not inherit. Returns why that may not be done either.
+async fn become_server(connection: &mut PgConnection) -> Result<Option<SchemaError>, SchemaError> {
+    const IS_NEEDED: &str = "
+        SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'lastseen' AND NOT has_schema_privilege(oid, 'USAGE'))";
+    if !sqlx::query_scalar(IS_NEEDED).persistent(false).fetch_one(&mut *connection).await? {
+        return Ok(None);
+    }
+    let mut attempt = connection.begin().await?;
+    match sqlx::raw_sql("SET LOCAL ROLE lastseen_service").execute(&mut *attempt).await {
+        Ok(_) => {
+            attempt.commit().await?;
+            Ok(None)
+        }
+        Err(error) => {
+            attempt.rollback().await?;
+            let fault = format!("{}: GRANT lastseen_service TO its login", in_words(&error));
+            Ok(Some(SchemaError::Unchecked(fault)))
+        }
+    }
+}
+
+/// Fails where the schema cannot be changed by such connections at all.
+async fn refuse_changes(options: &PgConnectOptions, connection: &mut PgConnection) -> Result<(), SchemaError> {
+    if let Some(why) = read_only::why(connection).await? {
+        return Err(SchemaError::ReadOnly(why));
+    }
+    match pooler::shares_transactions(&options.clone().extra_float_digits(None)).await? {
+        true => Err(SchemaError::ThroughPooler),
+        false => Ok(()),
+    }
+}
+
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, SchemaError> {
     let unreachable = |fault: String| SchemaError::Unreachable {
         place: format!("{}:{}/{}", options.get_host(), options.get_port(), options.get_database().unwrap_or_default()),
         fault,
     };
-    let connection = tokio::time::timeout(PATIENCE, options.connect())
+    // A pooler refuses the parameter that sqlx would send.
+    let options = options.clone().extra_float_digits(None);
+    let mut connection = tokio::time::timeout(PATIENCE, options.connect())
         .await
         .map_err(|_| unreachable(format!("no answer within {PATIENCE:?}")))?
-        .map_err(|error| unreachable(one_line(&error)))?;
+        .map_err(|error| unreachable(in_words(&error)))?;
+    tokio::time::timeout(FIRST_ANSWER, sqlx::raw_sql("SELECT").execute(&mut connection))
+        .await
+        .map_err(|_| {
+            unreachable(format!("no answer within {FIRST_ANSWER:?}; perhaps a pooler whose database is away"))
+        })?
+        .map_err(|error| unreachable(in_words(&error)))?;
     match connection.server_version_num().map(|number| number / 10_000) {
         Some(major) if major < OLDEST => Err(SchemaError::OldServer(major)),
         _ => Ok(connection),

@@ -5,6 +5,7 @@ pub mod compensate;
 pub mod figures;
 pub mod flush;
 pub mod policy;
+pub mod skew;
 pub mod sweep;
 pub mod tick;
 

@@ -94,6 +94,7 @@ async fn the_help_lists_every_setting_with_its_default_and_its_variable() {
     // Settings whose default is another setting's, or made at the start.
     let without = [
         ("database-url", "embedded|its own"),
+        ("database-direct-url", "pooler"),
         ("node", "host name"),
         ("guest-hosts", "loopback"),
         ("jwt-secret", "first start"),
@@ -123,7 +124,7 @@ async fn the_help_lists_every_setting_with_its_default_and_its_variable() {
     }
     for (flag, _) in with_default.iter().chain(&without) {
         let variable = match *flag {
-            "database-url" => "DATABASE_URL".to_owned(),
+            "database-url" | "database-direct-url" => flag.to_uppercase().replace('-', "_"),
             flag => format!("LASTSEEN_{}", flag.to_uppercase().replace('-', "_")),
         };
         assert!(help[*flag].contains(&format!("[env: {variable}")), "{flag}: {}", help[*flag]);

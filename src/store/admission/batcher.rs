@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::postgres::PgPool;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::{AdmissionRequest, Row};
 use crate::domain::idle::IdleRule;
 use crate::domain::ids::ParticipantId;
-use crate::store::{PATIENCE, StoreError, patiently};
+use crate::store::StoreError;
+use crate::store::pool::Pool;
 
 /// Queues, each with one statement under way at a time.
 const QUEUES: u64 = 4;
@@ -90,6 +90,7 @@ cross join lateral lastseen.admit(
 /// Sends requests for admission to the database, in batches.
 #[derive(Debug)]
 pub struct Batcher {
+    pool: Pool,
     queues: Vec<mpsc::UnboundedSender<Waiting>>,
     hasher: RandomState,
 }
@@ -122,14 +123,14 @@ struct Waiting {
 
 impl Batcher {
     /// Starts a worker for each queue; they end when the batcher is dropped.
-    pub fn start(pool: PgPool, idle: IdleRule, node: &str) -> Self {
-        let worker = Arc::new(Worker { pool, idle, node: node.to_owned() });
+    pub(in crate::store) fn start(pool: Pool, idle: IdleRule, node: &str) -> Self {
+        let worker = Arc::new(Worker { pool: pool.clone(), idle, node: node.to_owned() });
         let start_queue = |_| {
             let (queue, waiting) = mpsc::unbounded_channel();
             tokio::spawn(Arc::clone(&worker).run(queue.downgrade(), waiting));
             queue
         };
-        Self { queues: (0..QUEUES).map(start_queue).collect(), hasher: RandomState::new() }
+        Self { pool, queues: (0..QUEUES).map(start_queue).collect(), hasher: RandomState::new() }
     }
 
     /// The database's answer to one request. `doubt` is set while an answer is missing.
@@ -146,7 +147,8 @@ impl Batcher {
         let queue = usize::try_from(self.hasher.hash_one(request.session) % QUEUES).expect("fits, it is below QUEUES");
         // Without a worker the request is dropped, and `answer` with it.
         let _ = self.queues[queue].send(Waiting { request, new_id, doubt, answer });
-        patiently(PATIENCE, async { Ok(answered.await) })
+        self.pool
+            .patiently(async { Ok(answered.await) })
             .await?
             .unwrap_or_else(|_| Err(StoreError::Unavailable("the request was dropped".to_owned())))
     }
@@ -155,7 +157,7 @@ impl Batcher {
 /// Serves the queues.
 #[derive(Debug)]
 struct Worker {
-    pool: PgPool,
+    pool: Pool,
     idle: IdleRule,
     node: String,
 }
@@ -195,12 +197,8 @@ impl Worker {
         batch.sort_unstable_by_key(|waiting| (waiting.request.session, waiting.request.invite_sha256));
         match self.ask(&batch).await {
             Ok(answers) => batch.into_iter().zip(answers).filter_map(|(waiting, row)| waiting.settle(row)).collect(),
-            Err(StoreError::Unavailable(why)) => {
-                for waiting in batch {
-                    waiting.send(Err(StoreError::Unavailable(why.clone())));
-                }
-                Vec::new()
-            }
+            Err(StoreError::Unavailable(why)) => fail(batch, || StoreError::Unavailable(why.clone())),
+            Err(StoreError::ReadOnly(why)) => fail(batch, || StoreError::ReadOnly(why)),
             // One request made the statement fail: each is sent alone, so that the others do not fail with it.
             Err(_) => {
                 let mut held = Vec::new();
@@ -220,8 +218,8 @@ impl Worker {
 
     /// One answer for each request, in their order.
     async fn ask(&self, batch: &[Waiting]) -> Result<Vec<Answer>, StoreError> {
-        let answers = patiently(PATIENCE, async {
-            let mut connection = self.pool.acquire().await?;
+        let answering = async {
+            let mut transaction = self.pool.single().await?;
             // From here on the database may have carried out what it was sent.
             batch.iter().for_each(|waiting| waiting.doubt.set(true));
             let open: Vec<_> = (0..batch.len()).filter(|place| !batch[*place].answer.is_closed()).collect();
@@ -238,8 +236,9 @@ impl Worker {
                 .bind(self.idle.counts.as_str())
                 .bind(&self.node)
                 .bind(LOCK_PATIENCE.as_millis().to_string())
-                .fetch_all(&mut *connection)
+                .fetch_all(&mut *transaction)
                 .await?;
+            transaction.commit().await?;
             let mut answers: Vec<Answer> = batch.iter().map(|_| None).collect();
             for row in rows {
                 let place = usize::try_from(row.nth).ok().and_then(|nth| open.get(nth.checked_sub(1)?));
@@ -248,13 +247,21 @@ impl Worker {
                 }
             }
             Ok(answers)
-        })
-        .await;
+        };
+        let answers = self.pool.patiently(answering).await;
         if answers.as_ref().is_err_and(StoreError::is_settled) {
             batch.iter().for_each(|waiting| waiting.doubt.set(false));
         }
         answers
     }
+}
+
+/// Answers all with the same error.
+fn fail(batch: Vec<Waiting>, error: impl Fn() -> StoreError) -> Vec<Waiting> {
+    for waiting in batch {
+        waiting.send(Err(error()));
+    }
+    Vec::new()
 }
 
 impl Waiting {

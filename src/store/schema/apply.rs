@@ -5,11 +5,12 @@ use sqlx::{AssertSqlSafe, Connection};
 
 use super::catalog::existing;
 use super::compat::{self, Compat, CompatChange};
-use super::error::{SchemaError, one_line};
+use super::error::SchemaError;
 use super::files::{File, Schema};
 use super::plan::{Applied, Plan, Redefine};
 use super::rename::OWN;
 use super::{before, by_hand, obstacles};
+use crate::store::cause::in_words;
 
 /// Whatever the defaults of the role are: after the lock each statement sees what another server has applied.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
@@ -18,7 +19,11 @@ pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 pub(super) const PREPARE: &str = "
     SET LOCAL client_min_messages = warning;
     SET LOCAL search_path = '';
+    SET LOCAL row_security = on;
     SELECT pg_advisory_xact_lock(hashtextextended('lastseen.migrations', 0))";
+
+/// How long a statement waits for a lock: whoever wants a row of that table waits behind it.
+const LIMIT: &str = "SET LOCAL lock_timeout = '2s'";
 
 /// The comment on a schema that was made for the tables.
 pub(super) const HOME_COMMENT: &str = "The tables, views and functions of lastseen.";
@@ -36,6 +41,7 @@ pub(super) async fn apply(
     connection: &mut PgConnection,
 ) -> Result<Vec<Compat>, SchemaError> {
     let mut transaction = connection.begin_with(BEGIN).await?;
+    sqlx::raw_sql(LIMIT).execute(&mut *transaction).await?;
     sqlx::raw_sql(PREPARE).execute(&mut *transaction).await?;
     let exists = "SELECT to_regclass('lastseen.migrations') IS NOT NULL";
     let exists: bool = sqlx::query_scalar(exists).fetch_one(&mut *transaction).await?;
@@ -105,7 +111,7 @@ async fn make_tables(schema: &Schema, plan: &Plan<'_>, connection: &mut PgConnec
         let make = format!("CREATE SCHEMA {quoted}; COMMENT ON SCHEMA {quoted} IS '{HOME_COMMENT}'");
         let outcome = sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut *connection).await;
         outcome
-            .map_err(|error| SchemaError::Failed(format!("the schema {home} cannot be made: {}", one_line(&error))))?;
+            .map_err(|error| SchemaError::Failed(format!("the schema {home} cannot be made: {}", in_words(&error))))?;
     }
     for file in &plan.tables {
         match has(OWN, &mut *connection).await? {
@@ -137,6 +143,7 @@ async fn define<'a>(
             attempt.commit().await?;
             return Ok(plan.definitions.clone());
         }
+        Err(fault @ SchemaError::Locked(_)) => return Err(fault),
         Err(fault) => {
             attempt.rollback().await?;
             tracing::debug!(%fault, "the definitions cannot be replaced and are made anew");

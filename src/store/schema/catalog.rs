@@ -1,4 +1,4 @@
-//! What of a list of objects a database has.
+//! What of a list of objects a database has. The statements have no names: behind a pooler those would stay for others.
 
 use sqlx::postgres::PgConnection;
 
@@ -33,7 +33,7 @@ pub(super) async fn commented(
     objects: &[String],
     connection: &mut PgConnection,
 ) -> Result<Vec<(String, String)>, sqlx::Error> {
-    sqlx::query_as(EXISTING).bind(objects).fetch_all(connection).await
+    sqlx::query_as(EXISTING).persistent(false).bind(objects).fetch_all(connection).await
 }
 
 /// Those of the objects that the database has, whoever made them.
@@ -56,5 +56,5 @@ const HOME: &str = "
 
 /// In which schema the database has lastseen's tables.
 pub(super) async fn home(connection: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
-    sqlx::query_scalar(HOME).fetch_optional(connection).await
+    sqlx::query_scalar(HOME).persistent(false).fetch_optional(connection).await
 }

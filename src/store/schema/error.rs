@@ -1,6 +1,6 @@
 //! Why a database cannot be used.
 
-use sqlx::postgres::PgDatabaseError;
+use crate::store::cause::in_words;
 
 /// The oldest PostgreSQL that works.
 pub(super) const OLDEST: u32 = 15;
@@ -16,6 +16,18 @@ pub enum SchemaError {
         /// The error of the attempt.
         fault: String,
     },
+    /// It takes no writes.
+    #[error("the database is read-only, and its schema has to be brought up to date: {0}")]
+    ReadOnly(&'static str),
+    /// Connections share sessions with other clients.
+    #[error(
+        "the schema cannot be changed through a pooler that shares connections between transactions: set \
+         DATABASE_DIRECT_URL to the address of the database itself, beside DATABASE_URL, or run `lastseen migrate` with it"
+    )]
+    ThroughPooler,
+    /// Another transaction holds what has to be changed.
+    #[error("the schema cannot be changed, and nothing was: {0}")]
+    Locked(String),
     /// Too old a server.
     #[error("PostgreSQL {0} is too old: lastseen needs {OLDEST} or newer")]
     OldServer(u32),
@@ -118,22 +130,15 @@ pub enum SchemaError {
 
 impl From<sqlx::Error> for SchemaError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Failed(one_line(&error))
+        match is_lock_timeout(&error) {
+            true => Self::Locked(in_words(&error)),
+            false => Self::Failed(in_words(&error)),
+        }
     }
 }
 
-/// The error and, where PostgreSQL gives one, the hint, in one line.
-pub(super) fn one_line(error: &sqlx::Error) -> String {
-    in_one_line(error, PgDatabaseError::hint)
-}
-
-/// The error with its detail, which names what depends on something.
-pub(super) fn with_detail(error: &sqlx::Error) -> String {
-    in_one_line(error, PgDatabaseError::detail)
-}
-
-fn in_one_line(error: &sqlx::Error, more: impl Fn(&PgDatabaseError) -> Option<&str>) -> String {
-    let more = error.as_database_error().and_then(|error| more(error.try_downcast_ref::<PgDatabaseError>()?));
-    let text = more.map_or(error.to_string(), |more| format!("{error}. {more}"));
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// Whether a statement gave up waiting for a lock.
+pub(super) fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    const LOCK_NOT_AVAILABLE: &str = "55P03";
+    error.as_database_error().and_then(|refusal| refusal.code()).is_some_and(|code| code == LOCK_NOT_AVAILABLE)
 }

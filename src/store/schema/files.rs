@@ -7,9 +7,10 @@ use sha2::{Digest, Sha256};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
-use super::error::{SchemaError, one_line};
+use super::error::{SchemaError, is_lock_timeout};
 use super::rename::{OWN, WRITTEN, rename};
 use crate::config::SchemaName;
+use crate::store::cause::in_words;
 
 static MIGRATIONS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/migrations");
 
@@ -170,7 +171,10 @@ impl File {
     /// Runs it.
     pub(super) async fn run(&self, connection: &mut PgConnection) -> Result<(), SchemaError> {
         let outcome = sqlx::raw_sql(AssertSqlSafe(self.sql.clone())).execute(connection).await;
-        outcome.map(drop).map_err(|error| SchemaError::Failed(format!("{}: {}", self.name, one_line(&error))))
+        outcome.map(drop).map_err(|error| match is_lock_timeout(&error) {
+            true => error.into(),
+            false => SchemaError::Failed(format!("{}: {}", self.name, in_words(&error))),
+        })
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Row {
 impl Applied {
     /// Reads them; `None` where there is no such table.
     pub(super) async fn read(connection: &mut PgConnection) -> Result<Option<Self>, SchemaError> {
-        match sqlx::query_as(READ).fetch_all(connection).await {
+        match sqlx::query_as(READ).persistent(false).fetch_all(connection).await {
             Ok(rows) => Ok(Some(Self(rows))),
             Err(error) => match error.as_database_error().and_then(|refusal| refusal.code()) {
                 Some(code) if code == UNDEFINED_TABLE => Ok(None),

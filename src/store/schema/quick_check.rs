@@ -4,8 +4,9 @@
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{Connection, Row};
 
-use super::error::{SchemaError, one_line};
+use super::error::SchemaError;
 use super::files::embedded;
+use crate::store::cause::in_words;
 
 /// The check as SQL. It finds the schema of the tables by itself.
 #[must_use]
@@ -30,7 +31,7 @@ pub struct Finding {
 /// # Errors
 /// [`SchemaError`] where the check cannot be run.
 pub async fn quick_check(options: &PgConnectOptions) -> Result<Vec<Finding>, SchemaError> {
-    let unchecked = |error: sqlx::Error| SchemaError::Unchecked(one_line(&error));
+    let unchecked = |error: sqlx::Error| SchemaError::Unchecked(in_words(&error));
     let mut connection = super::connect(options).await?;
     let rows = sqlx::raw_sql(quick_check_sql()).fetch_all(&mut connection).await.map_err(unchecked)?;
     let _ = connection.close().await;

@@ -10,10 +10,11 @@ use tokio::time::{Instant, sleep};
 use super::apply::{BEGIN, HOME_COMMENT, PREPARE};
 use super::catalog::existing;
 use super::compat;
-use super::error::{SchemaError, with_detail};
+use super::error::SchemaError;
 use super::files::{ROLES, Schema};
 use super::plan::Applied;
 use super::rename::{OWN, WRITTEN};
+use crate::store::cause::with_detail;
 
 /// The connections of servers have this name.
 const IN_USE: &str = "
@@ -72,6 +73,7 @@ impl Schema {
     /// [`SchemaError`], with nothing dropped: where servers are running, or something of others depends on ours.
     pub async fn uninstall(&self, options: &PgConnectOptions) -> Result<Vec<String>, SchemaError> {
         let mut connection = super::connect(options).await?;
+        super::refuse_changes(options, &mut connection).await?;
         let mut transaction = connection.begin_with(BEGIN).await?;
         sqlx::raw_sql(PREPARE).execute(&mut *transaction).await?;
         sqlx::query("SET LOCAL lock_timeout = '10s'").execute(&mut *transaction).await?;

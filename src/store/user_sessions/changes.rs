@@ -1,10 +1,10 @@
 //! What changes user sessions, one at a time: start, heartbeat, metadata, end.
 
 use serde_json::Value;
-use sqlx::{Postgres, Transaction};
 
 use crate::domain::ids::{UserId, UserSessionId};
 use crate::domain::user_session::{Device, EndReason, Heartbeat, Kept, OpenVerdict, Rules, Started, UserSession};
+use crate::store::transaction::Transaction;
 use crate::store::{Store, StoreError, Viewer};
 
 /// The most other sessions of the user that a start returns.
@@ -203,7 +203,7 @@ fn accepted(verdict: OpenVerdict) -> Result<(), UserSessionError> {
 }
 
 async fn open(
-    transaction: &mut Transaction<'static, Postgres>,
+    transaction: &mut Transaction,
     user: UserId,
     device: &Device,
     kept: &Kept,
@@ -231,7 +231,7 @@ async fn open(
 
 /// The end of a change: the row that it touched, or why there was none to be touched.
 async fn changed(
-    mut transaction: Transaction<'static, Postgres>,
+    mut transaction: Transaction,
     session: &str,
     touched: Option<UserSession>,
 ) -> Result<Result<UserSession, UserSessionError>, sqlx::Error> {

@@ -202,6 +202,11 @@ impl TestDatabase {
             .username(self.options.get_username())
             .database(self.options.get_database().expect("a name"))
             .ssl_mode(PgSslMode::Disable);
+        self.with(options)
+    }
+
+    /// The same one, as a server reaches it by these.
+    pub fn with(&self, options: PgConnectOptions) -> Self {
         Self { options, ..self.clone() }
     }
 

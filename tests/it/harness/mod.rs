@@ -6,6 +6,8 @@ pub mod client;
 pub mod cluster;
 pub mod document;
 pub mod issuer;
+pub mod login;
+pub mod pgbouncer;
 pub mod process;
 pub mod programs;
 pub mod provider;

@@ -45,7 +45,9 @@ impl Finished {
 /// The command, with no setting of the environment's.
 pub fn lastseen(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lastseen"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LASTSEEN_") || name == "DATABASE_URL") {
+    let is_setting =
+        |name: &str| name.starts_with("LASTSEEN_") || ["DATABASE_URL", "DATABASE_DIRECT_URL"].contains(&name);
+    for (name, _) in std::env::vars().filter(|(name, _)| is_setting(name)) {
         command.env_remove(name);
     }
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
