@@ -440,7 +440,7 @@ begin
   begin
     perform set_config('search_path', quote_ident(home), true);
     perform pg_temp.lastseen_prepare();
-    foreach system in array array['reading_sessions', 'user_sessions', 'check_ins', 'sits', 'simulators', 'analytics', 'strangers'] loop
+    foreach system in array array['reading_sessions', 'user_sessions', 'check_ins', 'sits', 'simulators', 'analytics', 'subjects', 'strangers'] loop
       begin
         execute format('select pg_temp.lastseen_try_%s()', system);
       -- `others` has no assertions in it.
@@ -739,6 +739,26 @@ begin
 end
 $try$;
 
+-- Subjects: whose the id of a user is.
+create or replace function pg_temp.lastseen_try_subjects() returns void
+language plpgsql set plpgsql.check_asserts = on
+as $try$
+declare
+  made constant uuid := 'c4ec0000-0000-5000-8000-000000000001';
+begin
+  perform quick_check.become('lastseen_service');
+  for n in 1 .. 2 loop
+    perform lastseen.note_subjects(array[made, quick_check.id(1)], array['quick check', null]);
+  end loop;
+  assert lastseen.subject_of(made) = 'quick check';
+  assert lastseen.subjects_of(array[quick_check.id(1), made]) = array[quick_check.id(1)::text, 'quick check'];
+  perform quick_check.become('authenticated', 1);
+  assert lastseen.subject_of(made) = 'quick check', 'a user may ask whose an id is';
+  assert quick_check.fails_with('42501', 'select from lastseen.subjects'), 'and reads no list';
+  assert quick_check.fails_with('42501', 'select lastseen.note_subjects(null, null)');
+end
+$try$;
+
 -- Nobody without claims sees anything.
 create or replace function pg_temp.lastseen_try_strangers() returns void
 language plpgsql set plpgsql.check_asserts = on
@@ -773,6 +793,9 @@ column | lastseen.migrations.applied_by | text not null
 column | lastseen.migrations.file | text not null
 column | lastseen.migrations.objects | text[] not null default '{}'::text[]
 column | lastseen.migrations.sha256 | bytea not null
+column | lastseen.subjects.created_at | timestamp with time zone not null default now()
+column | lastseen.subjects.subject | text not null
+column | lastseen.subjects.user_id | uuid not null
 column | public.check_ins.checked_in_at | timestamp with time zone not null default now()
 column | public.check_ins.checked_out_at | timestamp with time zone
 column | public.check_ins.created_at | timestamp with time zone not null default now()
@@ -949,6 +972,9 @@ constraint | sits_pkey on public.sits | PRIMARY KEY (id)
 constraint | sits_room_sit_id_fkey on public.sits | FOREIGN KEY (room_sit_id) REFERENCES public.room_sits(id) ON DELETE SET NULL
 constraint | sits_sit_length_seconds_check on public.sits | CHECK ((sit_length_seconds > 0))
 constraint | sits_status_check on public.sits | CHECK ((status = ANY (ARRAY['open'::text, 'completed'::text, 'abandoned'::text])))
+constraint | subjects_pkey on lastseen.subjects | PRIMARY KEY (user_id)
+constraint | subjects_subject_check on lastseen.subjects | CHECK (((char_length(subject) >= 1) AND (char_length(subject) <= 255)))
+constraint | subjects_subject_key on lastseen.subjects | UNIQUE (subject)
 constraint | times_are_bounded on public.check_ins | CHECK ((((checked_in_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (checked_in_at <= '9999-12-31 00:00:00+00'::timestamp with time zone)) AND ((expires_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (expires_at <= '9999-12-31 00:00:00+00'::timestamp with time zone)) AND ((checked_out_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (checked_out_at <= '9999-12-31 00:00:00+00'::timestamp with time zone)) AND ((created_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (created_at <= '9999-12-31 00:00:00+00'::timestamp with time zone))))
 constraint | times_are_bounded on public.sits | CHECK ((((started_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (started_at <= '9999-12-31 00:00:00+00'::timestamp with time zone)) AND ((completed_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (completed_at <= '9999-12-31 00:00:00+00'::timestamp with time zone))))
 constraint | times_are_bounded on public.user_sessions | CHECK ((((started_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (started_at <= '9999-12-31 00:00:00+00'::timestamp with time zone)) AND ((last_activity_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (last_activity_at <= '9999-12-31 00:00:00+00'::timestamp with time zone)) AND ((last_heartbeat_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (last_heartbeat_at <= '9999-12-31 00:00:00+00'::timestamp with time zone)) AND ((expires_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (expires_at <= '9999-12-31 00:00:00+00'::timestamp with time zone)) AND ((ended_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (ended_at <= '9999-12-31 00:00:00+00'::timestamp with time zone)) AND ((last_ws_connection >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (last_ws_connection <= '9999-12-31 00:00:00+00'::timestamp with time zone)) AND ((created_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (created_at <= '9999-12-31 00:00:00+00'::timestamp with time zone)) AND ((updated_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (updated_at <= '9999-12-31 00:00:00+00'::timestamp with time zone))))
@@ -986,6 +1012,7 @@ function | lastseen.keep_user_session() | () returns trigger plpgsql volatile se
 function | lastseen.make_simulator(uuid,uuid,jsonb,double precision,text,text,integer) | (new_id uuid, user_session uuid, symbols jsonb, cash double precision, node text, launcher text, capacity integer) returns text plpgsql volatile set search_path="" body c00dfda24c8b4d06
 function | lastseen.note_extension() | () returns trigger plpgsql volatile set search_path="" body 27526d731d306b56
 function | lastseen.note_partnership_members() | () returns trigger plpgsql volatile set search_path="" body 98d495b6095a368f
+function | lastseen.note_subjects(uuid[],text[]) | (ids uuid[], names text[]) returns void sql volatile set search_path="" body 80ad34aee2172214
 function | lastseen.open_user_session(uuid,uuid,text,text,jsonb,jsonb,jsonb,text,inet,text,interval,interval) | (new_id uuid, caller uuid, client_session text, on_platform text, device jsonb, location jsonb, data jsonb, agent text, address inet, holder text, ago interval, timeout interval) returns TABLE(verdict text, found_id uuid) plpgsql volatile set search_path="" body d448a3c6147419d8
 function | lastseen.plausible(text,timestamp with time zone,timestamp with time zone,timestamp with time zone) | (what text, said timestamp with time zone, earliest timestamp with time zone, latest timestamp with time zone) returns timestamp with time zone plpgsql stable set search_path="" body d70a6b8be3f9bd0e
 function | lastseen.purge_user_sessions(interval,integer) | (older_than interval, at_most integer DEFAULT NULL::integer) returns bigint sql volatile set search_path="", lock_timeout=1s body 2d96205028d322a2
@@ -1001,6 +1028,9 @@ function | lastseen.settle_user_sessions(text,integer) | (node text, at_most int
 function | lastseen.signs_of_life(uuid[],lastseen.idle_counts) | (sessions uuid[], counts lastseen.idle_counts) returns TABLE(session_id uuid, last_seen_at timestamp with time zone, last_activity_at timestamp with time zone, kept_open_at timestamp with time zone) sql stable set search_path="" body e6cdf4ec0f232690
 function | lastseen.start_room_sit(uuid,uuid,uuid,integer,text) | (new_id uuid, session uuid, starter uuid, length_seconds integer, node text) returns public.room_sits plpgsql volatile set search_path="" body ad20145fb3cb6ed0
 function | lastseen.stop_simulators_of_node(text,integer) | (node text, at_most integer DEFAULT NULL::integer) returns bigint sql volatile set search_path="" body 389908618d36b3a1
+function | lastseen.stored_subject(uuid) | (id uuid) returns text sql stable security definer, of lastseen_definer set search_path="" body d95a21ced012ee2e
+function | lastseen.subject_of(uuid) | (id uuid) returns text sql stable body 3d5c761dc4c4ed14
+function | lastseen.subjects_of(uuid[]) | (ids uuid[]) returns text[] sql stable set search_path="" body 6d1c5f54d81e8613
 function | lastseen.time_out_user_sessions(interval,integer) | (silent_for interval DEFAULT NULL::interval, at_most integer DEFAULT NULL::integer) returns bigint sql volatile set search_path="", lock_timeout=1s body c81264c98aa0d139
 function | lastseen.undisturbed_sessions(uuid[],boolean) | (sessions uuid[], only_present boolean) returns uuid[] sql volatile set search_path="" body 4aa6fdda38f9c03e
 function | lastseen.withdraw_admissions(uuid[],uuid[],uuid[],uuid[],bytea[],text) | (sessions uuid[], new_ids uuid[], resume_participants uuid[], callers uuid[], invite_hashes bytea[], node text) returns SETOF uuid plpgsql volatile set search_path="" body 52622711da0e3da2
@@ -1013,9 +1043,9 @@ function | public.cleanup_old_sessions(integer) | (days_old integer DEFAULT 90) 
 function | public.close_aged_sessions(interval,integer) | (older_than interval DEFAULT '24:00:00'::interval, at_most integer DEFAULT NULL::integer) returns SETOF public.reading_sessions plpgsql volatile set search_path="", lock_timeout=1s body b119b1b1e7fcb7e3
 function | public.close_lonely_sessions(interval,integer) | (alone_for interval, at_most integer DEFAULT NULL::integer) returns SETOF public.reading_sessions plpgsql volatile set search_path="", lock_timeout=1s body e34247b2c80c0e1f
 function | public.end_inactive_sessions(integer) | (timeout_minutes integer DEFAULT 60) returns bigint sql volatile set search_path="" body 6e87d48ad4509650
-function | public.erase_user(uuid) | (person uuid) returns TABLE(participants bigint, user_sessions bigint, check_ins bigint, sits bigint, partnership_memberships bigint, partnerships bigint, simulators bigint, simulators_stopping bigint, sessions_hosted bigint, invites_created bigint) plpgsql volatile set search_path="", lock_timeout=1s body a207eaeaf494527f
+function | public.erase_user(uuid) | (person uuid) returns TABLE(participants bigint, user_sessions bigint, check_ins bigint, sits bigint, partnership_memberships bigint, partnerships bigint, simulators bigint, simulators_stopping bigint, sessions_hosted bigint, invites_created bigint) plpgsql volatile set search_path="", lock_timeout=1s body 27a6a51de1932187
 function | public.expire_user_sessions(integer) | (at_most integer DEFAULT NULL::integer) returns bigint sql volatile set search_path="" body 944e07f79f096173
-function | public.export_user(uuid) | (person uuid) returns jsonb sql stable set search_path="", TimeZone=UTC body 06f529c4797def0c
+function | public.export_user(uuid) | (person uuid) returns jsonb sql stable set search_path="", TimeZone=UTC body 08bafea16bdcec8f
 function | public.is_participant(uuid) | (session uuid) returns boolean sql stable security definer, of lastseen_definer set search_path="" body 5b1432973afb0ac6
 function | public.peak_hours(integer,text) | (days integer DEFAULT 7, time_zone text DEFAULT 'UTC'::text) returns TABLE(hour integer, sessions bigint) sql stable set search_path="" body 73a7be014e8b7dcc
 function | public.purge_closed_sessions(interval,integer) | (older_than interval DEFAULT '30 days'::interval, at_most integer DEFAULT NULL::integer) returns bigint sql volatile set search_path="", lock_timeout=1s body 46abe1ed32e89984
@@ -1043,6 +1073,8 @@ grant | function lastseen.invite_fault(public.session_invites,public.reading_ses
 grant | function lastseen.invite_fault(public.session_invites,public.reading_sessions,interval,lastseen.idle_counts) to service_role | execute
 grant | function lastseen.make_simulator(uuid,uuid,jsonb,double precision,text,text,integer) to lastseen_service | execute
 grant | function lastseen.make_simulator(uuid,uuid,jsonb,double precision,text,text,integer) to service_role | execute
+grant | function lastseen.note_subjects(uuid[],text[]) to lastseen_service | execute
+grant | function lastseen.note_subjects(uuid[],text[]) to service_role | execute
 grant | function lastseen.open_user_session(uuid,uuid,text,text,jsonb,jsonb,jsonb,text,inet,text,interval,interval) to authenticated | execute
 grant | function lastseen.open_user_session(uuid,uuid,text,text,jsonb,jsonb,jsonb,text,inet,text,interval,interval) to lastseen_service | execute
 grant | function lastseen.open_user_session(uuid,uuid,text,text,jsonb,jsonb,jsonb,text,inet,text,interval,interval) to service_role | execute
@@ -1074,6 +1106,18 @@ grant | function lastseen.start_room_sit(uuid,uuid,uuid,integer,text) to lastsee
 grant | function lastseen.start_room_sit(uuid,uuid,uuid,integer,text) to service_role | execute
 grant | function lastseen.stop_simulators_of_node(text,integer) to lastseen_service | execute
 grant | function lastseen.stop_simulators_of_node(text,integer) to service_role | execute
+grant | function lastseen.stored_subject(uuid) to authenticated | execute
+grant | function lastseen.stored_subject(uuid) to lastseen_monitor | execute
+grant | function lastseen.stored_subject(uuid) to lastseen_service | execute
+grant | function lastseen.stored_subject(uuid) to service_role | execute
+grant | function lastseen.subject_of(uuid) to authenticated | execute
+grant | function lastseen.subject_of(uuid) to lastseen_monitor | execute
+grant | function lastseen.subject_of(uuid) to lastseen_service | execute
+grant | function lastseen.subject_of(uuid) to service_role | execute
+grant | function lastseen.subjects_of(uuid[]) to authenticated | execute
+grant | function lastseen.subjects_of(uuid[]) to lastseen_monitor | execute
+grant | function lastseen.subjects_of(uuid[]) to lastseen_service | execute
+grant | function lastseen.subjects_of(uuid[]) to service_role | execute
 grant | function lastseen.time_out_user_sessions(interval,integer) to lastseen_service | execute
 grant | function lastseen.time_out_user_sessions(interval,integer) to service_role | execute
 grant | function lastseen.undisturbed_sessions(uuid[],boolean) to lastseen_service | execute
@@ -1132,6 +1176,7 @@ grant | function public.stop_inactive_simulators(interval) to service_role | exe
 grant | function public.stop_simulators_of_ended_sessions() to lastseen_service | execute
 grant | function public.stop_simulators_of_ended_sessions() to service_role | execute
 grant | schema lastseen to authenticated | usage
+grant | schema lastseen to lastseen_definer | usage
 grant | schema lastseen to lastseen_monitor | usage
 grant | schema lastseen to lastseen_service | usage
 grant | schema lastseen to service_role | usage
@@ -1143,6 +1188,10 @@ grant | schema public to lastseen_service | usage
 grant | schema public to service_role | usage
 grant | table lastseen.migrations to lastseen_monitor | select
 grant | table lastseen.migrations to lastseen_service | select
+grant | table lastseen.subjects to lastseen_definer | select (user_id, subject)
+grant | table lastseen.subjects to lastseen_monitor | select
+grant | table lastseen.subjects to lastseen_service | delete, insert, select
+grant | table lastseen.subjects to service_role | delete, insert, select
 grant | table public.active_check_ins to authenticated | select
 grant | table public.active_check_ins to lastseen_monitor | select
 grant | table public.active_check_ins to lastseen_service | select
@@ -1243,9 +1292,11 @@ index | public.user_sessions_of_user | CREATE INDEX user_sessions_of_user ON pub
 index | public.user_sessions_open | CREATE INDEX user_sessions_open ON public.user_sessions USING btree (expires_not_before) WHERE (ended_at IS NULL)
 membership | lastseen_service in anon | set role
 membership | lastseen_service in authenticated | set role
+policy | definer_finds_subjects on lastseen.subjects | for select to lastseen_definer using (true)
 policy | definer_sees_all on public.session_participants | for select to lastseen_definer using (true)
 policy | members_see_each_other on public.partnership_members | for select to authenticated using ((partnership_id IN ( SELECT p.id FROM public.partnerships p)))
 policy | members_see_their_partnerships on public.partnerships | for select to authenticated using ((user_ids @> ARRAY[( SELECT auth.uid() AS uid)]))
+policy | monitors_see_all on lastseen.subjects | for select to lastseen_monitor using (true)
 policy | monitors_see_all on public.check_ins | for select to lastseen_monitor using (true)
 policy | monitors_see_all on public.partnership_members | for select to lastseen_monitor using (true)
 policy | monitors_see_all on public.partnerships | for select to lastseen_monitor using (true)
@@ -1266,6 +1317,7 @@ policy | people_see_the_sits_of_the_room on public.room_sits | for select to aut
 policy | people_see_their_own on public.check_ins | for select to authenticated using ((user_id = ( SELECT auth.uid() AS uid)))
 policy | people_see_their_own_and_their_partners on public.sits | for select to authenticated using (((user_id = ( SELECT auth.uid() AS uid)) OR (partnership_id IN ( SELECT p.id FROM public.partnerships p WHERE (p.user_ids @> ARRAY[( SELECT auth.uid() AS uid)])))))
 policy | people_see_their_sessions on public.reading_sessions | for select to authenticated using (((host_user_id = ( SELECT auth.uid() AS uid)) OR public.is_participant(id)))
+policy | service_does_all on lastseen.subjects | for all to lastseen_service, service_role using (true) with check (true)
 policy | service_does_all on public.check_ins | for all to lastseen_service, service_role using (true) with check (true)
 policy | service_does_all on public.partnership_members | for all to lastseen_service, service_role using (true) with check (true)
 policy | service_does_all on public.partnerships | for all to lastseen_service, service_role using (true) with check (true)
@@ -1287,6 +1339,7 @@ role | lastseen_monitor | nosuperuser nobypassrls
 role | lastseen_service | nosuperuser nobypassrls
 role | service_role | in the cluster
 table | lastseen.migrations | row security disabled, not forced
+table | lastseen.subjects | row security enabled, forced
 table | public.check_ins | row security enabled, forced
 table | public.partnership_members | row security enabled, forced
 table | public.partnerships | row security enabled, forced

@@ -13,8 +13,8 @@ begin
 end
 $$;
 
--- Users, for the functions that a call of their own runs.
-grant usage on schema lastseen to authenticated, lastseen_service, service_role, lastseen_monitor;
+-- Users, for the functions that a call of their own runs; lastseen_definer, for the subjects that it reads for them.
+grant usage on schema lastseen to authenticated, lastseen_service, service_role, lastseen_definer, lastseen_monitor;
 grant usage on schema public to anon, authenticated, service_role, lastseen_service, lastseen_definer, lastseen_monitor;
 
 -- What was applied: written by the migrator alone, read by servers that start with --migrate=false.

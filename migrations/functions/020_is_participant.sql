@@ -1,8 +1,9 @@
--- The one read that the caller's policies do not bind: policies on participants that read participants would recurse.
+-- The two reads that the caller's policies do not bind: policies on participants that read participants would recurse, and
+-- no policy could say whose subjects a user may look up without asking all other tables.
 
--- The function belongs to lastseen_definer, which a policy shows all participants. To hand it over, the migrating role
--- has to be a member of lastseen_definer, which needs the right to create in the schema. Both last for this file only.
--- The migrating role makes it all the same: what a body names is looked up with the rights of its maker, and the schema
+-- The functions belong to lastseen_definer, which policies show all of what they read. To hand them over, the migrating
+-- role has to be a member of lastseen_definer, which needs the right to create in the schemas. Both last for this file
+-- only. The migrating role makes them all the same: what a body names is looked up with the rights of its maker, and the schema
 -- `auth` may be closed to lastseen_definer, as on Supabase.
 do $$
 declare
@@ -32,7 +33,7 @@ exception when insufficient_privilege then
 end
 $$;
 
-grant create on schema public to lastseen_definer;
+grant create on schema public, lastseen to lastseen_definer;
 
 do $$
 begin
@@ -69,6 +70,18 @@ revoke all on function public.is_participant from public, anon, authenticated, s
 grant execute on function public.is_participant to authenticated, service_role, lastseen_service;
 alter function public.is_participant owner to lastseen_definer;
 
+create or replace function lastseen.stored_subject(id uuid) returns text
+language sql stable parallel safe security definer set search_path = ''
+as $$ select s.subject from lastseen.subjects as s where s.user_id = id $$;
+comment on function lastseen.stored_subject is
+  'The subject that the id of a user was made from; null where there is none. SECURITY DEFINER: whoever has an id may know whose it is, and nobody may list all.';
+
+revoke all on function lastseen.stored_subject
+from public, anon, authenticated, service_role, lastseen_service, lastseen_monitor;
+grant execute on function lastseen.stored_subject
+to authenticated, service_role, lastseen_service, lastseen_monitor;
+alter function lastseen.stored_subject owner to lastseen_definer;
+
 do $$
 declare
   before constant text := current_setting('lastseen.membership_before');
@@ -81,10 +94,14 @@ begin
   end case;
 end
 $$;
-revoke create on schema public from lastseen_definer;
+revoke create on schema public, lastseen from lastseen_definer;
 
--- What it reads. Without the policy it would take BYPASSRLS, which only a superuser could give.
+-- What they read. Without the policies it would take BYPASSRLS, which only a superuser could give.
 grant select (session_id, user_id, leave_reason) on public.session_participants to lastseen_definer;
 drop policy if exists definer_sees_all on public.session_participants;
 create policy definer_sees_all on public.session_participants
+  for select to lastseen_definer using (true);
+grant select (user_id, subject) on lastseen.subjects to lastseen_definer;
+drop policy if exists definer_finds_subjects on lastseen.subjects;
+create policy definer_finds_subjects on lastseen.subjects
   for select to lastseen_definer using (true);

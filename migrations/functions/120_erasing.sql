@@ -86,9 +86,7 @@ begin
   where u.user_id = person;
 
   -- What the app calls the person, where the id was made of that.
-  if to_regclass('lastseen.subjects') is not null then
-    execute 'delete from lastseen.subjects as n where n.user_id = $1' using person;
-  end if;
+  delete from lastseen.subjects as n where n.user_id = person;
 
   return next;
 end
@@ -100,7 +98,7 @@ create or replace function public.export_user(person uuid) returns jsonb
 language sql stable set search_path = '' set timezone = 'UTC'
 as $$
   select jsonb_build_object(
-    'user_id', person,
+    'user_id', lastseen.subject_of(person),
     'exported_at', now(),
     'reading_sessions', (
       select coalesce(jsonb_agg(to_jsonb(s) - 'host_user_id' order by s.created_at, s.id), '[]')

@@ -3,6 +3,7 @@
 /** A person in the room. */
 export interface Participant {
   id: string;
+  /** The user as your app knows it, the `sub` of its JWT; null for a guest. */
   user_id: string | null;
   name: string;
   role: 'host' | 'participant' | 'guest';

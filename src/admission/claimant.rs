@@ -2,7 +2,8 @@
 
 use super::Credentials;
 use crate::clock::{Clock, Moment};
-use crate::domain::ids::{ParticipantId, SessionId, UserId};
+use crate::domain::ids::{ParticipantId, SessionId};
+use crate::domain::subject::Subject;
 use crate::identity::Caller;
 use crate::identity::invite::InviteToken;
 use crate::identity::jwt;
@@ -14,7 +15,7 @@ use crate::room::Applicant;
 pub(super) struct Claimant {
     pub(super) applicant: Applicant,
     pub(super) resume: Option<(ParticipantId, i32)>,
-    pub(super) user: Option<UserId>,
+    pub(super) user: Option<Subject>,
     pub(super) invite: Option<[u8; 32]>,
     pub(super) name: Option<String>,
     /// When the JWT expires.
@@ -57,9 +58,9 @@ impl Claimant {
             until: None,
         };
         match caller {
-            Caller::User { id, name, expires_at } => Ok(Self {
-                applicant: Applicant::User(id),
-                user: Some(id),
+            Caller::User { subject, name, expires_at } => Ok(Self {
+                applicant: Applicant::User(subject.id()),
+                user: Some(subject),
                 name: shown.name.clone().or(name),
                 until: Some(jwt::deadline(expires_at, clock)),
                 ..stranger

@@ -128,7 +128,7 @@ impl Admissions {
         let request = AdmissionRequest {
             session,
             resume: claimant.resume,
-            user: claimant.user,
+            user: claimant.user.clone(),
             invite_sha256: claimant.invite,
             name: claimant.name.clone(),
         };

@@ -80,7 +80,7 @@ impl Rates {
     pub fn write(&self, caller: &Caller, network: Network) -> Result<(), Refusal> {
         match caller {
             Caller::Service { .. } => Ok(()),
-            Caller::User { id, .. } => self.write_by(*id),
+            Caller::User { subject, .. } => self.write_by(subject.id()),
             Caller::Guest(_) | Caller::Anonymous => self.arrive(network, Arrival::Stranger),
         }
     }

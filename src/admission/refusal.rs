@@ -52,7 +52,7 @@ impl From<StoreError> for Refusal {
                 Refusal { message: "The database takes no writes just now.".into(), ..Code::Unavailable.into() }
             }
             StoreError::NoSuchUser => {
-                Refusal::new(Code::Unauthenticated, "The user of this token does not exist (any more).")
+                Refusal::new(Code::Unauthenticated, "The user of this token is not in the table auth.users (any more).")
             }
             StoreError::Refused(_)
             | StoreError::Pooler(_)

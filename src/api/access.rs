@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::domain::ids::{ParticipantId, SessionId, UserId};
 use crate::domain::reading_session::{CloseReason, ReadingSession};
 use crate::domain::role::Role;
+use crate::domain::subject::Subject;
 use crate::identity::Caller;
 use crate::identity::resume::ResumeClaims;
 use crate::protocol::{Code, Refusal};
@@ -71,7 +72,7 @@ impl Caller {
     pub fn viewer(&self) -> Result<Viewer, Refusal> {
         match self {
             Self::Service { .. } => Ok(Viewer::Service),
-            Self::User { id, .. } => Ok(Viewer::User(*id)),
+            Self::User { subject, .. } => Ok(Viewer::User(subject.id())),
             Self::Anonymous => Err(Code::Unauthenticated.into()),
             Self::Guest(_) => Err(Refusal::new(Code::Forbidden, "A guest may not do this: a user's JWT is needed.")),
         }
@@ -81,9 +82,9 @@ impl Caller {
     ///
     /// # Errors
     /// `unauthenticated`, or `forbidden` for guests and the service.
-    pub fn user(&self) -> Result<(UserId, Option<&str>), Refusal> {
+    pub fn user(&self) -> Result<(&Subject, Option<&str>), Refusal> {
         match self {
-            Self::User { id, name, .. } => Ok((*id, name.as_deref())),
+            Self::User { subject, name, .. } => Ok((subject, name.as_deref())),
             Self::Anonymous => Err(Code::Unauthenticated.into()),
             Self::Guest(_) | Self::Service { .. } => {
                 Err(Refusal::new(Code::Forbidden, "This is a user's own: call with the JWT of the user."))
@@ -105,8 +106,8 @@ impl Sessions {
         match caller {
             Caller::Anonymous => Err(Code::Unauthenticated.into()),
             Caller::Service { .. } => self.read(Viewer::Service, session, None).await,
-            Caller::User { id, .. } => {
-                let mut access = self.read(Viewer::User(*id), session, None).await?;
+            Caller::User { subject, .. } => {
+                let mut access = self.read(Viewer::User(subject.id()), session, None).await?;
                 access.role = access.role.or(Some(Role::Participant));
                 Ok(access)
             }

@@ -6,10 +6,11 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Body, Filter, Ids, parse, time};
+use super::extract::{Body, Filter, Ids, time, user};
 use super::page::{Asked, Listing, Page};
 use crate::domain::check_in::{self, CheckInFilter, CheckInStatus, CheckOut};
-use crate::domain::ids::{CheckInId, UserId};
+use crate::domain::ids::CheckInId;
+use crate::domain::subject::Subject;
 use crate::identity::Caller;
 use crate::protocol::v1::Timestamp;
 use crate::protocol::{Code, Refusal};
@@ -25,7 +26,7 @@ use crate::store::Store;
 }))]
 pub struct CheckIn {
     id: CheckInId,
-    user_id: UserId,
+    user_id: Subject,
     /// The name of the JWT, where it has one.
     #[schema(min_length = 1, max_length = 80)]
     name: Option<String>,
@@ -109,7 +110,7 @@ pub async fn check_out(
 #[into_params(parameter_in = Query)]
 pub struct History {
     /// Those of this user.
-    #[param(value_type = Option<UserId>)]
+    #[param(value_type = Option<Subject>)]
     user_id: Option<String>,
     /// Those with this `checked_in_at` or a later one, as in RFC 3339.
     #[param(value_type = Option<Timestamp>, example = "2026-11-21T00:00:00Z")]
@@ -139,7 +140,7 @@ pub async fn list(
 ) -> Result<Json<Page<CheckIn>>, Refusal> {
     let viewer = caller.viewer()?;
     let filter = CheckInFilter {
-        user: parse("user_id", history.user_id.as_deref(), "a UUID")?.map(UserId),
+        user: user(history.user_id.as_deref())?,
         from: time("from", history.from.as_deref())?,
         to: time("to", history.to.as_deref())?,
     };
@@ -163,7 +164,7 @@ pub async fn list(
 }))]
 pub struct ActiveCheckIn {
     id: CheckInId,
-    user_id: UserId,
+    user_id: Subject,
     /// The name of the JWT, where it has one.
     #[schema(min_length = 1, max_length = 80)]
     name: Option<String>,

@@ -84,7 +84,7 @@ pub async fn follow(
         Caller::Guest(_) | Caller::Anonymous => None,
     };
     let attachment = match (&caller, device) {
-        (Caller::User { id, .. }, Some(device)) => Some(attach(&app, *id, device, Wire::Stream).await),
+        (Caller::User { subject, .. }, Some(device)) => Some(attach(&app, subject.id(), device, Wire::Stream).await),
         _ => None,
     };
     let subscriber = SseSubscriber { permit, cut, participant, expires_at, attachment: None };
@@ -116,7 +116,7 @@ fn subscribe(app: &App, access: &Access, participant: Option<ParticipantId>) -> 
 async fn participant(app: &App, caller: &Caller, session: SessionId) -> Result<Option<ParticipantId>, Refusal> {
     match caller {
         Caller::Guest(claims) => Ok(Some(ParticipantId(claims.participant))),
-        Caller::User { id, .. } => Ok(app.store.participant_of(session, *id).await?),
+        Caller::User { subject, .. } => Ok(app.store.participant_of(session, subject.id()).await?),
         Caller::Service { .. } | Caller::Anonymous => Ok(None),
     }
 }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::domain::ids::{CheckInId, PartnershipId, SessionId, SimulatorId, SitId, UserId};
+use crate::domain::subject::Subject;
 use crate::domain::user_session::ClientSession;
 use crate::identity::Caller;
 use crate::identity::client_address::{Network, client_address};
@@ -91,6 +92,13 @@ impl FromIds for ClientSession {
     }
 }
 
+impl FromIds for Subject {
+    fn from_ids(segments: &[(String, String)]) -> Result<Self, Refusal> {
+        let user = segments.first().and_then(|(_, text)| text.parse().ok());
+        user.ok_or_else(|| Code::NotFound.into())
+    }
+}
+
 macro_rules! ids_of_things {
     ($($id:ty: $missing:expr),+) => {$(
         impl FromIds for $id {
@@ -105,8 +113,7 @@ ids_of_things!(
     CheckInId: Code::CheckInNotFound,
     PartnershipId: Code::PartnershipNotFound,
     SitId: Code::SitNotFound,
-    SimulatorId: Code::NotFound,
-    UserId: Code::NotFound
+    SimulatorId: Code::NotFound
 );
 
 impl<Second: std::convert::From<Uuid>> FromIds for (SessionId, Second) {
@@ -236,6 +243,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Filter<T> {
 /// `invalid_request` that names the key.
 pub fn parse<T: FromStr>(key: &str, text: Option<&str>, form: &str) -> Result<Option<T>, Refusal> {
     text.map(|text| text.parse().map_err(|_| Refusal::invalid(key, format!("must be {form}")))).transpose()
+}
+
+/// The user of the key `user_id` of the query, by the subject: one that is a UUID is the id itself.
+///
+/// # Errors
+/// `invalid_request` where it is no subject.
+pub fn user(subject: Option<&str>) -> Result<Option<UserId>, Refusal> {
+    let user = subject.map(str::parse::<Subject>).transpose();
+    Ok(user.map_err(|error| Refusal::invalid("user_id", error.to_string()))?.map(|user| user.id()))
 }
 
 /// A time in the query, as in RFC 3339.

@@ -96,7 +96,7 @@ pub async fn list(
         .iter()
         .map(|person| Participant {
             id: person.id,
-            user_id: person.user_id,
+            user_id: person.user_id.clone(),
             name: person.name.as_deref().unwrap_or_default(),
             role: person.role,
             status: Status::Reconnecting,

@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 
 use super::extract::{Body, Filter, Ids};
 use super::page::{Listing, Page};
-use crate::domain::ids::{PartnershipId, UserId};
+use crate::domain::ids::PartnershipId;
 use crate::domain::partnership;
+use crate::domain::subject::Subject;
 use crate::identity::Caller;
 use crate::protocol::problem::{MEDIA_TYPE, Problem};
 use crate::protocol::v1::Timestamp;
@@ -31,7 +32,7 @@ const MOST_MEMBERS: usize = 50;
 }))]
 pub struct Partnership {
     id: PartnershipId,
-    user_ids: Vec<UserId>,
+    user_ids: Vec<Subject>,
     created_at: Timestamp,
 }
 
@@ -49,12 +50,12 @@ impl From<partnership::Partnership> for Partnership {
 }))]
 pub struct Members {
     /// Each once.
-    #[schema(value_type = BTreeSet<UserId>, min_items = 2, max_items = 50)]
-    user_ids: Vec<UserId>,
+    #[schema(value_type = BTreeSet<Subject>, min_items = 2, max_items = 50)]
+    user_ids: Vec<Subject>,
 }
 
 impl Members {
-    fn users(self) -> Result<BTreeSet<UserId>, Refusal> {
+    fn users(self) -> Result<BTreeSet<Subject>, Refusal> {
         let named = self.user_ids.len();
         let users: BTreeSet<_> = self.user_ids.into_iter().collect();
         if users.len() != named || !(2..=MOST_MEMBERS).contains(&users.len()) {

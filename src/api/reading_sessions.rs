@@ -87,7 +87,7 @@ pub async fn open(
 ) -> Result<(StatusCode, Json<OpenedSession>), Refusal> {
     let by_service = matches!(caller, Caller::Service { .. });
     let host = match caller {
-        Caller::User { id, name, .. } => Some((id, name)),
+        Caller::User { subject, name, .. } => Some((subject, name)),
         Caller::Service { .. } => None,
         Caller::Guest(_) if app.guest_hosts => None,
         Caller::Anonymous if app.guest_hosts => {
@@ -104,7 +104,7 @@ pub async fn open(
         app.rates.open_session(Network::of(address))?;
     }
     let id = SessionId::new();
-    let created_by = host.as_ref().map(|(user, _)| *user);
+    let created_by = host.as_ref().map(|(user, _)| user.id());
     let mut ways = vec![fresh(Role::Guest, created_by)];
     if host.is_none() && !by_service {
         ways.push(fresh(Role::Host, None));

@@ -7,12 +7,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use uuid::Uuid;
 
-use super::extract::{Body, Filter, Ids, parse};
+use super::extract::{Body, Filter, Ids, user};
 use super::page::{Asked, Page};
-use crate::domain::ids::{SimulatorId, UserId};
+use crate::domain::ids::SimulatorId;
 use crate::domain::simulator::{Made, NewSimulator, Simulator, SimulatorFilter, SimulatorStatus};
+use crate::domain::subject::Subject;
 use crate::domain::user_session::ClientSession;
 use crate::identity::Caller;
 use crate::protocol::problem::{MEDIA_TYPE, Problem};
@@ -84,7 +84,7 @@ pub struct ShownSimulator {
     id: SimulatorId,
     /// The name that the client gave the user session.
     session_id: String,
-    user_id: UserId,
+    user_id: Subject,
     status: SimulatorStatus,
     /// Where it is reached; null until it runs.
     endpoint: Option<String>,
@@ -193,7 +193,7 @@ pub async fn newest(
 #[into_params(parameter_in = Query)]
 pub struct Listing {
     /// Only those of this user's sessions.
-    #[param(value_type = Option<UserId>)]
+    #[param(value_type = Option<Subject>)]
     user_id: Option<String>,
     /// Only those of this status.
     #[param(value_type = Option<SimulatorStatus>)]
@@ -218,7 +218,7 @@ pub async fn list(
 ) -> Result<Json<Page<ShownSimulator>>, Refusal> {
     let viewer = caller.viewer()?;
     let filter = SimulatorFilter {
-        user_id: parse::<Uuid>("user_id", listing.user_id.as_deref(), "a UUID")?.map(UserId),
+        user_id: user(listing.user_id.as_deref())?,
         status: listing.status.as_deref().map(|word| name::word("status", word)).transpose()?,
     };
     let asked = Asked::read(listing.limit.as_deref(), listing.cursor.as_deref())?;

@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use super::extract::{Body, Filter, Ids, parse, time_zone, whole};
 use super::page::{Asked, Page};
-use crate::domain::ids::{PartnershipId, RoomSitId, SitId, UserId};
+use crate::domain::ids::{PartnershipId, RoomSitId, SitId};
 use crate::domain::sit::{self, Completing, Completion, SitFilter, SitStatus};
+use crate::domain::subject::Subject;
 use crate::identity::Caller;
 use crate::protocol::problem::{MEDIA_TYPE, Problem};
 use crate::protocol::v1::{LONGEST_SIT_SECONDS, Timestamp};
@@ -29,7 +30,7 @@ use crate::store::Store;
 }))]
 pub struct Sit {
     id: SitId,
-    user_id: UserId,
+    user_id: Subject,
     partnership_id: Option<PartnershipId>,
     /// The sit of a room that it was part of.
     room_sit_id: Option<RoomSitId>,
@@ -211,7 +212,7 @@ pub async fn read(State(store): State<Store>, caller: Caller, Ids(id): Ids<SitId
     "sits_completed": 5, "seconds": 3012
 }))]
 pub struct SitWeek {
-    user_id: UserId,
+    user_id: Subject,
     /// The week of ISO 8601, by the calendar of the time zone, in which the sits were completed.
     iso_week: String,
     /// Its Monday.
@@ -266,8 +267,10 @@ pub async fn weeks(
     let partnership = partnership.ok_or_else(|| Refusal::invalid("partnership_id", "is needed"))?;
     let asked = Asked::read(weeks.limit.as_deref(), weeks.cursor.as_deref())?;
     let time_zone = time_zone(&store, weeks.time_zone).await?;
-    let place =
-        |week: &sit::SitWeek| Cursor { at: week.week_starts_on.and_time(NaiveTime::MIN).and_utc(), id: week.user_id.0 };
+    let place = |week: &sit::SitWeek| Cursor {
+        at: week.week_starts_on.and_time(NaiveTime::MIN).and_utc(),
+        id: week.user_id.id().0,
+    };
     asked.read_page(|after, rows| store.sit_weeks(viewer, partnership, &time_zone, after, rows), place).await
 }
 

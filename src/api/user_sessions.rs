@@ -13,10 +13,10 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use self::shown::{OtherSession, PlatformSummary, UserSession};
-use super::extract::{Address, Body, Filter, Ids, parse, whole_or_null};
+use super::extract::{Address, Body, Filter, Ids, user, whole_or_null};
 use super::page::{Asked, Page};
 use crate::domain::document::Document;
-use crate::domain::ids::UserId;
+use crate::domain::subject::Subject;
 use crate::domain::user_session::{
     self, ClientSession, Device, EndReason, Heartbeat, Kept, Platform, UserSessionStatus, Wanted,
 };
@@ -92,7 +92,7 @@ pub async fn start(
         metadata: object("metadata", body.metadata)?,
     };
     let started = store.start_user_session(user, &device, &kept, user_sessions.rules()).await?;
-    user_sessions.seen_otherwise(user, &device.session);
+    user_sessions.seen_otherwise(user.id(), &device.session);
     let status = if started.newly_made { StatusCode::CREATED } else { StatusCode::OK };
     let other_active = started.others.into_iter().map(Into::into).collect();
     Ok((status, Json(StartedSession { session: started.session.into(), other_active })))
@@ -119,7 +119,7 @@ pub struct Listing {
     params(
         ("status" = Option<UserSessionStatus>, Query),
         ("platform" = Option<Platform>, Query),
-        ("user_id" = Option<UserId>, Query),
+        ("user_id" = Option<Subject>, Query),
         ("limit" = Option<i64>, Query, minimum = 1, maximum = 200),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of an earlier page"),
     ),
@@ -133,7 +133,7 @@ pub async fn list(
     let viewer = caller.viewer()?;
     let asked = Asked::read(listing.limit.as_deref(), listing.cursor.as_deref())?;
     let wanted = Wanted {
-        user_id: parse("user_id", listing.user_id.as_deref(), "a UUID")?.map(UserId),
+        user_id: user(listing.user_id.as_deref())?,
         status: listing.status.as_deref().map(|word| name::word("status", word)).transpose()?,
         platform: listing.platform.as_deref().map(|word| name::word("platform", word)).transpose()?,
     };
@@ -200,7 +200,7 @@ pub async fn heartbeat(
     }
     let beat = Heartbeat { active, activity };
     let session = store.beat_user_session(viewer, id.as_str(), beat, user_sessions.rules()).await?;
-    user_sessions.seen_otherwise(session.user_id, &id);
+    user_sessions.seen_otherwise(session.user_id.id(), &id);
     Ok(Json(session.into()))
 }
 
@@ -261,7 +261,7 @@ pub async fn end(
 ) -> Result<Json<UserSession>, Refusal> {
     let viewer = caller.viewer()?;
     let session = store.end_user_session(viewer, id.as_str(), body.end_reason).await?;
-    user_sessions.forget(session.user_id, &id);
+    user_sessions.forget(session.user_id.id(), &id);
     Ok(Json(session.into()))
 }
 

@@ -12,6 +12,7 @@ use super::access::Sessions;
 use super::extract::Ids;
 use crate::app::App;
 use crate::domain::ids::{SessionId, UserId};
+use crate::domain::subject::Subject;
 use crate::identity::Caller;
 use crate::protocol::v1::Timestamp;
 use crate::protocol::{Code, Refusal};
@@ -67,11 +68,12 @@ impl From<ErasedCounts> for Erasure {
 /// token may come back as somebody new. For the service.
 #[utoipa::path(
     delete, path = "/v1/users/{user}", tag = "users",
-    params(("user" = UserId, Path, description = "The user")),
+    params(("user" = Subject, Path, description = "The user")),
     responses((status = OK, description = "Nothing is left, or nothing was there", body = Erasure)),
 )]
-pub async fn erase(State(app): State<App>, caller: Caller, Ids(user): Ids<UserId>) -> Result<Json<Erasure>, Refusal> {
+pub async fn erase(State(app): State<App>, caller: Caller, Ids(user): Ids<Subject>) -> Result<Json<Erasure>, Refusal> {
     caller.service()?;
+    let user = user.id();
     let erased = {
         // What was read before the rows are gone, and is written after it, would be there again.
         let _recording = app.sits.pause().await;
@@ -130,7 +132,7 @@ async fn show_without_host(app: &App, id: SessionId) -> Result<(), Refusal> {
     "sits": [], "partnerships": [], "simulators": [],
 }))]
 pub struct UserExport {
-    user_id: UserId,
+    user_id: Subject,
     exported_at: Timestamp,
     /// Those that the user hosts.
     #[schema(value_type = Vec<Object>)]
@@ -158,15 +160,15 @@ pub struct UserExport {
 /// All that is kept of a user, in all systems, as one document of at most 16 MiB. For the service.
 #[utoipa::path(
     get, path = "/v1/users/{user}/export", tag = "users",
-    params(("user" = UserId, Path, description = "The user")),
+    params(("user" = Subject, Path, description = "The user")),
     responses(
         (status = OK, description = "With empty lists where nothing is kept", body = UserExport),
         (status = PAYLOAD_TOO_LARGE, description = "`payload_too_large`: call `export_user()` in SQL"),
     ),
 )]
-pub async fn export(State(store): State<Store>, caller: Caller, Ids(user): Ids<UserId>) -> Result<Response, Refusal> {
+pub async fn export(State(store): State<Store>, caller: Caller, Ids(user): Ids<Subject>) -> Result<Response, Refusal> {
     caller.service()?;
-    let document = store.export_user(user, MAX_EXPORT_BYTES).await?.ok_or_else(|| {
+    let document = store.export_user(user.id(), MAX_EXPORT_BYTES).await?.ok_or_else(|| {
         let message = "This export has more than 16 MiB: get it from the database, by export_user().";
         Refusal::new(Code::PayloadTooLarge, message)
     })?;

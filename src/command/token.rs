@@ -4,18 +4,18 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use uuid::Uuid;
 
 use crate::config::{DatabaseSettings, IdentitySettings};
+use crate::domain::subject::Subject;
 use crate::identity::jwt::{self, JwtRole};
 use crate::server::{secret_rules, server_secret};
 
 /// The claims of the token, and the settings of its server.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The user's id; the service needs none
-    #[arg(long, value_name = "UUID", required_unless_present = "role")]
-    sub: Option<Uuid>,
+    /// The user, as your app knows it: 1 to 255 characters; the service needs none
+    #[arg(long, value_name = "SUBJECT", required_unless_present = "role")]
+    sub: Option<Subject>,
     /// The user's display name
     #[arg(long)]
     name: Option<String>,
@@ -48,7 +48,7 @@ pub fn run(mut arguments: Arguments) -> anyhow::Result<ExitCode> {
     let secret = server_secret(&arguments.identity, &arguments.database)?;
     let rules = secret_rules(&arguments.identity);
     let Arguments { sub, name, role, ttl, .. } = arguments;
-    let token = jwt::issue_by(&rules, &secret, sub, name.as_deref(), role, ttl);
+    let token = jwt::issue_by(&rules, &secret, sub.as_ref(), name.as_deref(), role, ttl);
     super::print(&format!("{token}\n"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::ids::{CheckInId, UserId};
+use super::subject::Subject;
 use super::words::words;
 
 words! {
@@ -20,7 +21,7 @@ words! {
 #[expect(missing_docs, reason = "the fields are the table's, see migrations")]
 pub struct CheckIn {
     pub id: CheckInId,
-    pub user_id: UserId,
+    pub user_id: Subject,
     pub name: Option<String>,
     pub checked_in_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
@@ -46,7 +47,7 @@ pub struct CheckInFilter {
 #[expect(missing_docs, reason = "the fields are those of active_check_ins, see migrations")]
 pub struct ActiveCheckIn {
     pub id: CheckInId,
-    pub user_id: UserId,
+    pub user_id: Subject,
     pub name: Option<String>,
     pub checked_in_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,

@@ -52,7 +52,7 @@ id! {
     ConnectionId;
     /// An invite to a reading session.
     InviteId;
-    /// A user of the embedding application: the `sub` of its JWT.
+    /// A user of the embedding application, as the database names it; what the application calls it is its subject.
     UserId;
     /// The row of a user session; clients use the `session_id` that they made.
     UserSessionId;

@@ -15,6 +15,7 @@ pub mod reading_session;
 pub mod role;
 pub mod simulator;
 pub mod sit;
+pub mod subject;
 pub mod user_session;
 pub(crate) mod words;
 

@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 
 use super::document::Document;
-use super::ids::{ParticipantId, UserId};
+use super::ids::ParticipantId;
 use super::reading_session::CloseReason;
 use super::role::Role;
+use super::subject::Subject;
 use super::words::words;
 
 words! {
@@ -96,7 +97,7 @@ impl Quality {
 #[expect(missing_docs, reason = "the fields are the table's, see migrations")]
 pub struct StoredParticipant {
     pub id: ParticipantId,
-    pub user_id: Option<UserId>,
+    pub user_id: Option<Subject>,
     pub name: Option<String>,
     pub role: Role,
     pub state: Document,

@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::ids::{SessionId, UserId};
+use super::ids::SessionId;
 use super::invite::NewInvite;
+use super::subject::Subject;
 use super::words::words;
 
 words! {
@@ -28,7 +29,7 @@ pub struct ReadingSession {
     /// What people see as its heading.
     pub title: Option<String>,
     /// The user who opened it; `None` where a guest or the service did.
-    pub host_user_id: Option<UserId>,
+    pub host_user_id: Option<Subject>,
     /// How many people it takes.
     pub max_participants: usize,
     /// When it was opened.
@@ -70,7 +71,7 @@ pub struct NewSession {
     pub title: Option<String>,
     pub max_participants: i32,
     /// The user who opens it, with the name of its token.
-    pub host: Option<(UserId, Option<String>)>,
+    pub host: Option<(Subject, Option<String>)>,
     /// The invites that it starts with.
     pub invites: Vec<NewInvite>,
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::document::Document;
 use super::ids::{SimulatorId, UserId, UserSessionId};
+use super::subject::Subject;
 use super::words::words;
 
 words! {
@@ -60,7 +61,7 @@ pub struct Simulator {
     pub id: SimulatorId,
     /// The name that the client gave its user session.
     pub session_id: String,
-    pub user_id: UserId,
+    pub user_id: Subject,
     pub status: SimulatorStatus,
     pub endpoint: Option<String>,
     pub initial_symbols: Vec<String>,
@@ -85,7 +86,7 @@ pub struct SimulatorFilter {
 pub struct Held {
     pub id: SimulatorId,
     pub user_session_id: UserSessionId,
-    pub user_id: UserId,
+    pub user_id: Subject,
     pub status: SimulatorStatus,
     pub initial_symbols: Vec<String>,
     pub initial_cash: f64,

@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::ids::{PartnershipId, RoomSitId, SitId, UserId};
+use super::subject::Subject;
 use super::words::words;
 
 words! {
@@ -22,7 +23,7 @@ words! {
 #[expect(missing_docs, reason = "the fields are the table's, see migrations")]
 pub struct Sit {
     pub id: SitId,
-    pub user_id: UserId,
+    pub user_id: Subject,
     pub partnership_id: Option<PartnershipId>,
     pub room_sit_id: Option<RoomSitId>,
     pub sit_length_seconds: i32,
@@ -38,7 +39,7 @@ pub struct Sit {
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the fields are those of sit_weeks, see migrations")]
 pub struct SitWeek {
-    pub user_id: UserId,
+    pub user_id: Subject,
     pub iso_week: String,
     pub week_starts_on: NaiveDate,
     pub sits_completed: i64,

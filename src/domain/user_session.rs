@@ -10,6 +10,7 @@ use super::document::Document;
 use super::ids::{SimulatorId, UserId, UserSessionId};
 use super::participant::Quality;
 use super::simulator::SimulatorStatus;
+use super::subject::Subject;
 use super::words::words;
 
 words! {
@@ -137,7 +138,7 @@ pub struct UserSession {
     /// The server's own id; calls name `session_id`.
     pub id: UserSessionId,
     /// Its user.
-    pub user_id: UserId,
+    pub user_id: Subject,
     /// The client's id.
     pub session_id: String,
     /// Where it runs.

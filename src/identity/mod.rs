@@ -12,7 +12,7 @@ pub mod secret;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::ids::UserId;
+use crate::domain::subject::Subject;
 use crate::metrics::Metrics;
 use crate::protocol::{Code, Refusal};
 use jwt::{Claims, JwtRole, TokenError, TokenFault, Verifier};
@@ -32,7 +32,7 @@ pub enum Caller {
     /// A user of the embedding application.
     User {
         /// Its `sub`.
-        id: UserId,
+        subject: Subject,
         /// Its display name, where the token has one.
         name: Option<String>,
         /// When the token expires, in seconds of Unix time.
@@ -83,7 +83,7 @@ impl Keys {
         let Claims { subject, role, name, expires_at } = claims;
         match (role, subject) {
             (JwtRole::Service, _) => Ok(Caller::Service { expires_at }),
-            (JwtRole::Authenticated, Some(subject)) => Ok(Caller::User { id: UserId(subject), name, expires_at }),
+            (JwtRole::Authenticated, Some(subject)) => Ok(Caller::User { subject, name, expires_at }),
             (JwtRole::Authenticated, None) => Err(Code::Unauthenticated.into()),
         }
     }

@@ -11,6 +11,7 @@ use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use crate::domain::document::Document;
+use crate::domain::subject::{MAX_SUBJECT_CHARS, Subject};
 use crate::domain::{every_id, every_word};
 
 macro_rules! as_uuid {
@@ -91,6 +92,34 @@ macro_rules! as_string {
 
 every_id!(as_uuid);
 every_word!(as_string);
+
+impl Serialize for Subject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.name() {
+            Some(name) => serializer.serialize_str(name),
+            None => self.id().serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Subject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl PartialSchema for Subject {
+    fn schema() -> RefOr<Schema> {
+        let text = Object::builder().schema_type(Type::String).min_length(Some(1)).max_length(Some(MAX_SUBJECT_CHARS));
+        described(text, Self::MEANING)
+    }
+}
+
+impl ToSchema for Subject {
+    fn name() -> Cow<'static, str> {
+        last_name(stringify!(Subject))
+    }
+}
 
 impl Serialize for Document {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -25,7 +25,7 @@ impl Room {
     pub(super) fn end_notices(&self, inner: &mut Inner, now: Moment) {
         let Inner { roster, subscribers, over, .. } = inner;
         let present = || -> Vec<Presence> {
-            roster.iter().filter_map(|person| Some((person.user_id?, person.joined_at))).collect()
+            roster.iter().filter_map(|person| Some((person.user_id.as_ref()?.id(), person.joined_at))).collect()
         };
         for notice in self.shared.features.iter().filter_map(|feature| feature.end_due(self.id(), now, &present)) {
             over.retain(|known| known.kind != notice.kind);

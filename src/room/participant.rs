@@ -6,9 +6,10 @@ use chrono::{DateTime, Utc};
 
 use super::liveness::Liveness;
 use super::state::State;
-use crate::domain::ids::{ParticipantId, UserId};
+use crate::domain::ids::ParticipantId;
 use crate::domain::participant::{Quality, Status};
 use crate::domain::role::Role;
+use crate::domain::subject::Subject;
 
 /// A person as the others see it. A value that is never changed in place: a change makes a new one,
 /// so that snapshots and diffs can share it without a copy and without a lock.
@@ -17,7 +18,7 @@ pub struct Participant {
     /// The person in this session.
     pub id: ParticipantId,
     /// Its account, `None` for a guest.
-    pub user_id: Option<UserId>,
+    pub user_id: Option<Subject>,
     /// Display name, 1 to 80 characters.
     pub name: Arc<str>,
     /// What it may do.

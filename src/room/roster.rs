@@ -16,6 +16,7 @@ use crate::clock::Moment;
 use crate::domain::ids::{ConnectionId, ParticipantId, UserId};
 use crate::domain::participant::{LeaveReason, Quality, Status};
 use crate::domain::role::Role;
+use crate::domain::subject::Subject;
 
 /// A person who is admitted, with the result of the admission.
 #[derive(Clone, Debug)]
@@ -23,7 +24,7 @@ pub struct Entrant {
     /// The person in this session.
     pub id: ParticipantId,
     /// Its account, `None` for a guest.
-    pub user_id: Option<UserId>,
+    pub user_id: Option<Subject>,
     /// Display name.
     pub name: Arc<str>,
     /// What it may do.
@@ -163,7 +164,7 @@ impl Roster {
     pub fn entrant(&self, id: ParticipantId) -> Option<Entrant> {
         self.people.get(&id).map(|person| Entrant {
             id,
-            user_id: person.shown.user_id,
+            user_id: person.shown.user_id.clone(),
             name: Arc::clone(&person.shown.name),
             role: person.shown.role,
             state: person.shown.state.clone(),
@@ -213,8 +214,8 @@ impl Roster {
     }
 
     fn admit(&mut self, entrant: Entrant, liveness: Arc<Liveness>) {
-        if let Some(user) = entrant.user_id {
-            self.users.insert(user, entrant.id);
+        if let Some(user) = &entrant.user_id {
+            self.users.insert(user.id(), entrant.id);
         }
         let shown = Arc::new(Participant {
             id: entrant.id,
@@ -267,8 +268,8 @@ impl Roster {
     /// A person is gone.
     pub fn remove(&mut self, id: ParticipantId, reason: LeaveReason) -> Option<Change> {
         let person = self.people.remove(&id)?;
-        if let Some(user) = person.shown.user_id {
-            self.users.remove(&user);
+        if let Some(user) = &person.shown.user_id {
+            self.users.remove(&user.id());
         }
         Some(Change::Left(person.shown, reason))
     }

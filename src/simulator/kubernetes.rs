@@ -110,7 +110,8 @@ impl Launcher {
                 NODE_LABEL: self.node,
                 ID_LABEL: spec.id,
                 "lastseen/user-session": spec.user_session,
-                "lastseen/user": spec.user,
+                // Not the subject: labels hold few characters.
+                "lastseen/user": spec.user.id(),
             },
         })
     }

@@ -14,8 +14,9 @@ use serde_json::value::to_raw_value;
 
 use crate::config::SimulatorSettings;
 use crate::domain::document::Document;
-use crate::domain::ids::{SimulatorId, UserId, UserSessionId};
+use crate::domain::ids::{SimulatorId, UserSessionId};
 use crate::domain::simulator::{Held, LauncherKind};
+use crate::domain::subject::Subject;
 use crate::store::Store;
 
 /// Why a simulator could not be launched, did not become ready, or ended; the text of its `error`.
@@ -29,7 +30,7 @@ pub struct Fault(pub String);
 pub struct Spec {
     pub id: SimulatorId,
     pub user_session: UserSessionId,
-    pub user: UserId,
+    pub user: Subject,
     pub symbols: Vec<String>,
     pub cash: f64,
 }
@@ -51,7 +52,7 @@ impl From<&Held> for Spec {
         Self {
             id: held.id,
             user_session: held.user_session_id,
-            user: held.user_id,
+            user: held.user_id.clone(),
             symbols: held.initial_symbols.clone(),
             cash: held.initial_cash,
         }

@@ -120,7 +120,7 @@ pub async fn start(
     device: Option<Device>,
     held: Held,
 ) {
-    let user = subscription.seat().shown().and_then(|person| person.user_id);
+    let user = subscription.seat().shown().and_then(|person| Some(person.user_id.as_ref()?.id()));
     let flushed = transport.flush(app.connection.write_timeout).await;
     let mut attachment = None;
     if let (Ok(()), Some((device, user))) = (&flushed, device.zip(user)) {

@@ -140,7 +140,7 @@ impl Dialogue {
     /// Whom a JWT of this connection stands for; `None` for a guest, and for a person who is gone.
     fn holder(&self) -> Option<Holder> {
         match self.subscription.seat().participant() {
-            Some(_) => self.subscription.seat().shown()?.user_id.map(Holder::User),
+            Some(_) => self.subscription.seat().shown()?.user_id.as_ref().map(|user| Holder::User(user.id())),
             None => Some(Holder::Service),
         }
     }

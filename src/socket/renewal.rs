@@ -70,7 +70,7 @@ impl Renewal {
             return Err(Refusal::new(Code::PayloadTooLarge, "The token must not be larger than 16 KiB."));
         }
         let (shown, expires_at) = match app.admissions.keys().caller(Some(self.token.as_str())).await? {
-            Caller::User { id, expires_at, .. } => (Some(Holder::User(id)), expires_at),
+            Caller::User { subject, expires_at, .. } => (Some(Holder::User(subject.id())), expires_at),
             Caller::Service { expires_at } => (Some(Holder::Service), expires_at),
             Caller::Guest(_) | Caller::Anonymous => (None, 0),
         };

@@ -15,9 +15,10 @@ use self::compensation::{CompensationGuard, Made};
 use super::{Store, StoreError};
 use crate::domain::admission::{AdmissionVerdict, Rejection};
 use crate::domain::document::Document;
-use crate::domain::ids::{InviteId, ParticipantId, SessionId, UserId};
+use crate::domain::ids::{InviteId, ParticipantId, SessionId};
 use crate::domain::reading_session::ReadingSession;
 use crate::domain::role::Role;
+use crate::domain::subject::Subject;
 use crate::room::Entrant;
 
 /// A request for admission: what a person presents to join a session.
@@ -27,7 +28,7 @@ pub struct AdmissionRequest {
     pub session: SessionId,
     /// From a resume token whose signature was checked.
     pub resume: Option<(ParticipantId, i32)>,
-    pub user: Option<UserId>,
+    pub user: Option<Subject>,
     pub invite_sha256: Option<[u8; 32]>,
     pub name: Option<String>,
 }
@@ -97,7 +98,7 @@ fn word<Word: FromStr>(text: &str) -> Result<Word, StoreError> {
 #[derive(Debug, FromRow)]
 struct Granted {
     participant_id: Option<ParticipantId>,
-    user_id: Option<UserId>,
+    known_as: Option<Subject>,
     name: Option<String>,
     role: Option<Role>,
     state: Option<Document>,
@@ -109,7 +110,7 @@ struct Granted {
     invite_uncounted: Option<bool>,
     session_id: Option<SessionId>,
     title: Option<String>,
-    host_user_id: Option<UserId>,
+    host_known_as: Option<Subject>,
     max_participants: Option<i32>,
     session_created_at: Option<DateTime<Utc>>,
     session_last_seen_at: Option<DateTime<Utc>>,
@@ -124,7 +125,7 @@ impl Granted {
             session: ReadingSession {
                 id: self.session_id?,
                 title: self.title,
-                host_user_id: self.host_user_id,
+                host_user_id: self.host_known_as,
                 max_participants: usize::try_from(self.max_participants?).ok()?,
                 created_at: self.session_created_at?,
                 last_seen_at: self.session_last_seen_at?,
@@ -133,7 +134,7 @@ impl Granted {
             },
             entrant: Entrant {
                 id,
-                user_id: self.user_id,
+                user_id: self.known_as,
                 name: self.name?.into(),
                 role: self.role?,
                 state: self.state?,

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use super::{Cursor, Store, StoreError, Viewer};
 use crate::domain::check_in::{ActiveCheckIn, CheckIn, CheckInFilter, CheckInStats, CheckOut};
-use crate::domain::ids::{CheckInId, UserId};
+use crate::domain::ids::CheckInId;
+use crate::domain::subject::Subject;
 
 /// Those that run now, the newest first: a page behind `$1`, `$2`, and only those of `$4` where that is
 /// a user. Without a cursor it begins behind what no row reaches, so that the index is good for both.
 pub const ACTIVE: &str = "
-    SELECT id, user_id, name, checked_in_at, expires_at, minutes_remaining, extended_at, extension_count
+    SELECT id, lastseen.subject_of(user_id) AS user_id, name, checked_in_at, expires_at, minutes_remaining, extended_at,
+           extension_count
     FROM active_check_ins
     WHERE (checked_in_at, id) < (coalesce($1::timestamptz, 'infinity'), coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
       AND ($4::uuid IS NULL OR user_id = $4)
@@ -18,7 +20,8 @@ pub const ACTIVE: &str = "
 /// The columns of [`CheckIn`].
 macro_rules! columns {
     () => {
-        "id, user_id, name, checked_in_at, expires_at, checked_out_at, status, extended_at, extension_count"
+        "id, lastseen.subject_of(user_id) AS user_id, name, checked_in_at, expires_at, checked_out_at, status, extended_at,
+         extension_count"
     };
 }
 
@@ -64,9 +67,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn check_in(&self, user: UserId, name: Option<&str>) -> Result<(CheckIn, bool), StoreError> {
+    pub async fn check_in(&self, user: &Subject, name: Option<&str>) -> Result<(CheckIn, bool), StoreError> {
         self.ask(async {
-            let mut transaction = self.begin_as(Viewer::User(user)).await?;
+            let mut transaction = self.begin_writing(user).await?;
+            let user = user.id();
             // A statement of its own: the next one sees what was done while this one waited.
             sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('check-in ' || $1::uuid, 0))")
                 .bind(user)

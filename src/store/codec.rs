@@ -9,6 +9,7 @@ use sqlx::{Decode, Encode, Postgres, Type};
 use uuid::Uuid;
 
 use crate::domain::document::Document;
+use crate::domain::subject::Subject;
 use crate::domain::{every_id, every_word};
 
 /// Reads a value from a row whose columns are named like its fields; `field as Json` reads `jsonb`, `field by read`
@@ -119,6 +120,34 @@ every_word!(as_text);
 fn unknown(set: &str, word: &str) -> BoxDynError {
     let set = set.rsplit("::").next().unwrap_or(set).trim();
     format!("the database holds '{word}', which is no known {set}").into()
+}
+
+/// What `lastseen.subject_of()` gives for the id of a user. A column of ids is refused: it would show another user than
+/// the app knows.
+impl Type<Postgres> for Subject {
+    fn type_info() -> PgTypeInfo {
+        <str as Type<Postgres>>::type_info()
+    }
+
+    fn compatible(found: &PgTypeInfo) -> bool {
+        <str as Type<Postgres>>::compatible(found)
+    }
+}
+
+impl PgHasArrayType for Subject {
+    fn array_type_info() -> PgTypeInfo {
+        <&str>::array_type_info()
+    }
+
+    fn array_compatible(found: &PgTypeInfo) -> bool {
+        <&str>::array_compatible(found)
+    }
+}
+
+impl Decode<'_, Postgres> for Subject {
+    fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
+        Ok(<&str as Decode<Postgres>>::decode(value)?.parse()?)
+    }
 }
 
 impl Type<Postgres> for Document {

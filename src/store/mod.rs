@@ -26,6 +26,7 @@ pub mod room_sits;
 pub mod schema;
 pub mod simulators;
 pub mod sits;
+mod subjects;
 mod transaction;
 mod url;
 pub mod user_sessions;
@@ -56,6 +57,7 @@ pub use self::url::connect_options;
 use crate::config::SchemaName;
 use crate::domain::idle::IdleRule;
 use crate::domain::ids::UserId;
+use crate::domain::subject::Subject;
 
 /// How long a request waits for the database before it is refused as `unavailable`: a join is answered within 2 s
 /// whatever the database does.
@@ -276,15 +278,27 @@ impl Store {
     /// A transaction in which the policies apply to `viewer`. The claims end with the transaction. They are set in both
     /// forms that `auth.uid()` may read: the older one wins where a role or a database has it as a setting.
     async fn begin_as(&self, viewer: Viewer) -> Result<Transaction, sqlx::Error> {
+        self.begin(viewer, None).await
+    }
+
+    /// The same for a user who is going to write rows, and may be new: the user's subject is noted.
+    async fn begin_writing(&self, user: &Subject) -> Result<Transaction, sqlx::Error> {
+        self.begin(Viewer::User(user.id()), user.name()).await
+    }
+
+    async fn begin(&self, viewer: Viewer, noted: Option<&str>) -> Result<Transaction, sqlx::Error> {
         let mut transaction = self.requests.begin().await?;
         if let Viewer::User(user) = viewer {
+            // From the left: the role that may note a subject is the one of before.
             sqlx::query(
-                "SELECT set_config('role', 'authenticated', true), set_config('request.jwt.claims', $1, true),
-                        set_config('request.jwt.claim.sub', $2, true),
+                "SELECT CASE WHEN $3::text IS NOT NULL THEN lastseen.note_subjects(ARRAY[$2::uuid], ARRAY[$3]) END,
+                        set_config('role', 'authenticated', true), set_config('request.jwt.claims', $1, true),
+                        set_config('request.jwt.claim.sub', $2::uuid::text, true),
                         set_config('request.jwt.claim.role', 'authenticated', true)",
             )
             .bind(serde_json::json!({ "sub": user, "role": "authenticated" }).to_string())
-            .bind(user.to_string())
+            .bind(user)
+            .bind(noted)
             .execute(&mut *transaction)
             .await?;
         }

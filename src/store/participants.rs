@@ -11,6 +11,7 @@ use crate::domain::ids::{ParticipantId, SessionId, UserId};
 use crate::domain::participant::{Membership, Standing, StoredParticipant};
 use crate::domain::reading_session::CloseReason;
 use crate::domain::reading_session::ReadingSession;
+use crate::domain::subject::Subject;
 use crate::room::Entrant;
 
 from_row! { StoredParticipant { id, user_id, name, role, state, joined_at, last_seen_at } }
@@ -73,8 +74,8 @@ impl Store {
         self.ask(async {
             let mut transaction = self.begin_as(viewer).await?;
             let people = sqlx::query_as(
-                "SELECT id, user_id, name, role, state, joined_at, last_seen_at FROM session_participants
-                 WHERE session_id = $1 AND is_active ORDER BY joined_at, id",
+                "SELECT id, lastseen.subject_of(user_id) AS user_id, name, role, state, joined_at, last_seen_at
+                 FROM session_participants WHERE session_id = $1 AND is_active ORDER BY joined_at, id",
             )
             .bind(session)
             .fetch_all(&mut *transaction)
@@ -193,7 +194,7 @@ impl Store {
             resume_generation: i32,
             session_id: SessionId,
             title: Option<String>,
-            host_user_id: Option<UserId>,
+            host_user_id: Option<Subject>,
             max_participants: i32,
             created_at: DateTime<Utc>,
             session_last_seen_at: DateTime<Utc>,
@@ -202,8 +203,9 @@ impl Store {
         let rows: Vec<Row> = self
             .batch(
                 sqlx::query_as(
-                    "SELECT p.id, p.user_id, p.name, p.role, p.state, p.joined_at, p.last_seen_at, p.resume_generation,
-                            s.id AS session_id, s.title, s.host_user_id, s.max_participants, s.created_at,
+                    "SELECT p.id, lastseen.subject_of(p.user_id) AS user_id, p.name, p.role, p.state, p.joined_at,
+                            p.last_seen_at, p.resume_generation, s.id AS session_id, s.title,
+                            lastseen.subject_of(s.host_user_id) AS host_user_id, s.max_participants, s.created_at,
                             s.last_seen_at AS session_last_seen_at, s.last_activity_at AS session_last_activity_at
                      FROM session_participants p JOIN reading_sessions s ON s.id = p.session_id
                      WHERE p.is_active AND s.is_active AND p.node = $1",

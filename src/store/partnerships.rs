@@ -2,11 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use super::{Cursor, Store, StoreError, Viewer};
-use crate::domain::ids::{PartnershipId, UserId};
+use super::{Cursor, Store, StoreError, Viewer, subjects};
+use crate::domain::ids::PartnershipId;
 use crate::domain::partnership::Partnership;
+use crate::domain::subject::Subject;
 
-const READ: &str = "SELECT id, user_ids, created_at FROM partnerships WHERE id = $1 AND user_ids <> '{}'";
+/// Selects [`Partnership`] from the partnerships for which this holds.
+macro_rules! partnerships {
+    ($which:literal) => {
+        concat!("SELECT id, lastseen.subjects_of(user_ids) AS user_ids, created_at FROM partnerships ", $which)
+    };
+}
+
+const READ: &str = partnerships!("WHERE id = $1 AND user_ids <> '{}'");
 
 from_row! { Partnership { id, user_ids, created_at } }
 
@@ -15,21 +23,19 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn make_partnership(&self, users: &BTreeSet<UserId>) -> Result<Partnership, StoreError> {
-        let (id, users) = (PartnershipId::new(), users.iter().copied().collect::<Vec<_>>());
+    pub async fn make_partnership(&self, users: &BTreeSet<Subject>) -> Result<Partnership, StoreError> {
+        let (id, ids) = (PartnershipId::new(), users.iter().map(Subject::id).collect::<Vec<_>>());
         self.ask(async {
             let mut transaction = self.begin_as(Viewer::Service).await?;
+            subjects::note(&mut transaction, users).await?;
             sqlx::query("INSERT INTO partnerships (id) VALUES ($1)").bind(id).execute(&mut *transaction).await?;
             sqlx::query("INSERT INTO partnership_members (partnership_id, user_id) SELECT $1, unnest($2::uuid[])")
                 .bind(id)
-                .bind(users)
+                .bind(ids)
                 .execute(&mut *transaction)
                 .await?;
             // Read and not returned above: a trigger notes the members.
-            let made = sqlx::query_as("SELECT id, user_ids, created_at FROM partnerships WHERE id = $1")
-                .bind(id)
-                .fetch_one(&mut *transaction)
-                .await?;
+            let made = sqlx::query_as(partnerships!("WHERE id = $1")).bind(id).fetch_one(&mut *transaction).await?;
             transaction.commit().await?;
             Ok(made)
         })
@@ -58,11 +64,12 @@ impl Store {
     pub async fn change_members(
         &self,
         id: PartnershipId,
-        users: &BTreeSet<UserId>,
+        users: &BTreeSet<Subject>,
     ) -> Result<Option<Partnership>, StoreError> {
-        let users = users.iter().copied().collect::<Vec<_>>();
+        let ids = users.iter().map(Subject::id).collect::<Vec<_>>();
         self.ask(async {
             let mut transaction = self.begin_as(Viewer::Service).await?;
+            subjects::note(&mut transaction, users).await?;
             // One change after the other, each from the members that the one before has left.
             let found = sqlx::query("SELECT FROM partnerships WHERE id = $1 AND user_ids <> '{}' FOR NO KEY UPDATE")
                 .bind(id)
@@ -76,12 +83,9 @@ impl Store {
                 "INSERT INTO partnership_members (partnership_id, user_id) SELECT $1, unnest($2::uuid[])
                  ON CONFLICT DO NOTHING",
             ] {
-                sqlx::query(change).bind(id).bind(&users).execute(&mut *transaction).await?;
+                sqlx::query(change).bind(id).bind(&ids).execute(&mut *transaction).await?;
             }
-            let changed = sqlx::query_as("SELECT id, user_ids, created_at FROM partnerships WHERE id = $1")
-                .bind(id)
-                .fetch_one(&mut *transaction)
-                .await?;
+            let changed = sqlx::query_as(partnerships!("WHERE id = $1")).bind(id).fetch_one(&mut *transaction).await?;
             transaction.commit().await?;
             Ok(Some(changed))
         })
@@ -100,11 +104,10 @@ impl Store {
     ) -> Result<Vec<Partnership>, StoreError> {
         self.ask(async {
             let mut transaction = self.begin_as(viewer).await?;
-            let page = sqlx::query_as(
-                "SELECT id, user_ids, created_at FROM partnerships
-                 WHERE ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2)) AND user_ids <> '{}'
-                 ORDER BY created_at DESC, id DESC LIMIT $3",
-            )
+            let page = sqlx::query_as(partnerships!(
+                "WHERE ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2)) AND user_ids <> '{}'
+                 ORDER BY created_at DESC, id DESC LIMIT $3"
+            ))
             .bind(after.map(|cursor| cursor.at))
             .bind(after.map(|cursor| cursor.id))
             .bind(limit)

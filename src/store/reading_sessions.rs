@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
 
-use super::{Cursor, Store, StoreError, Viewer, invites};
+use super::{Cursor, Store, StoreError, Viewer, invites, subjects};
 use crate::domain::ids::{ParticipantId, SessionId};
 use crate::domain::invite::Invite;
 use crate::domain::reading_session::{CloseReason, Closed, Expiry, NewSession, ReadingSession, SessionChange};
@@ -15,7 +15,8 @@ use crate::domain::role::Role;
 /// The columns of [`ReadingSession`]; the row's stamps may lag behind its participants, who are the truth.
 macro_rules! columns {
     () => {
-        "s.id, s.title, s.host_user_id, s.max_participants, s.created_at, s.closed_at, s.close_reason,
+        "s.id, s.title, lastseen.subject_of(s.host_user_id) AS host_user_id, s.max_participants, s.created_at, s.closed_at,
+         s.close_reason,
          greatest(s.last_seen_at, (SELECT max(p.last_seen_at) FROM session_participants p WHERE p.session_id = s.id)) AS last_seen_at,
          greatest(s.last_activity_at, (SELECT max(p.last_activity_at) FROM session_participants p WHERE p.session_id = s.id)) AS last_activity_at"
     };
@@ -68,10 +69,11 @@ impl Store {
     pub async fn open_session(&self, new: &NewSession) -> Result<(ReadingSession, Vec<Invite>), StoreError> {
         self.ask(async {
             let mut transaction = self.begin_as(Viewer::Service).await?;
+            subjects::note(&mut transaction, new.host.iter().map(|(user, _)| user)).await?;
             sqlx::query("INSERT INTO reading_sessions (id, title, host_user_id, max_participants) VALUES ($1, $2, $3, $4)")
                 .bind(new.id)
                 .bind(&new.title)
-                .bind(new.host.as_ref().map(|(user, _)| *user))
+                .bind(new.host.as_ref().map(|(user, _)| user.id()))
                 .bind(new.max_participants)
                 .execute(&mut *transaction)
                 .await?;
@@ -81,7 +83,7 @@ impl Store {
                 )
                 .bind(ParticipantId::new())
                 .bind(new.id)
-                .bind(user)
+                .bind(user.id())
                 .bind(name)
                 .execute(&mut *transaction)
                 .await?;
@@ -214,7 +216,7 @@ impl Store {
         reason: CloseReason,
     ) -> Result<Option<ReadingSession>, StoreError> {
         self.ask(
-            sqlx::query_as("SELECT * FROM lastseen.close_session($1, $2)")
+            sqlx::query_as(concat!("SELECT ", columns!(), " FROM lastseen.close_session($1, $2) AS s"))
                 .bind(id)
                 .bind(reason)
                 .fetch_optional(&self.requests),

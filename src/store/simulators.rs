@@ -19,8 +19,8 @@ const MARK: &str = "UPDATE simulators SET status = 'STOPPING', moved_at = now()
 /// The columns of [`Simulator`].
 macro_rules! columns {
     () => {
-        "s.id, u.session_id, s.user_id, s.status, s.endpoint, s.initial_symbols, s.initial_cash, s.created_at,
-         s.last_active, s.stopped_at, s.error"
+        "s.id, u.session_id, lastseen.subject_of(s.user_id) AS user_id, s.status, s.endpoint, s.initial_symbols,
+         s.initial_cash, s.created_at, s.last_active, s.stopped_at, s.error"
     };
 }
 
@@ -202,8 +202,8 @@ impl Store {
     pub async fn held_simulators(&self) -> Result<Vec<Held>, StoreError> {
         self.batch(
             sqlx::query_as(
-                "SELECT id, user_session_id, user_id, status, initial_symbols, initial_cash, launcher, handle
-                 FROM simulators WHERE node = $1 AND status NOT IN ('STOPPED', 'ERROR') ORDER BY created_at",
+                "SELECT id, user_session_id, lastseen.subject_of(user_id) AS user_id, status, initial_symbols, initial_cash,
+                        launcher, handle FROM simulators WHERE node = $1 AND status NOT IN ('STOPPED', 'ERROR') ORDER BY created_at",
             )
             .bind(&self.node)
             .fetch_all(&self.batches),

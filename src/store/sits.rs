@@ -6,12 +6,13 @@ use chrono::{DateTime, Utc};
 use sqlx::AssertSqlSafe;
 
 use super::{Cursor, Store, StoreError, Viewer};
-use crate::domain::ids::{PartnershipId, SitId, UserId};
+use crate::domain::ids::{PartnershipId, SitId};
 use crate::domain::sit::{Completing, Completion, Sit, SitFilter, SitStatus, SitWeek};
+use crate::domain::subject::Subject;
 
 /// The columns of [`Sit`].
-const COLUMNS: &str = "id, user_id, partnership_id, room_sit_id, sit_length_seconds, started_at, completed_at, status,
-    created_at, duration_seconds";
+const COLUMNS: &str = "id, lastseen.subject_of(user_id) AS user_id, partnership_id, room_sit_id, sit_length_seconds,
+    started_at, completed_at, status, created_at, duration_seconds";
 
 /// When the length of a sit is over.
 const END: &str = "started_at + make_interval(secs => sit_length_seconds)";
@@ -31,19 +32,19 @@ impl Store {
     /// [`StoreError`].
     pub async fn start_sit(
         &self,
-        user: UserId,
+        user: &Subject,
         length_seconds: i32,
         partnership: Option<PartnershipId>,
     ) -> Result<Option<Sit>, StoreError> {
         self.ask(async {
-            let mut transaction = self.begin_as(Viewer::User(user)).await?;
+            let mut transaction = self.begin_writing(user).await?;
             let started = sqlx::query_as(AssertSqlSafe(format!(
                 "INSERT INTO sits (id, user_id, partnership_id, sit_length_seconds)
                  SELECT $1, $2, $3, $4 WHERE $3::uuid IS NULL OR EXISTS (SELECT FROM partnerships WHERE id = $3)
                  RETURNING {COLUMNS}"
             )))
             .bind(SitId::new())
-            .bind(user)
+            .bind(user.id())
             .bind(partnership)
             .bind(length_seconds)
             .fetch_optional(&mut *transaction)
@@ -178,9 +179,10 @@ impl Store {
         self.ask(async {
             let mut transaction = self.begin_as(viewer).await?;
             let page = sqlx::query_as(
-                "SELECT user_id, iso_week, week_starts_on, sits_completed, seconds FROM sit_weeks_of($4, $5)
-                 WHERE ($1::timestamptz IS NULL OR (week_starts_on, user_id) < (($1 AT TIME ZONE 'UTC')::date, $2))
-                 ORDER BY week_starts_on DESC, user_id DESC LIMIT $3",
+                "SELECT lastseen.subject_of(w.user_id) AS user_id, w.iso_week, w.week_starts_on, w.sits_completed, w.seconds
+                 FROM sit_weeks_of($4, $5) AS w
+                 WHERE ($1::timestamptz IS NULL OR (w.week_starts_on, w.user_id) < (($1 AT TIME ZONE 'UTC')::date, $2))
+                 ORDER BY w.week_starts_on DESC, w.user_id DESC LIMIT $3",
             )
             .bind(after.map(|cursor| cursor.at))
             .bind(after.map(|cursor| cursor.id))

@@ -34,8 +34,8 @@ macro_rules! status {
 macro_rules! sessions {
     ($($from:tt)+) => {
         concat!(
-            "SELECT s.id, s.user_id, s.session_id, s.platform, s.started_at, s.last_activity_at, s.last_heartbeat_at,
-             s.expires_at, s.activity_count, s.frontend_connections, s.sse_connections, s.last_ws_connection,
+            "SELECT s.id, lastseen.subject_of(s.user_id) AS user_id, s.session_id, s.platform, s.started_at,
+             s.last_activity_at, s.last_heartbeat_at, s.expires_at, s.activity_count, s.frontend_connections, s.sse_connections, s.last_ws_connection,
              s.connection_quality, s.node, s.device_info, s.location_info, s.metadata,
              s.user_agent, s.ip_address::text AS ip_address, s.created_at, s.updated_at, ",
             status!(),

@@ -259,7 +259,7 @@ async fn past_check_ins_are_listed_by_user_and_by_time() {
         ("from", "from=0000-12-31T23:59:59Z".to_owned()),
         ("to", "to=9999-12-31T23:59:59-23:59".to_owned()),
         ("to", format!("from={after}&to={second}")),
-        ("user_id", "user_id=me".to_owned()),
+        ("user_id", "user_id=".to_owned()),
         ("limit", "limit=201".to_owned()),
         ("cursor", "cursor=next".to_owned()),
     ] {

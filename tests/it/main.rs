@@ -63,6 +63,7 @@ mod simulators;
 mod simulators_kubernetes;
 mod sits;
 mod start_stop;
+mod subjects;
 mod sweep;
 mod token_frames;
 mod tokens;

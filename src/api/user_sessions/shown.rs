@@ -4,9 +4,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::document::Document;
-use crate::domain::ids::{SimulatorId, UserId, UserSessionId};
+use crate::domain::ids::{SimulatorId, UserSessionId};
 use crate::domain::participant::Quality;
 use crate::domain::simulator::SimulatorStatus;
+use crate::domain::subject::Subject;
 use crate::domain::user_session::{self, EndReason, Platform, UserSessionStatus};
 use crate::protocol::v1::Timestamp;
 
@@ -28,7 +29,7 @@ pub struct UserSession {
     /// The server's own id; calls name `session_id`.
     id: UserSessionId,
     /// Its user.
-    user_id: UserId,
+    user_id: Subject,
     /// The client's id.
     #[schema(min_length = 1, max_length = 128)]
     session_id: String,

@@ -1,10 +1,10 @@
 //! What the claims of a token mean, where its signature is good.
 
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
 use super::fault::TokenFault;
 use super::role::{ANONYMOUS, JwtRole};
+use crate::domain::subject::Subject;
 use crate::protocol::name::display_name;
 
 /// The accepted difference of the issuer's clock, in seconds.
@@ -69,8 +69,8 @@ fn is_or_holds(claim: &Value, text: &str) -> bool {
 /// The claims of a valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
-    /// The user's id. A user always has one, a service may have one.
-    pub subject: Option<Uuid>,
+    /// The user. A user's token always has one, a service's may have one.
+    pub subject: Option<Subject>,
     /// What the holder may do.
     pub role: JwtRole,
     /// The user's display name, trimmed; `None` where the token has no valid one.
@@ -133,7 +133,7 @@ impl TokenRules {
             return Err(TokenFault::WrongAudience);
         }
         let role = self.role_of(claims)?;
-        let subject = self.subject.text(claims).and_then(|subject| Uuid::try_parse(subject).ok());
+        let subject = self.subject.text(claims).and_then(|subject| subject.parse::<Subject>().ok());
         if role == JwtRole::Authenticated && subject.is_none() {
             return Err(TokenFault::NoSubject);
         }

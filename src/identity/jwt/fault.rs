@@ -65,7 +65,7 @@ impl TokenFault {
             Self::NoServiceRights => {
                 "its role is `service_role`, and only jwt-service-claim gives tokens of the JWKS the rights of the service"
             }
-            Self::NoSubject => "it has no `sub` that can be used",
+            Self::NoSubject => "it has no `sub` that can be used: a text of 1 to 255 characters",
             Self::Expired => "it has expired",
         }
     }

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp};
-use uuid::Uuid;
 
 use super::claims::{ClaimSet, TokenRules};
 use super::role::JwtRole;
+use crate::domain::subject::Subject;
 
 /// Makes a token signed with a shared secret (HS256), valid for `ttl` from now, in whole seconds.
 pub fn issue(
     secret: &[u8],
-    subject: Option<Uuid>,
+    subject: Option<&Subject>,
     name: Option<&str>,
     role: JwtRole,
     audience: Option<&str>,
@@ -25,7 +25,7 @@ pub fn issue(
 pub fn issue_by(
     rules: &TokenRules,
     secret: &[u8],
-    subject: Option<Uuid>,
+    subject: Option<&Subject>,
     name: Option<&str>,
     role: JwtRole,
     ttl: Duration,

@@ -9,10 +9,20 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
+use crate::domain::ids::UserId;
+use crate::domain::subject::Subject;
 use crate::identity::jwks::signers::{Signer, key_set, sign_under};
 
 const SECRET: &[u8] = b"a secret of the tests, of 32 bytes or more";
 const USER: Uuid = Uuid::from_u128(0x0190_aaaa);
+
+fn subject(text: &str) -> Subject {
+    text.parse().unwrap()
+}
+
+fn the_user() -> Subject {
+    UserId(USER).into()
+}
 
 /// The present second, `offset` seconds on.
 fn seconds_from_now(offset: i64) -> i64 {
@@ -65,9 +75,9 @@ async fn what_is_issued_is_verified() {
     let verifier = Verifier::with_secret(SECRET, for_audience("rooms"));
     let ttl = Duration::from_hours(1);
     let role = JwtRole::Authenticated;
-    let token = issue(SECRET, Some(USER), Some("Ada"), role, Some("rooms"), ttl);
+    let token = issue(SECRET, Some(&the_user()), Some("Ada"), role, Some("rooms"), ttl);
     let claims = verifier.verify(&token).await.unwrap();
-    assert_eq!((claims.subject, claims.role), (Some(USER), role));
+    assert_eq!((claims.subject, claims.role), (Some(the_user()), role));
     assert_eq!(claims.name.as_deref(), Some("Ada"));
     assert!((3590..=3600).contains(&(claims.expires_at - seconds_from_now(0))));
 
@@ -90,9 +100,9 @@ async fn what_is_issued_by_rules_is_verified_by_them() {
     };
     let verifier = Verifier::with_secret(SECRET, rules.clone());
     for role in [JwtRole::Authenticated, JwtRole::Service] {
-        let token = issue_by(&rules, SECRET, Some(USER), Some("Ada"), role, Duration::from_hours(1));
+        let token = issue_by(&rules, SECRET, Some(&the_user()), Some("Ada"), role, Duration::from_hours(1));
         let claims = verifier.verify(&token).await.unwrap();
-        assert_eq!((claims.subject, claims.role, claims.name.as_deref()), (Some(USER), role, Some("Ada")));
+        assert_eq!((claims.subject, claims.role, claims.name.as_deref()), (Some(the_user()), role, Some("Ada")));
         assert!(own().verify(&token).await.is_err(), "it has no `sub`, or is no service's");
     }
 }
@@ -212,24 +222,27 @@ async fn the_issuer_counts_where_one_is_configured() {
 }
 
 #[tokio::test]
-async fn a_user_is_a_uuid() {
-    for sub in [json!(null), json!("ada"), json!(""), json!(7)] {
+async fn a_user_has_a_subject_of_any_form() {
+    for sub in ["ada", "auth0|abc", "ada@example.org", &USER.to_string()] {
+        assert_eq!(verify(json!({"sub": sub})).await.unwrap().subject, Some(subject(sub)), "{sub}");
+    }
+    for sub in [json!(null), json!(""), json!(7), json!("a\0b"), json!("x".repeat(256))] {
         assert_refused(verify(json!({"sub": sub})).await, TokenFault::NoSubject);
     }
     let rules = TokenRules { subject: Claim::new("oid"), ..TokenRules::default() };
     let claims = verify_by(rules.clone(), json!({"sub": "pairwise", "oid": USER})).await.unwrap();
-    assert_eq!(claims.subject, Some(USER));
+    assert_eq!(claims.subject, Some(the_user()));
     assert_refused(verify_by(rules, json!({})).await, TokenFault::NoSubject);
 }
 
 #[tokio::test]
 async fn a_service_needs_no_subject() {
-    for sub in [json!(null), json!("backend@clients")] {
+    for sub in [json!(null), json!(7), json!("")] {
         let claims = verify(json!({"role": "service_role", "sub": sub})).await.unwrap();
         assert_eq!((claims.role, claims.subject), (JwtRole::Service, None));
     }
     let claims = verify(json!({"role": "service_role"})).await.unwrap();
-    assert_eq!(claims.subject, Some(USER));
+    assert_eq!(claims.subject, Some(the_user()));
 }
 
 #[tokio::test]
@@ -402,7 +415,7 @@ async fn every_kind_of_public_key_checks_its_own_tokens() {
     let (_file, verifier) = with_keys(&signers.each_ref().map(Signer::jwk)).await;
     for signer in &signers {
         let token = signer.sign(&claims(json!({})));
-        assert_eq!(verifier.verify(&token).await.unwrap().subject, Some(USER));
+        assert_eq!(verifier.verify(&token).await.unwrap().subject, Some(the_user()));
         let without_id = signer.sign_as(None, &claims(json!({})));
         assert!(verifier.verify(&without_id).await.is_ok());
         let expired = signer.sign(&claims(json!({"exp": seconds_from_now(-60)})));

@@ -6,10 +6,11 @@ use serde_json::value::RawValue;
 
 use crate::clock::Clock;
 use crate::domain::idle::IdleRule;
-use crate::domain::ids::{ParticipantId, SessionId, UserId};
+use crate::domain::ids::{ParticipantId, SessionId};
 use crate::domain::participant::{Quality, Status};
 use crate::domain::reading_session::{CloseReason, ReadingSession};
 use crate::domain::role::Role;
+use crate::domain::subject::Subject;
 use crate::room;
 
 /// A time as the contract has it: RFC 3339, UTC, milliseconds.
@@ -36,7 +37,7 @@ pub struct Participant<'a> {
     pub id: ParticipantId,
     /// Null for guests.
     #[schema(required)]
-    pub user_id: Option<UserId>,
+    pub user_id: Option<Subject>,
     #[schema(max_length = 80)]
     pub name: &'a str,
     pub role: Role,
@@ -57,7 +58,7 @@ impl<'a> Participant<'a> {
     pub fn of(person: &'a room::Participant, clock: &Clock) -> Self {
         Self {
             id: person.id,
-            user_id: person.user_id,
+            user_id: person.user_id.clone(),
             name: &person.name,
             role: person.role,
             status: person.status,
@@ -85,7 +86,7 @@ pub struct Session {
     pub title: Option<String>,
     /// Null where a guest or the service opened it.
     #[schema(required)]
-    pub host_user_id: Option<UserId>,
+    pub host_user_id: Option<Subject>,
     pub is_active: bool,
     #[schema(minimum = 1, maximum = 100_000)]
     pub max_participants: i32,
@@ -104,7 +105,7 @@ impl Session {
         Self {
             id: session.id,
             title: session.title.clone(),
-            host_user_id: session.host_user_id,
+            host_user_id: session.host_user_id.clone(),
             is_active: session.is_open(),
             max_participants: i32::try_from(session.max_participants).unwrap_or(i32::MAX),
             created_at: session.created_at.into(),

@@ -122,7 +122,7 @@ fn somebody_who_is_here_keeps_its_state_and_liveness_but_takes_a_new_name_role_a
 #[test]
 fn a_user_is_found_as_long_as_it_is_here() {
     let (mut roster, user) = (roster(), UserId::new());
-    let ada = Entrant { user_id: Some(user), ..entrant("Ada") };
+    let ada = Entrant { user_id: Some(user.into()), ..entrant("Ada") };
     assert_eq!(roster.find_user(user), None);
     join(&mut roster, &ada, now());
     assert_eq!(roster.find_user(user), Some(ada.id));
@@ -325,7 +325,7 @@ struct Looks {
 impl Looks {
     fn of(person: &Participant) -> Self {
         Self {
-            user_id: person.user_id,
+            user_id: person.user_id.as_ref().map(Subject::id),
             name: person.name.to_string(),
             role: person.role,
             status: person.status,
@@ -353,7 +353,7 @@ impl Modelled {
     fn looks(&self) -> Looks {
         let has = |wanted| self.connections.iter().any(|(_, quality)| *quality == Some(wanted));
         Looks {
-            user_id: self.entrant.user_id,
+            user_id: self.entrant.user_id.as_ref().map(Subject::id),
             name: self.entrant.name.to_string(),
             role: self.entrant.role,
             status: match (self.connections.is_empty(), self.found_idle) {
@@ -449,7 +449,7 @@ impl Run {
     fn entrant(&self, who: usize, name: u8, role: usize, generation: i32) -> Entrant {
         Entrant {
             id: self.ids[who],
-            user_id: self.users[who],
+            user_id: self.users[who].map(Subject::from),
             name: format!("{who} as {name}").into(),
             role: Role::ALL[role],
             state: state(9),

@@ -37,7 +37,7 @@ async fn a_place_that_is_filled_is_not_counted_twice() {
 async fn who_is_here_needs_no_place() {
     let world = World::new().holding(1);
     let user = UserId::new();
-    let ada = Entrant { user_id: Some(user), ..entrant("Ada") };
+    let ada = Entrant { user_id: Some(user.into()), ..entrant("Ada") };
     let _phone = world.join(&ada);
     let room = world.room();
     assert!(matches!(room.reserve(Applicant::Participant(ada.id)), Ok(None)));
@@ -138,7 +138,7 @@ async fn a_change_of_the_session_is_told_to_all_and_to_who_fell_behind() {
 async fn who_is_here_is_recalled_with_what_it_is_now() {
     let world = World::new();
     let user = UserId::new();
-    let ada = Entrant { user_id: Some(user), generation: 4, ..entrant("Ada") };
+    let ada = Entrant { user_id: Some(user.into()), generation: 4, ..entrant("Ada") };
     let connection = world.join(&ada);
     connection.seat.set_state(state(3));
     drop(connection);

@@ -158,7 +158,7 @@ impl Client {
 fn entrant(user_id: Option<UserId>) -> Entrant {
     Entrant {
         id: ParticipantId::new(),
-        user_id,
+        user_id: user_id.map(Into::into),
         name: "Ada".into(),
         role: Role::Guest,
         state: RawValue::from_string("{}".to_owned()).expect("valid JSON").into(),

@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use super::{AdmissionRequest, Row};
 use crate::domain::idle::IdleRule;
 use crate::domain::ids::ParticipantId;
+use crate::domain::subject::Subject;
 use crate::store::StoreError;
 use crate::store::pool::Pool;
 
@@ -35,13 +36,15 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(250);
 /// Locks are taken for all requests before the first is admitted, and none is waited for: a request that needs a row
 /// which another transaction holds is left out, so that it does not hold up those that are sent with it. `admit()` takes
 /// the same locks again, without a wait.
+///
+/// Those who are admitted and have a subject are noted last: no one who holds a row of `subjects` waits for a row here.
 const ADMIT: &str = "
 with settings as materialized (
   select set_config('lock_timeout', $11, true)
 ), requests as materialized (
   select *
-  from unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::bytea[], $6::text[], $7::uuid[])
-    with ordinality as r (session, resume, generation, caller, invite, name, new_id, nth)
+  from unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::bytea[], $6::text[], $7::uuid[], $12::text[])
+    with ordinality as r (session, resume, generation, caller, invite, name, new_id, subject, nth)
 ), sessions as materialized (
   select s.id
   from reading_sessions as s
@@ -80,12 +83,22 @@ with settings as materialized (
   select c.nth from counted as c where c.id not in (select i.id from invites as i)
 ), free as materialized (
   select r.* from requests as r where r.nth not in (select h.nth from held as h) order by r.nth
+), answers as materialized (
+  select r.nth, r.subject, a.*
+  from free as r
+  cross join lateral lastseen.admit(
+    r.session, r.resume, r.generation, r.caller, r.invite, r.name, make_interval(secs => $8), $9, $10, r.new_id
+  ) as a
+), noted as (
+  insert into lastseen.subjects (user_id, subject)
+  select distinct a.user_id, a.subject from answers as a
+  where a.subject is not null and a.user_id is not null
+  order by a.user_id
+  on conflict do nothing
 )
-select r.nth, a.*
-from free as r
-cross join lateral lastseen.admit(
-  r.session, r.resume, r.generation, r.caller, r.invite, r.name, make_interval(secs => $8), $9, $10, r.new_id
-) as a";
+select a.*, coalesce(a.subject, lastseen.subject_of(a.user_id)) as known_as,
+       lastseen.subject_of(a.host_user_id) as host_known_as
+from answers as a";
 
 /// Sends requests for admission to the database, in batches.
 #[derive(Debug)]
@@ -228,7 +241,7 @@ impl Worker {
                 .bind(requests().map(|request| request.session).collect::<Vec<_>>())
                 .bind(requests().map(|request| request.resume.map(|(participant, _)| participant)).collect::<Vec<_>>())
                 .bind(requests().map(|request| request.resume.map(|(_, generation)| generation)).collect::<Vec<_>>())
-                .bind(requests().map(|request| request.user).collect::<Vec<_>>())
+                .bind(requests().map(|request| request.user.as_ref().map(Subject::id)).collect::<Vec<_>>())
                 .bind(requests().map(|request| request.invite_sha256.map(|hash| hash.to_vec())).collect::<Vec<_>>())
                 .bind(requests().map(|request| request.name.clone()).collect::<Vec<_>>())
                 .bind(open.iter().map(|place| batch[*place].new_id).collect::<Vec<_>>())
@@ -236,6 +249,7 @@ impl Worker {
                 .bind(self.idle.counts.as_str())
                 .bind(&self.node)
                 .bind(LOCK_PATIENCE.as_millis().to_string())
+                .bind(requests().map(|request| request.user.as_ref().and_then(Subject::name)).collect::<Vec<_>>())
                 .fetch_all(&mut *transaction)
                 .await?;
             transaction.commit().await?;

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::AdmissionRequest;
 use super::batcher::Doubt;
 use crate::domain::ids::{InviteId, ParticipantId, SessionId, UserId};
+use crate::domain::subject::Subject;
 use crate::room::Applicant;
 use crate::store::{PATIENCE, Store, StoreError};
 
@@ -66,7 +67,7 @@ impl<'a> CompensationGuard<'a> {
             session: request.session,
             new_id,
             resumed: request.resume.map(|(participant, _)| participant),
-            user: request.user,
+            user: request.user.as_ref().map(Subject::id),
             invite_sha256: request.invite_sha256,
             made: None,
             since: Instant::now(),

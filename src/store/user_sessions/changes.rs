@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::domain::ids::{UserId, UserSessionId};
+use crate::domain::subject::Subject;
 use crate::domain::user_session::{Device, EndReason, Heartbeat, Kept, OpenVerdict, Rules, Started, UserSession};
 use crate::store::transaction::Transaction;
 use crate::store::{Store, StoreError, Viewer};
@@ -34,13 +35,14 @@ impl Store {
     /// `Taken`, `Ended`, or `Store`.
     pub async fn start_user_session(
         &self,
-        user: UserId,
+        user: &Subject,
         device: &Device,
         kept: &Kept,
         rules: Rules,
     ) -> Result<Started, UserSessionError> {
         let answer = self.ask(async {
-            let mut transaction = self.begin_as(Viewer::User(user)).await?;
+            let mut transaction = self.begin_writing(user).await?;
+            let user = user.id();
             let (verdict, id) = open(&mut transaction, user, device, kept, None, rules).await?;
             if let Err(refused) = accepted(verdict) {
                 return Ok(Err(refused));

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use lastseen::domain::ids::UserId;
+use lastseen::domain::subject::Subject;
 use lastseen::identity::jwt::{self, JwtRole};
 use reqwest::redirect::Policy;
 use reqwest::{Method, StatusCode};
@@ -217,7 +219,8 @@ pub fn user(id: Uuid, name: &str) -> String {
 
 /// A token of a user that is good for this long.
 pub fn user_for(id: Uuid, name: &str, ttl: Duration) -> String {
-    jwt::issue(SECRET.as_bytes(), Some(id), Some(name), JwtRole::Authenticated, None, ttl)
+    let subject = Subject::from(UserId(id));
+    jwt::issue(SECRET.as_bytes(), Some(&subject), Some(name), JwtRole::Authenticated, None, ttl)
 }
 
 /// A token with these claims, signed with the tests' secret.
