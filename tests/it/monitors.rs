@@ -15,10 +15,13 @@ use crate::harness::things::Things;
 const CLOSED: [&str; 1] = ["session_invites.token_sha256"];
 
 /// What a monitor may call, each with arguments that have an answer.
-const FIGURES: [&str; 7] = [
+const FIGURES: [&str; 10] = [
     "calculate_session_duration(now() - interval '1 hour')",
     "check_session_expiry((SELECT id FROM reading_sessions LIMIT 1))",
     "lastseen.signs_of_life(ARRAY(SELECT id FROM reading_sessions), 'seen')",
+    "lastseen.stored_subject(gen_random_uuid())",
+    "lastseen.subject_of((SELECT user_id FROM check_ins LIMIT 1))",
+    "lastseen.subjects_of(ARRAY(SELECT user_id FROM check_ins))",
     "peak_hours()",
     "returning_users()",
     "session_analytics()",
