@@ -10,6 +10,7 @@ use sqlx::postgres::PgPool;
 use uuid::Uuid;
 
 use crate::harness::cluster::TestDatabase;
+use crate::harness::pgbouncer::PgBouncer;
 use crate::harness::process::{Finished, run};
 use crate::harness::provider::{LOGIN, Provider, execute, programs};
 use crate::harness::rest::{did, user};
@@ -47,6 +48,11 @@ async fn all_cases(provider: &'static str) {
         passed("from empty, and uninstalled");
         from_the_old_schema(&provider).await;
         passed("from the old schema");
+        for mode in ["session", "transaction"] {
+            if behind_a_pooler(&provider, mode).await {
+                passed(&format!("behind a pooler of {mode}s"));
+            }
+        }
         provider.stop().await;
     }
 }
@@ -124,6 +130,20 @@ async fn from_the_old_schema(provider: &Provider) {
     mel.close().await;
     server.stop().await;
     serves(&database, &[]).await;
+}
+
+/// Migrations go around the pooler. False where there is none on this machine.
+async fn behind_a_pooler(provider: &Provider, mode: &str) -> bool {
+    let database = provider.database().await;
+    // In session mode each connection of the server keeps one of these.
+    let size = ["default_pool_size = 30"];
+    let Some(pooler) = PgBouncer::before(&database, mode, &[LOGIN], &size).await else { return false };
+    let (through, direct) = (pooler.through(&database), database.url());
+    serves(&through, &["--database-direct-url", &direct]).await;
+    assert_eq!(done(&["check", "--database-direct-url", &direct], &through).await, WELL);
+    // It is current: the pooler is enough.
+    serves(&through, &[]).await;
+    true
 }
 
 /// Where there is a table of users, this is one.
