@@ -35,7 +35,7 @@ impl Things {
     pub async fn of(server: &TestServer, name: &str) -> Self {
         let user_id = Uuid::now_v7();
         let token = user(user_id, name);
-        let make = async |path: &str, body: Value| server.post(path, Some(&token), body).await.expect(201);
+        let make = async |path: &str, body: Value| server.post(path, Some(&token), body).await.made();
         let session = server.open_as(Some(&token), json!({"title": format!("{name}'s book")})).await;
         let guest = Client::join(server.address(), session.id, &Join::invite(&session.invite, "Gus")).await;
         let spare_invite = id(&make(&format!("/v1/reading-sessions/{}/invites", session.id), json!({})).await);
