@@ -274,7 +274,6 @@ async fn end(
     if tally.outside > 0 {
         wrong.push(format!("{} people gave up: {:?}", tally.outside, tally.failures));
     }
-    wrong.extend(ledger.lost(&postgres.pool).await?);
     let after = calmed(&server, &rest, before).await?;
     if !after.is_at_most(before, MORE) {
         wrong.push(format!("the server holds more than before: {before:?}, then {after:?}"));
@@ -284,6 +283,8 @@ async fn end(
         Ok((status, took)) => wrong.push(format!("at the end the server ended with {status} after {took:.1?}")),
         Err(error) => wrong.push(format!("{error:#}")),
     }
+    // The last of it may have waited for a flush until now.
+    wrong.extend(ledger.lost(&postgres.pool).await?);
     postgres.stop().await;
     drop(place);
 
