@@ -109,11 +109,14 @@ async fn check_ins_of_one_user_at_one_moment_are_one() {
     for _round in 0..5 {
         let answers = join_all((0..20).map(|_| check_in(&server, &token))).await;
         let made = answers.iter().filter(|answer| answer.status == 201).count();
+        let repeated: i64 = answers.iter().map(|answer| answer.before).sum();
         let ids: Vec<_> = answers.into_iter().map(|answer| id(&answer.body["id"])).collect();
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
-        assert_eq!(made, 1);
+        // One that was repeated may have made it, or extended it, before.
+        assert!(made == 1 || made == 0 && repeated > 0, "{made} made, {repeated} repeated");
         let out = check_out(&server, &token, ids[0]).await.expect(200);
-        assert_eq!(out["extension_count"], 19, "each of the others has extended it");
+        let extended = out["extension_count"].as_i64().expect("a count");
+        assert!((19..=19 + repeated).contains(&extended), "each of the others has extended it: {extended}");
     }
     let rows: i64 =
         sqlx::query_scalar("SELECT count(*) FROM check_ins").fetch_one(&server.database.pool).await.expect("a count");

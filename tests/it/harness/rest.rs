@@ -23,6 +23,8 @@ pub struct Answer {
     pub status: StatusCode,
     pub headers: reqwest::header::HeaderMap,
     pub body: Value,
+    /// How often the call was made before, and answered with `unavailable`: each of these may have been served as well.
+    pub before: i64,
 }
 
 impl Answer {
@@ -81,14 +83,15 @@ impl Rest {
     /// server is `unavailable`: on a busy machine a database may not answer in time.
     pub async fn call(&self, method: Method, path: &str, token: Option<&str>, body: Value) -> Answer {
         let deadline = Instant::now() + PATIENCE;
-        loop {
+        for before in 0.. {
             let answer = self.call_once(method.clone(), path, token, body.clone()).await;
             let again = path.starts_with("/v1/") && answer.status == 503 && answer.body["code"] == "unavailable";
             if !again || Instant::now() >= deadline {
-                return answer;
+                return Answer { before, ..answer };
             }
             sleep(Duration::from_millis(100)).await;
         }
+        unreachable!("there is a deadline")
     }
 
     /// Calls, and takes the first answer.
@@ -199,7 +202,7 @@ async fn answer(request: reqwest::RequestBuilder) -> Answer {
         _ => response.text().await.expect("a body"),
     };
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    Answer { status, headers, body }
+    Answer { status, headers, body, before: 0 }
 }
 
 /// The keys of an object, to see that there are these and no others.
