@@ -118,8 +118,13 @@ async fn a_server_behind_a_pooler_of_transactions_works_and_leaves_nothing_to_it
 #[tokio::test]
 async fn settings_that_other_clients_left_in_the_sessions_of_a_pooler_do_not_matter() {
     let Some(behind) = Behind::a_pooler("transaction", &[]).await else { return };
-    // All at once, and not in an instant, so that each has a session for itself.
-    let spoil = "SET search_path = pg_catalog; SET row_security = off; SET lock_timeout = 1; SELECT pg_sleep(0.1); \
+    // Each holds its session until the pooler has opened all three, so that none stays as it was.
+    let spoil = "DO $$ BEGIN \
+           WHILE (SELECT count(*) < 3 FROM pg_stat_activity WHERE usename = session_user) LOOP \
+             PERFORM pg_sleep(0.01), pg_stat_clear_snapshot(); \
+           END LOOP; \
+         END $$; \
+         SET search_path = pg_catalog; SET row_security = off; SET lock_timeout = 1; \
          SET request.jwt.claim.sub = '00000000-0000-7000-8000-000000000000'; \
          SET default_transaction_isolation = serializable";
     let others = (0..OTHERS).map(async |_| {
