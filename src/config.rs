@@ -121,7 +121,7 @@ impl SessionSettings {
 }
 
 /// The pulse of a room. For tries nothing of it is shorter than clients can follow: a connection may send 100 frames
-/// a minute, and comes back within 5 s.
+/// a minute beside its updates, and comes back within 5 s.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Presence")]
 pub struct PresenceSettings {
@@ -187,6 +187,10 @@ pub struct LimitSettings {
     #[arg(long, env = "LASTSEEN_MAX_MESSAGE_BYTES", default_value_t = 4096, value_name = "BYTES",
           value_parser = clap::value_parser!(u32).range(128..=65_536))]
     pub max_message_bytes: u32,
+    /// Frames `update` that a connection may send in a second beside its other frames, and twice as many without any
+    #[arg(long, env = "LASTSEEN_MAX_UPDATES_PER_SECOND", default_value_t = 20, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub max_updates_per_second: u32,
     /// A connection that takes no data for this long is cut
     #[arg(long, env = "LASTSEEN_WRITE_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub write_timeout: Duration,

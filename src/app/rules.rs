@@ -14,6 +14,7 @@ pub struct ConnectionRules {
     pub dead_after: Duration,
     pub write_timeout: Duration,
     pub max_message_bytes: usize,
+    pub max_updates_per_second: u32,
 }
 
 /// What the room's page is told of the server.
@@ -46,6 +47,7 @@ pub fn of_connections(settings: &Settings) -> ConnectionRules {
         dead_after: settings.presence.dead_after,
         write_timeout: settings.limits.write_timeout,
         max_message_bytes: usize::try_from(settings.limits.max_message_bytes).unwrap_or(usize::MAX),
+        max_updates_per_second: settings.limits.max_updates_per_second,
     }
 }
 

@@ -9,7 +9,7 @@ use super::connection::{self, Held};
 use super::end::End;
 use super::frame::{Decoder, FrameBatch, Incoming};
 use super::inbound::{Inbound, Received};
-use super::renewal::{self, Holder, Renewal};
+use super::renewal::{Holder, Renewal};
 use super::transport::{Transport, decode};
 use super::upgrade::{UpgradeRequest, Upgraded, respond, shown_bearer, upgraded};
 use crate::app::App;
@@ -123,15 +123,14 @@ fn receive(
     renewals: &mut Vec<Renewal>,
     out: &mut FrameBatch,
 ) -> Result<(), End> {
-    let Received::Text(text) = inbound.receive(app, incoming, app.clock.now(), out)? else {
+    let Received::Frame(frame) = inbound.receive(app, incoming, app.clock.now(), out)? else {
         return Ok(());
     };
-    match renewal::decode(app, &text)? {
-        Ok(ClientFrame::Beat { reference, .. }) => out.text(&app.frames.beat(reference)),
-        Ok(ClientFrame::Token { reference, token }) => renewals.push(Renewal { reference, token }),
-        Ok(ClientFrame::Leave) => return Err(End::Left),
-        Ok(_) => {}
-        Err(bad) => inbound.bad_frame(app, &bad, out)?,
+    match frame {
+        ClientFrame::Beat { reference, .. } => out.text(&app.frames.beat(reference)),
+        ClientFrame::Token { reference, token } => renewals.push(Renewal { reference, token }),
+        ClientFrame::Leave => return Err(End::Left),
+        _ => {}
     }
     Ok(())
 }

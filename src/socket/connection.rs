@@ -14,7 +14,6 @@ use super::dialogue::Dialogue;
 use super::end::End;
 use super::frame::{Decoder, FrameBatch, Incoming};
 use super::inbound::{Inbound, Received};
-use super::renewal;
 use super::subscription::Subscription;
 use super::transport::{Transport, Written, decode};
 use crate::admission::Admission;
@@ -257,10 +256,7 @@ fn receive(
     let now = app.clock.now();
     dialogue.seen(now);
     match inbound.receive(app, incoming, now, out)? {
-        Received::Text(text) => match renewal::decode(app, &text)? {
-            Ok(frame) => dialogue.serve(app, frame, now, out)?,
-            Err(bad) => inbound.bad_frame(app, &bad, out)?,
-        },
+        Received::Frame(frame) => dialogue.serve(app, frame, now, out)?,
         Received::Quality(quality) => dialogue.set_quality(quality),
         Received::Nothing => {}
     }

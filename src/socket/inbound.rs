@@ -1,18 +1,19 @@
 //! What every message of a client passes first: liveness, pace, and the count of bad frames. The same for
-//! every WebSocket of the server, whatever protocol is spoken on it.
+//! every WebSocket of the server.
 
-use std::borrow::Cow;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::end::End;
-use super::frame::{FrameBatch, Incoming};
-use super::pace::{Pace, Verdict};
+use super::frame::{FrameBatch, Incoming, Violation};
+use super::pace::{PER_FRAME, Pace, Verdict, per_update};
 use super::pulse::{Pong, Pulse};
 use crate::app::App;
 use crate::clock::Moment;
 use crate::domain::participant::Quality;
-use crate::protocol::{Code, Refusal, v1};
+use crate::protocol::v1::{self, BadFrame, ClientFrame};
+use crate::protocol::{Code, Refusal};
 
 /// The longest JWT on a connection, in bytes: with the names of two hundred groups in it one has some ten thousand.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -28,11 +29,11 @@ pub struct Inbound {
     bad_frames: u8,
 }
 
-/// What is left of a message for the protocol that is spoken.
+/// What is left of a message.
 #[derive(Debug)]
-pub enum Received<'a> {
-    /// A text to be served.
-    Text(Cow<'a, str>),
+pub enum Received {
+    /// A frame to be served.
+    Frame(ClientFrame),
     /// A Pong has measured the connection.
     Quality(Quality),
     /// Nothing to do.
@@ -68,40 +69,57 @@ impl Inbound {
         app.clock.instant(self.pulse.next(&app.connection))
     }
 
-    /// Takes a message: Pings are answered, Pongs measured, texts passed on where the client keeps its
+    /// Takes a message: Pings are answered, Pongs measured, texts read and passed on where the client keeps its
     /// pace.
     ///
     /// # Errors
     /// How the connection ends by it.
-    pub fn receive<'a>(
+    pub fn receive(
         &mut self,
         app: &App,
-        incoming: Incoming<'a>,
+        incoming: Incoming<'_>,
         now: Moment,
         out: &mut FrameBatch,
-    ) -> Result<Received<'a>, End> {
+    ) -> Result<Received, End> {
         self.pulse.seen(now);
         match incoming {
-            Incoming::Text(text) if self.keeps_pace(app, now, out)? => Ok(Received::Text(text)),
-            Incoming::Ping(payload) if self.keeps_pace(app, now, out)? => {
-                out.pong(payload);
+            Incoming::Text(text) => self.frame(app, &text, now, out),
+            Incoming::Ping(payload) => {
+                if self.keeps_pace(app, PER_FRAME, now, out)? {
+                    out.pong(payload);
+                }
                 Ok(Received::Nothing)
             }
-            Incoming::Text(_) | Incoming::Ping(_) => Ok(Received::Nothing),
-            Incoming::EmptyFragment => self.keeps_pace(app, now, out).map(|_| Received::Nothing),
+            Incoming::EmptyFragment => self.keeps_pace(app, PER_FRAME, now, out).map(|_| Received::Nothing),
             Incoming::Pong(payload) => match self.pulse.pong(payload, now) {
                 Pong::Answer(quality) => Ok(Received::Quality(quality)),
                 Pong::Late => Ok(Received::Nothing),
-                Pong::Unasked => self.keeps_pace(app, now, out).map(|_| Received::Nothing),
+                Pong::Unasked => self.keeps_pace(app, PER_FRAME, now, out).map(|_| Received::Nothing),
             },
             Incoming::Close(code) => Err(End::Closed(code)),
         }
     }
 
-    /// Whether a frame is to be served. Pings, Pongs that answer nothing and empty fragments count too, or they
-    /// would be a way around the limit.
-    fn keeps_pace(&mut self, app: &App, now: Moment, out: &mut FrameBatch) -> Result<bool, End> {
-        let (wait, is_last) = match self.pace.frame(now, || app.clock.stalled()) {
+    /// Reads a text. It is read before it is counted: an update counts less.
+    fn frame(&mut self, app: &App, text: &str, now: Moment, out: &mut FrameBatch) -> Result<Received, End> {
+        let frame = decode(app, text)?;
+        let counts = match &frame {
+            Ok(ClientFrame::Update { .. }) => per_update(app.connection.max_updates_per_second),
+            _ => PER_FRAME,
+        };
+        if !self.keeps_pace(app, counts, now, out)? {
+            return Ok(Received::Nothing);
+        }
+        match frame {
+            Ok(frame) => Ok(Received::Frame(frame)),
+            Err(bad) => self.bad_frame(app, &bad, out).map(|()| Received::Nothing),
+        }
+    }
+
+    /// Whether a frame is to be served that counts this much. Pings, Pongs that answer nothing and empty fragments
+    /// count too, or they would be a way around the limit.
+    fn keeps_pace(&mut self, app: &App, counts: Duration, now: Moment, out: &mut FrameBatch) -> Result<bool, End> {
+        let (wait, is_last) = match self.pace.frame(counts, now, || app.clock.stalled()) {
             Verdict::Serve => return Ok(true),
             Verdict::Ignore => return Ok(false),
             Verdict::Refuse(wait) => (wait, false),
@@ -115,7 +133,7 @@ impl Inbound {
     ///
     /// # Errors
     /// That it was one too many.
-    pub fn bad_frame(&mut self, app: &App, bad: &v1::BadFrame, out: &mut FrameBatch) -> Result<(), End> {
+    fn bad_frame(&mut self, app: &App, bad: &BadFrame, out: &mut FrameBatch) -> Result<(), End> {
         self.bad_frames += 1;
         let refusal = Refusal::new(Code::BadFrame, format!("The frame could not be understood: {bad}."));
         refuse(app, refusal, bad.reference, self.bad_frames >= MAX_BAD_FRAMES, out)
@@ -134,6 +152,19 @@ impl Inbound {
         }
         Ok(self.pulse.missed_pongs())
     }
+}
+
+/// Reads a frame. One with a token may be longer than `max-message-bytes`, see [`Inbound::max_message_bytes`]; any
+/// other may not.
+///
+/// # Errors
+/// That the message is too large.
+fn decode(app: &App, text: &str) -> Result<Result<ClientFrame, BadFrame>, End> {
+    let frame = v1::decode(text);
+    if text.len() > app.connection.max_message_bytes && !matches!(frame, Ok(ClientFrame::Token { .. })) {
+        return Err(Violation::TooLarge.into());
+    }
+    Ok(frame)
 }
 
 /// Sends an `error`; the last one is how the connection ends.

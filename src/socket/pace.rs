@@ -1,18 +1,27 @@
 //! The rate limit of a client's frames: 100 a minute over a burst of 20.
 //!
+//! An update counts less than other frames, since others are sent the newest state once in an interval whatever comes
+//! in between: as many as a setting says in a second take half of the pace, and leave the other half to all else.
+//!
 //! By hand (it is the generic cell rate algorithm), though a library limits networks and users: its limiter takes 72
 //! bytes of every connection, and cannot give back the time of a stall.
 
 use std::time::Duration;
 
 use crate::clock::Moment;
+use crate::protocol::v1::FRAMES_PER_MINUTE;
 
-/// The time of one frame at 100 a minute.
-const PER_FRAME: Duration = Duration::from_millis(600);
+/// What a frame counts: its time at 100 a minute.
+pub const PER_FRAME: Duration = Duration::from_millis(60_000 / FRAMES_PER_MINUTE as u64);
 const BURST: u32 = 20;
 
 /// The most time of stalls that a client is given, however long the process did not run: the frames of a minute.
 const MOST_GIVEN: Duration = Duration::from_mins(1);
+
+/// What an update counts where so many may come in a second.
+pub fn per_update(max_per_second: u32) -> Duration {
+    Duration::from_millis(500) / max_per_second
+}
 
 /// What is to be done with a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,14 +58,14 @@ impl Pace {
         Self { free_at: now, last_over: None, given: stalled, over: 0 }
     }
 
-    /// Counts a frame. `stalled` is asked where the frame is over the limit.
-    pub fn frame(&mut self, now: Moment, stalled: impl FnOnce() -> Duration) -> Verdict {
+    /// Counts a frame as this much time. `stalled` is asked where the frame is over the limit.
+    pub fn frame(&mut self, counts: Duration, now: Moment, stalled: impl FnOnce() -> Duration) -> Verdict {
         let most = PER_FRAME * (BURST - 1);
         if self.ahead(now) > most {
             self.give(now, stalled());
         }
         let Some(wait) = self.ahead(now).checked_sub(most).filter(|wait| !wait.is_zero()) else {
-            self.free_at = self.free_at.max(now) + PER_FRAME;
+            self.free_at = self.free_at.max(now) + counts;
             return Verdict::Serve;
         };
         if self.last_over.replace(now).is_some_and(|last| now.since(last) > Duration::from_mins(1)) {
@@ -93,7 +102,7 @@ mod tests {
 
     /// What becomes of so many frames at once.
     fn verdicts(pace: &mut Pace, frames: usize, now: Moment, stalled: Duration) -> Vec<Verdict> {
-        (0..frames).map(|_| pace.frame(now, || stalled)).collect()
+        (0..frames).map(|_| pace.frame(PER_FRAME, now, || stalled)).collect()
     }
 
     fn served(verdicts: &[Verdict]) -> usize {
@@ -119,12 +128,33 @@ mod tests {
             let burst = verdicts(&mut pace, 21, now, Duration::ZERO);
             let Some(Verdict::Refuse(wait)) = burst.last().copied() else { panic!("{burst:?}") };
             now = now + wait;
-            assert_eq!(pace.frame(now, || Duration::ZERO), Verdict::Serve);
+            assert_eq!(pace.frame(PER_FRAME, now, || Duration::ZERO), Verdict::Serve);
             now = now + 2 * Duration::from_mins(1);
         }
         for _ in 0..500 {
             now = now + PER_FRAME;
-            assert_eq!(pace.frame(now, || Duration::ZERO), Verdict::Serve, "at the rate itself");
+            assert_eq!(pace.frame(PER_FRAME, now, || Duration::ZERO), Verdict::Serve, "at the rate itself");
+        }
+    }
+
+    #[test]
+    fn updates_at_their_pace_leave_room_for_half_of_all_other_frames() {
+        for a_second in [1, 10, 20, 100] {
+            let mut now = Clock::new().now();
+            let mut pace = Pace::new(Duration::ZERO, now);
+            for second in 0..600 {
+                // Fifty others a minute, beats among them.
+                let others = usize::from(second % 6 != 0);
+                assert_eq!(served(&verdicts(&mut pace, others, now, Duration::ZERO)), others, "{a_second}");
+                for _ in 0..a_second {
+                    let update = pace.frame(per_update(a_second), now, || Duration::ZERO);
+                    assert_eq!(update, Verdict::Serve, "{a_second}, after {second} s");
+                }
+                now = now + SECOND;
+            }
+            // Far beyond it they are refused like all others.
+            let flood = (0..100_000).map(|_| pace.frame(per_update(a_second), now, || Duration::ZERO));
+            assert!(flood.into_iter().any(|verdict| matches!(verdict, Verdict::End(_))), "{a_second}");
         }
     }
 

@@ -139,6 +139,7 @@ mod tests {
         dead_after: Duration::from_secs(75),
         write_timeout: Duration::from_secs(10),
         max_message_bytes: 4096,
+        max_updates_per_second: 20,
     };
 
     fn pulse(expires_at: Option<Moment>, now: Moment) -> Pulse {

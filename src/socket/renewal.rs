@@ -3,14 +3,12 @@
 //! To check a token may take a question to its issuer for keys. The task of the connection waits for it and reads no
 //! further frame meanwhile, so that a client has one check at a time, and as many as its pace allows.
 
-use super::end::End;
-use super::frame::Violation;
 use super::inbound::{Inbound, MAX_TOKEN_BYTES};
 use crate::app::App;
 use crate::clock::Moment;
 use crate::domain::ids::UserId;
 use crate::identity::{Caller, jwt};
-use crate::protocol::v1::{self, BadFrame, ClientFrame, Secret};
+use crate::protocol::v1::{self, Secret};
 use crate::protocol::{Code, Refusal};
 use crate::room::Text;
 
@@ -30,19 +28,6 @@ pub struct Renewal {
     pub reference: Option<u64>,
     /// The fresh JWT.
     pub token: Secret,
-}
-
-/// Reads a frame. One with a token may be longer than `max-message-bytes`, see [`Inbound::max_message_bytes`]; any
-/// other may not.
-///
-/// # Errors
-/// That the message is too large.
-pub fn decode(app: &App, text: &str) -> Result<Result<ClientFrame, BadFrame>, End> {
-    let frame = v1::decode(text);
-    if text.len() > app.connection.max_message_bytes && !matches!(frame, Ok(ClientFrame::Token { .. })) {
-        return Err(Violation::TooLarge.into());
-    }
-    Ok(frame)
 }
 
 impl Renewal {

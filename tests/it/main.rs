@@ -40,6 +40,7 @@ mod monitors;
 mod open_files;
 mod openapi;
 mod operations;
+mod pace;
 mod partnerships;
 mod poolers;
 mod presence;

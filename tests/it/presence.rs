@@ -87,7 +87,7 @@ async fn a_welcome_says_everything_that_a_client_has_to_know() {
     assert_keys(
         welcome,
         "type seq you connection_id resume token_expires_at session occupancy participants beat_ms dead_after_ms grace_ms \
-         server_time",
+         pace server_time",
     );
     assert_eq!(
         (&welcome["beat_ms"], &welcome["dead_after_ms"], &welcome["grace_ms"]),

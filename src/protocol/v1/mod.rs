@@ -13,5 +13,8 @@ use crate::room::CodecId;
 /// The name of the protocol among WebSocket subprotocols.
 pub const SUBPROTOCOL: &str = "lastseen.v1";
 
+/// Frames that a client may send in a minute, beyond a burst. An `update` counts less, by `max-updates-per-second`.
+pub const FRAMES_PER_MINUTE: u32 = 100;
+
 /// Its number among the codecs.
 pub const CODEC: CodecId = CodecId::new(0);

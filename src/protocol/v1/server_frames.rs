@@ -5,8 +5,8 @@ use std::fmt::Write;
 use chrono::SecondsFormat;
 use serde::Serialize;
 
-use super::CODEC;
 use super::values::{Participant, Session, Timestamp};
+use super::{CODEC, FRAMES_PER_MINUTE};
 use crate::clock::{Clock, Moment};
 use crate::config::Settings;
 use crate::domain::idle::IdleRule;
@@ -26,7 +26,16 @@ pub struct Frames {
     beat_ms: u128,
     dead_after_ms: u128,
     grace_ms: u128,
+    pace: Pace,
     idle: IdleRule,
+}
+
+/// How fast a client may send, in a `welcome`.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Pace {
+    /// Updates that may come in a second beside half of `frames_per_minute`.
+    updates_per_second: u32,
+    frames_per_minute: u32,
 }
 
 /// What is in a `welcome` for one connection alone.
@@ -52,6 +61,10 @@ impl Frames {
             beat_ms: presence.beat_interval.as_millis(),
             dead_after_ms: presence.dead_after.as_millis(),
             grace_ms: presence.grace.as_millis(),
+            pace: Pace {
+                updates_per_second: settings.limits.max_updates_per_second,
+                frames_per_minute: FRAMES_PER_MINUTE,
+            },
             idle: settings.sessions.idle(),
         }
     }
@@ -74,6 +87,8 @@ impl Frames {
             beat_ms: u128,
             dead_after_ms: u128,
             grace_ms: u128,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pace: Option<Pace>,
             server_time: Timestamp,
         }
         let head = Head {
@@ -88,6 +103,7 @@ impl Frames {
             beat_ms: self.beat_ms,
             dead_after_ms: self.dead_after_ms,
             grace_ms: self.grace_ms,
+            pace: welcome.connection_id.map(|_| self.pace),
             server_time: self.server_time(),
         };
         self.with_participants(json(&head), snapshot, own)
