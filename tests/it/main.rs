@@ -45,6 +45,7 @@ mod partnerships;
 mod poolers;
 mod presence;
 mod providers;
+mod proxies;
 mod quick_check;
 mod reading_sessions;
 mod refusals;

@@ -14,6 +14,7 @@ pub mod provider;
 pub mod proxy;
 pub mod raw;
 pub mod rest;
+pub mod reverse_proxy;
 pub mod rows;
 pub mod server;
 pub mod things;
