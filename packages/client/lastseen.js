@@ -7,6 +7,7 @@ const PROBE_MS = 10_000; // after a sleep an answer is expected sooner than usua
 const SECOND_LOOK_MS = 100; // frames that queued up in a sleep come first
 const SOON_MS = 1_000; // activity is sent at once, but not more often than this
 const ASK_MS = 5_000; // a fresh token is not asked for more often than this
+const GIVEN_UP = 4000; // the close code of a connection that is followed by another one
 
 const INPUT = ['pointerdown', 'pointermove', 'keydown', 'wheel', 'touchstart'];
 const RESUME_IS_DEAD = [4501, 4503, 4504, 4511, 4512];
@@ -126,8 +127,8 @@ export function join(target, more) {
     closed(answer.status === 410 ? 4510 : answer.status === 429 || answer.status >= 500 ? 1013 : 4504);
   }
 
-  // Without a code it looks lost to the server, with 1000 left.
-  function drop(code) {
+  // To the server a close with 1000, or without a code, is leaving; with GIVEN_UP the connection is lost.
+  function drop(code = GIVEN_UP) {
     const old = socket;
     socket = null;
     turn++;

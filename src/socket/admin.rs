@@ -6,7 +6,7 @@ use tokio::sync::watch::Receiver;
 use tokio::time::sleep_until;
 
 use super::connection::{self, Held};
-use super::end::End;
+use super::end::{Closed, End};
 use super::frame::{Decoder, FrameBatch, Incoming};
 use super::inbound::{Inbound, Received};
 use super::renewal::{Holder, Renewal};
@@ -69,7 +69,8 @@ async fn serve(app: App, upgraded: Upgraded, expires_at: Moment, _held: Held) {
     let end = run(&app, &transport, &mut decoder, &mut inbound, frames).await;
     app.metrics.connection_ends(end.word()).inc();
     let seconds = app.clock.now().since(started).as_secs_f64();
-    tracing::info!(reason = end.word(), seconds, "a connection to the figures ended");
+    let (close_code, close_reason) = (end.closed().map(Closed::code), end.closed().and_then(Closed::reason));
+    tracing::info!(reason = end.word(), close_code, close_reason, seconds, "a connection to the figures ended");
     connection::close(&transport, &end).await;
 }
 

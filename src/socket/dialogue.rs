@@ -1,6 +1,6 @@
 //! The dialogue of `lastseen.v1`: the frames of a client and their answers, without waiting.
 
-use super::end::End;
+use super::end::{Closed, End};
 use super::frame::FrameBatch;
 use super::inbound::Inbound;
 use super::renewal::{Holder, Renewal};
@@ -164,6 +164,8 @@ impl Dialogue {
             participant = seat.participant().map(tracing::field::display),
             connection = %seat.connection(),
             reason = end.word(),
+            close_code = end.closed().map(Closed::code),
+            close_reason = end.closed().and_then(Closed::reason),
             seconds = app.clock.now().since(started).as_secs_f64(),
             beats,
             "connection ended"

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::frame::{FrameBatch, Violation};
+use super::frame::{Close, FrameBatch, Violation};
 use crate::protocol::{Code, Refusal, v1};
 use crate::room::Gone;
 
@@ -11,15 +11,50 @@ use crate::room::Gone;
 pub enum End {
     /// The client sent `leave`.
     Left,
-    /// The client sent a Close with this code, or without one. 1000 is leaving too; with any other code it
-    /// means to come back. The answer is a Close with the same code.
-    Closed(Option<u16>),
+    /// A Close was received. The answer is one with the same code.
+    Closed(Closed),
     /// The stream is broken, or the client hung up without a Close.
     Lost,
     /// The server ends the connection with a reason.
     Refused(Refusal),
     /// The client broke the WebSocket protocol. It is sent a close code and nothing else.
     Broken(Violation),
+}
+
+/// A Close that was received.
+#[derive(Debug)]
+pub struct Closed {
+    /// Without one it is leaving, as with 1000: most libraries send none where none is given. With any other the client
+    /// means to come back, or says nothing of it.
+    code: Option<u16>,
+    reason: Box<str>,
+    /// A proxy's own is no word of the client's.
+    is_by_proxy: bool,
+}
+
+impl Closed {
+    /// Whether the client left by it.
+    fn is_goodbye(&self) -> bool {
+        !self.is_by_proxy && matches!(self.code, None | Some(1000))
+    }
+
+    /// The code for the log.
+    pub fn code(&self) -> u16 {
+        self.code.unwrap_or(1005)
+    }
+
+    /// The reason for the log, where there is one: without words that may be tokens. The log escapes it.
+    pub fn reason(&self) -> Option<String> {
+        let is_token = |word: &str| ["lsr_", "lsi_", "eyJ"].iter().any(|start| word.contains(start));
+        let shown = |word| if is_token(word) { "[token]" } else { word };
+        (!self.reason.is_empty()).then(|| self.reason.split(' ').map(shown).collect::<Vec<_>>().join(" "))
+    }
+}
+
+impl From<Close<'_>> for Closed {
+    fn from(Close { code, reason, is_masked }: Close<'_>) -> Self {
+        Self { code, reason: reason.into(), is_by_proxy: !is_masked }
+    }
 }
 
 /// The values of [`End::word`] that are not those of a [`Code`].
@@ -34,7 +69,11 @@ impl End {
 
     /// Whether the client left, rather than was lost.
     pub fn is_goodbye(&self) -> bool {
-        matches!(self, Self::Left | Self::Closed(Some(1000)))
+        match self {
+            Self::Left => true,
+            Self::Closed(closed) => closed.is_goodbye(),
+            Self::Lost | Self::Refused(_) | Self::Broken(_) => false,
+        }
     }
 
     /// Whether the client is expected back: it was lost, or asked to reconnect.
@@ -49,11 +88,25 @@ impl End {
     /// The word for the log and the metrics.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Left | Self::Closed(Some(1000)) => "left",
-            Self::Closed(_) => "closed",
+            Self::Left => "left",
+            Self::Closed(closed) => {
+                if closed.is_goodbye() {
+                    "left"
+                } else {
+                    "closed"
+                }
+            }
             Self::Lost => "lost",
             Self::Refused(refusal) => refusal.code.as_str(),
             Self::Broken(violation) => violation.word(),
+        }
+    }
+
+    /// The Close that was received, where one was.
+    pub fn closed(&self) -> Option<&Closed> {
+        match self {
+            Self::Closed(closed) => Some(closed),
+            _ => None,
         }
     }
 
@@ -62,13 +115,13 @@ impl End {
         let mut frames = FrameBatch::default();
         match self {
             Self::Left => frames.close(Some(1000), ""),
-            Self::Closed(code) => frames.close(*code, ""),
+            Self::Closed(closed) => frames.close(closed.code, ""),
             Self::Lost => return None,
             Self::Refused(refusal) => {
                 frames.text(&v1::error(refusal, None));
                 frames.close(Some(refusal.code.close_code().unwrap_or(1011)), refusal.code.as_str());
             }
-            Self::Broken(violation) => frames.close(Some(violation.close_code()), ""),
+            Self::Broken(violation) => frames.close(Some(violation.close_code()), &violation.reason()),
         }
         Some(frames)
     }
@@ -96,5 +149,34 @@ impl From<Gone> for End {
 impl From<Violation> for End {
     fn from(violation: Violation) -> Self {
         Self::Broken(violation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed(code: Option<u16>, reason: &str, is_masked: bool) -> End {
+        End::Closed(Close { code, reason, is_masked }.into())
+    }
+
+    #[test]
+    fn a_close_with_1000_or_without_a_code_is_leaving_where_the_client_sent_it() {
+        for code in [None, Some(1000)] {
+            assert!(closed(code, "", true).is_goodbye(), "{code:?}");
+            assert!(!closed(code, "", false).is_goodbye(), "{code:?} of a proxy");
+        }
+        for code in [1001, 1002, 1011, 3000, 4000, 4999] {
+            let end = closed(Some(code), "", true);
+            assert_eq!((end.is_goodbye(), end.comes_back(), end.word()), (false, true, "closed"), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_shown_without_tokens() {
+        let shown = |reason| closed(Some(4000), reason, true).closed().and_then(Closed::reason);
+        assert_eq!(shown(""), None);
+        assert_eq!(shown("the tab was closed").as_deref(), Some("the tab was closed"));
+        assert_eq!(shown("gone token=lsr_abc eyJhbGciOi.e30.x").as_deref(), Some("gone [token] [token]"));
     }
 }

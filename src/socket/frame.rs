@@ -36,41 +36,63 @@ pub enum Incoming<'a> {
     Ping(&'a [u8]),
     /// The answer to a Ping, or unsolicited.
     Pong(&'a [u8]),
-    /// The client closes, with a code or without.
-    Close(Option<u16>),
+    /// The connection is closed from the other side.
+    Close(Close<'a>),
+}
+
+/// A Close.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Close<'a> {
+    /// Without one it is 1005 to whoever receives it.
+    pub code: Option<u16>,
+    /// At most 123 bytes.
+    pub reason: &'a str,
+    /// Clients mask every frame, so one without a mask was made by a proxy: Caddy 2.6 sends one when it is reloaded.
+    pub is_masked: bool,
 }
 
 /// A rule of the WebSocket protocol that a client broke. It ends the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Violation {
-    /// An invalid frame.
-    Protocol,
+    /// An invalid frame: what is wrong with it.
+    Protocol(&'static str),
     /// A binary message; the server accepts none.
     Binary,
     /// A text that is not UTF-8.
     NotUtf8,
-    /// A message that is larger than `max-message-bytes`.
-    TooLarge,
+    /// A message of more bytes than these.
+    TooLarge(usize),
 }
 
 impl Violation {
     /// The close code (RFC 6455, section 7.4.1).
     pub const fn close_code(self) -> u16 {
         match self {
-            Self::Protocol => 1002,
+            Self::Protocol(_) => 1002,
             Self::Binary => 1003,
             Self::NotUtf8 => 1007,
-            Self::TooLarge => 1009,
+            Self::TooLarge(_) => 1009,
         }
     }
 
     /// For the log and the metrics.
     pub const fn word(self) -> &'static str {
         match self {
-            Self::Protocol => "protocol_error",
+            Self::Protocol(_) => "protocol_error",
             Self::Binary => "binary_message",
             Self::NotUtf8 => "invalid_utf8",
-            Self::TooLarge => "message_too_large",
+            Self::TooLarge(_) => "message_too_large",
+        }
+    }
+
+    /// For the author of the client, as the reason of the Close: the word, and what is wrong.
+    pub fn reason(self) -> String {
+        let word = self.word();
+        match self {
+            Self::Protocol(fault) => format!("{word}: {fault}"),
+            Self::Binary => format!("{word}: frames are JSON in text messages"),
+            Self::NotUtf8 => format!("{word}: texts and reasons are UTF-8"),
+            Self::TooLarge(most) => format!("{word}: over {most} bytes"),
         }
     }
 }
@@ -117,7 +139,9 @@ impl Decoder {
             let (frame, after) = std::mem::take(input).split_at_mut(head.bytes + head.payload_bytes);
             *input = after;
             let (start, payload) = frame.split_at_mut(head.bytes);
-            unmask(payload, &start[head.bytes - 4..]);
+            if head.is_masked {
+                unmask(payload, &start[head.bytes - 4..]);
+            }
             if let Some(incoming) = self.message(&head, payload)? {
                 return Ok(Some(incoming));
             }
@@ -130,15 +154,19 @@ impl Decoder {
     fn head(&self, input: &[u8], max_message_bytes: usize) -> Result<Option<Head>, Violation> {
         let &[first, second, ref after @ ..] = input else { return Ok(None) };
         let (opcode, fin) = (first & 0x0f, first & FIN != 0);
-        let is_fragmented = self.fragments.is_some();
+        let (is_masked, is_fragmented) = (second & MASKED != 0, self.fragments.is_some());
+        let broken = |fault| Err(Violation::Protocol(fault));
         match opcode {
-            _ if first & RESERVED != 0 || second & MASKED == 0 => return Err(Violation::Protocol),
+            _ if first & RESERVED != 0 => return broken("a frame is compressed, or has reserved bits"),
+            _ if !is_masked && opcode != CLOSE => return broken("a frame of a client is not masked"),
             CONTINUATION if is_fragmented => {}
-            TEXT | BINARY if is_fragmented => return Err(Violation::Protocol),
+            CONTINUATION => return broken("a fragment without a first one"),
+            TEXT | BINARY if is_fragmented => return broken("a message within another one that is in fragments"),
             TEXT => {}
             BINARY => return Err(Violation::Binary),
             CLOSE | PING | PONG if fin && usize::from(second & !MASKED) <= CONTROL_BYTES => {}
-            _ => return Err(Violation::Protocol),
+            CLOSE | PING | PONG => return broken("a control frame is over 125 bytes, or a fragment"),
+            _ => return broken("a frame has an unknown opcode"),
         }
         let (length, length_bytes) = match (second & !MASKED, after) {
             (126, &[a, b, ..]) => (u64::from(u16::from_be_bytes([a, b])), 2),
@@ -150,9 +178,9 @@ impl Decoder {
         let payload_bytes = usize::try_from(length)
             .ok()
             .filter(|bytes| opcode >= CLOSE || bytes.saturating_add(before) <= max_message_bytes)
-            .ok_or(Violation::TooLarge)?;
-        let bytes = 2 + length_bytes + 4;
-        Ok((input.len() >= bytes).then_some(Head { opcode, fin, bytes, payload_bytes }))
+            .ok_or(Violation::TooLarge(max_message_bytes))?;
+        let bytes = 2 + length_bytes + if is_masked { 4 } else { 0 };
+        Ok((input.len() >= bytes).then_some(Head { opcode, fin, is_masked, bytes, payload_bytes }))
     }
 
     /// The message that a whole frame is or completes; `None` for a fragment with content that is not the last.
@@ -172,7 +200,7 @@ impl Decoder {
                 let text = String::from_utf8(fragments).map_err(|_| Violation::NotUtf8)?;
                 Some(Incoming::Text(Cow::Owned(text)))
             }
-            (CLOSE, _) => Some(Incoming::Close(close_code(payload)?)),
+            (CLOSE, _) => Some(Incoming::Close(close(payload, head.is_masked)?)),
             (PING, _) => Some(Incoming::Ping(payload)),
             _ => Some(Incoming::Pong(payload)),
         })
@@ -182,7 +210,8 @@ impl Decoder {
 struct Head {
     opcode: u8,
     fin: bool,
-    /// Its own length, the mask included, which ends it.
+    is_masked: bool,
+    /// Its own length, with the mask at its end, where there is one.
     bytes: usize,
     payload_bytes: usize,
 }
@@ -195,15 +224,16 @@ fn unmask(payload: &mut [u8], mask: &[u8]) {
     }
 }
 
-/// The code of a Close, where a client may send it (RFC 6455, section 7.4).
-fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
+/// A Close, where its code is one that may be sent (RFC 6455, section 7.4).
+fn close(payload: &[u8], is_masked: bool) -> Result<Close<'_>, Violation> {
     let &[a, b, ref reason @ ..] = payload else {
-        return if payload.is_empty() { Ok(None) } else { Err(Violation::Protocol) };
+        let close = Close { code: None, reason: "", is_masked };
+        return if payload.is_empty() { Ok(close) } else { Err(Violation::Protocol("a Close with half a code")) };
     };
-    str::from_utf8(reason).map_err(|_| Violation::NotUtf8)?;
+    let reason = str::from_utf8(reason).map_err(|_| Violation::NotUtf8)?;
     match u16::from_be_bytes([a, b]) {
-        code @ (1000..=1003 | 1007..=1014 | 3000..=4999) => Ok(Some(code)),
-        _ => Err(Violation::Protocol),
+        code @ (1000..=1003 | 1007..=1014 | 3000..=4999) => Ok(Close { code: Some(code), reason, is_masked }),
+        _ => Err(Violation::Protocol("a Close with a code that may not be sent")),
     }
 }
 

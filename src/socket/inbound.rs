@@ -96,7 +96,7 @@ impl Inbound {
                 Pong::Late => Ok(Received::Nothing),
                 Pong::Unasked => self.keeps_pace(app, PER_FRAME, now, out).map(|_| Received::Nothing),
             },
-            Incoming::Close(code) => Err(End::Closed(code)),
+            Incoming::Close(close) => Err(End::Closed(close.into())),
         }
     }
 
@@ -162,7 +162,7 @@ impl Inbound {
 fn decode(app: &App, text: &str) -> Result<Result<ClientFrame, BadFrame>, End> {
     let frame = v1::decode(text);
     if text.len() > app.connection.max_message_bytes && !matches!(frame, Ok(ClientFrame::Token { .. })) {
-        return Err(Violation::TooLarge.into());
+        return Err(Violation::TooLarge(app.connection.max_message_bytes).into());
     }
     Ok(frame)
 }

@@ -26,7 +26,7 @@ const hold = {
   /** Drops the line, which is no leave: the others see that one is reconnecting, and the client comes back. Whether there was one. */
   drop() {
     const was = isOpen();
-    line?.close();
+    line?.close(4000); // without a code it would be leaving
     return was;
   },
 };

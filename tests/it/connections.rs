@@ -124,20 +124,24 @@ async fn a_guest_who_shows_the_resume_token_is_the_same_participant() {
 }
 
 #[tokio::test]
-async fn closing_with_1000_is_leaving_and_everything_else_is_losing() {
+async fn closing_with_1000_or_without_a_code_is_leaving_and_everything_else_is_losing() {
     let server = TestServer::start(&quiet(&LONG)).await;
     let session = server.open().await;
     let mut watcher = server.observer(&session).await;
 
-    let leaver = server.guest(&session, "1000").await;
-    let left = leaver.id();
-    watcher.sees(&[left]).await;
-    assert_eq!(leaver.close_with(Some(1000)).await.code, 1000);
-    watcher.sees(&[]).await;
-    assert_eq!(watcher.told_of(left).last(), Some(&("leave", json!("left"))));
+    // `close()` without more is the plain way to leave of most libraries. To them its answer is 1005.
+    for code in [Some(1000), None] {
+        let leaver = server.guest(&session, "Leaver").await;
+        let left = leaver.id();
+        watcher.sees(&[left]).await;
+        leaver.close_with(code).await;
+        watcher.sees(&[]).await;
+        assert_eq!(watcher.told_of(left).last(), Some(&("leave", json!("left"))), "{code:?}");
+    }
+    assert_eq!(server.metric("lastseen_connection_ends_total{reason=\"left\"}").await, 2.0);
 
     let mut lost = Vec::new();
-    for (name, code) in [("1001", Some(1001)), ("1005", None), ("3000", Some(3000)), ("4000", Some(4000))] {
+    for (name, code) in [("1001", Some(1001)), ("1011", Some(1011)), ("3000", Some(3000)), ("4000", Some(4000))] {
         let client = server.guest(&session, name).await;
         lost.push(client.id());
         client.close_with(code).await;
@@ -166,7 +170,7 @@ async fn whoever_stays_away_for_the_grace_leaves_with_timeout() {
     let session = server.open().await;
     let mut watcher = server.observer(&session).await;
     let mut gone = Vec::new();
-    for code in [Some(Some(1001)), Some(None), None] {
+    for code in [Some(Some(1001)), Some(Some(4000)), None] {
         let client = server.guest(&session, "Ada").await;
         gone.push(client.id());
         match code {

@@ -11,6 +11,7 @@ mod backups;
 mod bounds;
 mod bring_your_tables;
 mod check_ins;
+mod closes;
 mod closing_rules;
 mod commands;
 mod compat;

@@ -116,7 +116,7 @@ test('a beat without an answer for dead_after is a lost connection', async () =>
   assert.equal(room.status, 'connected');
   await clock.pass(200);
   assert.equal(room.status, 'reconnecting');
-  assert.deepEqual(socket.closedWith, [], 'without a code: 1000 would be leaving');
+  assert.deepEqual(socket.closedWith, [4000], '1000, or no code, would be leaving');
   room.leave();
 });
 
@@ -173,7 +173,7 @@ test('a connection that is never welcomed is given up', async () => {
   const { room, clock, socket, sockets } = await enter();
   await clock.pass(15_000);
   assert.equal(room.status, 'reconnecting');
-  assert.deepEqual(socket.closedWith, []);
+  assert.deepEqual(socket.closedWith, [4000]);
   await clock.pass(5_000);
   assert.equal(sockets.length, 2);
   room.leave();

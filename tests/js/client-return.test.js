@@ -136,7 +136,7 @@ for (const wake of ['online', 'see']) {
     page.online();
     await clock.pass(0);
     assert.equal(sockets.length, 3, 'but begun anew when the network comes back');
-    assert.deepEqual(sockets[1].closedWith, []);
+    assert.deepEqual(sockets[1].closedWith, [4000]);
     sockets[2].welcome();
     assert.equal(room.status, 'connected');
     room.leave();

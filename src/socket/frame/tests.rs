@@ -23,7 +23,7 @@ impl From<Incoming<'_>> for Received {
             Incoming::EmptyFragment => Self::EmptyFragment,
             Incoming::Ping(payload) => Self::Ping(payload.to_vec()),
             Incoming::Pong(payload) => Self::Pong(payload.to_vec()),
-            Incoming::Close(code) => Self::Close(code),
+            Incoming::Close(close) => Self::Close(close.code),
         }
     }
 }
@@ -180,6 +180,34 @@ fn each_broken_rule_has_its_code() {
     assert_eq!(decode([masked(FIN | CLOSE, &4999_u16.to_be_bytes()).as_slice()]).0, [Received::Close(Some(4999))]);
     // By its head alone.
     assert_eq!(broken(&[FIN | TEXT, 0xff, 0, 0, 0, 0, 0xff, 0, 0, 0]), Some(1009));
+}
+
+#[test]
+fn each_broken_rule_says_what_is_wrong_in_a_reason_that_fits() {
+    for (bytes, reason) in [
+        (masked(FIN | BINARY, b""), "binary_message: frames are JSON in text messages"),
+        (masked(FIN | TEXT, &[b' '; MAX + 1]), "message_too_large: over 4096 bytes"),
+        (masked(FIN | TEXT, b"\xff"), "invalid_utf8: texts and reasons are UTF-8"),
+        (masked(FIN | 0x40 | TEXT, b"{}"), "protocol_error: a frame is compressed, or has reserved bits"),
+        (masked(TEXT, b"").repeat(2), "protocol_error: a message within another one that is in fragments"),
+    ] {
+        assert_eq!(decode([bytes.as_slice()]).1.map(Violation::reason).as_deref(), Some(reason));
+        assert!(reason.len() <= CONTROL_BYTES - 2, "{reason}");
+    }
+}
+
+#[test]
+fn a_close_is_understood_without_a_mask_and_nothing_else_is() {
+    // As Caddy 2.6 sends it, in pieces.
+    let caddy = [FIN | CLOSE, 2, 0x03, 0xe9];
+    let mut bytes = caddy;
+    let incoming = Decoder::default().next(&mut &mut bytes[..], MAX);
+    assert_eq!(incoming, Ok(Some(Incoming::Close(Close { code: Some(1001), reason: "", is_masked: false }))));
+    assert_eq!(decode(caddy.chunks(1)).0, [Received::Close(Some(1001))]);
+    assert_eq!(decode([[FIN | CLOSE, 0].as_slice()]).0, [Received::Close(None)]);
+    for first in [FIN | TEXT, FIN | PING, FIN | PONG, CLOSE] {
+        assert_eq!(decode([[first, 0].as_slice()]).1.map(Violation::close_code), Some(1002), "{first:#x}");
+    }
 }
 
 #[test]

@@ -177,14 +177,21 @@ impl Raw {
 
     /// Reads to the end of the stream: the code of the one close frame that must stand there, or 1006.
     pub async fn close_code(&mut self) -> u16 {
+        self.closed().await.0
+    }
+
+    /// The same, with the reason.
+    pub async fn closed(&mut self) -> (u16, String) {
         while let Some((first, payload)) = self.frame().await {
             if first & 0x0f == CLOSE {
                 assert!(!self.more().await && self.buffer.is_empty(), "something came after the close frame");
                 // 1005 is what a close frame without a code means.
-                return payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+                let (code, reason) = payload.split_at(payload.len().min(2));
+                let code = code.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+                return (code, String::from_utf8(reason.to_vec()).expect("UTF-8"));
             }
         }
-        1006
+        (1006, String::new())
     }
 
     /// Reads to the end of the stream, and sends a byte whenever this much time has passed, which is let pass; gives what
