@@ -15,6 +15,8 @@ use tokio_util::task::TaskTracker;
 use crate::admission::Admissions;
 use crate::admission::limits::Limits;
 use crate::admission::rates::Rates;
+use crate::admission::refusal_log::RefusalLog;
+use crate::admission::tarpit::Tarpit;
 use crate::clock::{Clock, RUNNING_INTERVAL};
 use crate::config::Settings;
 use crate::identity::Keys;
@@ -55,6 +57,8 @@ pub struct Parts {
     pub origins: Origins,
     pub trusted_proxies: Vec<IpNet>,
     pub rates: Rates,
+    pub tarpit: Tarpit,
+    pub refusal_log: Arc<RefusalLog>,
     pub registry: Arc<Registry>,
     pub write_behind: Arc<WriteBehind>,
     pub user_sessions: Arc<UserSessions>,
@@ -119,6 +123,8 @@ impl App {
             origins: Origins::new(&settings.network),
             trusted_proxies: settings.network.trusted_proxies.iter().copied().map(canonical).collect(),
             rates: Rates::new(&settings.limits),
+            tarpit: Tarpit::new(&settings.limits),
+            refusal_log: Arc::default(),
             write_behind: Arc::clone(&registry.shared().write_behind),
             sits: Arc::new(SitRecorder::new(sits, Arc::clone(&registry), store.clone())),
             registry,
@@ -159,6 +165,7 @@ impl App {
             loop {
                 sleep(FORGET_INTERVAL).await;
                 parts.rates.forget();
+                parts.tarpit.forget();
             }
         });
     }

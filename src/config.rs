@@ -183,6 +183,9 @@ pub struct LimitSettings {
     /// Calls that change something, by one user in a minute, and at once (the service is not limited)
     #[arg(long, env = "LASTSEEN_MAX_WRITES_PER_MINUTE", default_value = "600", value_name = "N")]
     pub max_writes_per_minute: NonZeroU32,
+    /// Refusals after the upgrade to one address; one is forgotten every 10 s. Beyond a sixth of them the Close comes later and later, beyond all of them an attempt that is refused gets 429 before the upgrade [default: an eighth of --max-connections-per-ip]
+    #[arg(long, env = "LASTSEEN_MAX_REFUSALS_PER_IP", value_name = "N")]
+    pub max_refusals_per_ip: Option<NonZeroU32>,
     /// Bytes of one WebSocket message from a client
     #[arg(long, env = "LASTSEEN_MAX_MESSAGE_BYTES", default_value_t = 4096, value_name = "BYTES",
           value_parser = clap::value_parser!(u32).range(128..=65_536))]
@@ -210,6 +213,15 @@ impl LimitSettings {
     pub fn max_handshakes_per_minute(&self) -> NonZeroU32 {
         self.max_handshakes_per_minute.unwrap_or_else(|| {
             let most = u32::try_from(self.max_connections_per_ip).unwrap_or(u32::MAX).saturating_mul(6);
+            NonZeroU32::new(most).unwrap_or(NonZeroU32::MIN)
+        })
+    }
+
+    /// How many refusals after the upgrade one network may have. An eighth of the people who may be there can open a
+    /// link that has expired at the same moment, and each reads why they are refused.
+    pub fn max_refusals_per_ip(&self) -> NonZeroU32 {
+        self.max_refusals_per_ip.unwrap_or_else(|| {
+            let most = u32::try_from(self.max_connections_per_ip / 8).unwrap_or(u32::MAX);
             NonZeroU32::new(most).unwrap_or(NonZeroU32::MIN)
         })
     }

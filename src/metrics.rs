@@ -53,12 +53,16 @@ pub struct Metrics {
     leaves: Family<Label, Counter>,
     refusals: Family<Label, Counter>,
     refused_tokens: Family<Label, Counter>,
+    slowed_refusals: Family<Label, Counter>,
     connection_ends: Family<Label, Counter>,
     swept: Family<Label, Counter>,
     sweep_failures: Family<Label, Counter>,
     simulators: Family<Label, Gauge>,
     simulator_ends: Family<Label, Counter>,
 }
+
+/// The words of [`Metrics::slowed_refusals`].
+const SLOWED_BY: [&str; 2] = ["delay", "status"];
 
 /// Counts by word, without words that were never counted.
 pub type Counts = BTreeMap<&'static str, u64>;
@@ -106,6 +110,7 @@ impl Default for Metrics {
             leaves: Family::default(),
             refusals: Family::default(),
             refused_tokens: Family::default(),
+            slowed_refusals: Family::default(),
             connection_ends: Family::default(),
             swept: Family::default(),
             sweep_failures: Family::default(),
@@ -113,6 +118,10 @@ impl Default for Metrics {
             simulator_ends: Family::default(),
         };
         metrics.register();
+        // So that their first increase is seen as one.
+        for by in SLOWED_BY {
+            metrics.slowed_refusals(by);
+        }
         metrics
     }
 }
@@ -141,6 +150,11 @@ impl Metrics {
         r.register("connection_ends", "WebSocket connections that ended, by reason", self.connection_ends.clone());
         r.register("refusals", "Requests and joins refused, by code", self.refusals.clone());
         r.register("refused_tokens", "JWTs refused, by reason", self.refused_tokens.clone());
+        r.register(
+            "slowed_refusals",
+            "Refusals to networks that are refused again and again, by how they were slowed down",
+            self.slowed_refusals.clone(),
+        );
         r.register_with_unit(
             "admission",
             "Duration of the decision on a join",
@@ -204,6 +218,11 @@ impl Metrics {
     /// JWTs refused for this reason.
     pub fn refused_tokens(&self, reason: &'static str) -> Counter {
         self.refused_tokens.get_or_create_owned(&[("reason", reason)])
+    }
+
+    /// Refusals that were slowed down in this way.
+    pub fn slowed_refusals(&self, by: &'static str) -> Counter {
+        self.slowed_refusals.get_or_create_owned(&[("by", by)])
     }
 
     /// WebSocket connections that ended for this reason.

@@ -26,7 +26,7 @@ pub const DEAD_AFTER: Duration = Duration::from_secs(6);
 /// How long a lost person is kept as reconnecting.
 pub const GRACE: Duration = Duration::from_secs(4);
 
-const SETTINGS: [&str; 22] = [
+const SETTINGS: [&str; 24] = [
     "--beat-interval",
     "4s",
     "--ping-interval",
@@ -46,6 +46,8 @@ const SETTINGS: [&str; 22] = [
     // All sockets come from one machine.
     "--max-connections-per-ip",
     "100000",
+    "--max-refusals-per-ip",
+    "1000000",
     "--max-sessions-per-minute",
     "100000",
     "--log",

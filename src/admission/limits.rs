@@ -66,6 +66,13 @@ impl Limits {
     }
 }
 
+impl Permit {
+    /// The network that it was taken for.
+    pub fn network(&self) -> Network {
+        self.network
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.limits.open.fetch_sub(1, Ordering::Relaxed);

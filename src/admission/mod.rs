@@ -5,6 +5,8 @@ mod granted;
 pub mod limits;
 pub mod rates;
 mod refusal;
+pub mod refusal_log;
+pub mod tarpit;
 
 use std::sync::Arc;
 use std::time::Instant;

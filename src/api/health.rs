@@ -72,7 +72,8 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Health>, Refusal> {
     ),
 )]
 pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<impl IntoResponse, Refusal> {
-    app.origins.check_read_without_token(&headers)?;
+    let checked = app.origins.check_read_without_token(&headers);
+    checked.inspect_err(|refusal| app.refusal_log.note(refusal, &headers))?;
     let (metrics, census) = (&app.metrics, app.registry.census());
     let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     // A stream holds a permit like a WebSocket.

@@ -91,7 +91,8 @@ pub async fn open(
         Caller::Service { .. } => None,
         Caller::Guest(_) if app.guest_hosts => None,
         Caller::Anonymous if app.guest_hosts => {
-            app.origins.check_without_token(&headers)?;
+            let checked = app.origins.check_without_token(&headers);
+            checked.inspect_err(|refusal| app.refusal_log.note(refusal, &headers))?;
             None
         }
         Caller::Anonymous | Caller::Guest(_) => {

@@ -170,7 +170,7 @@ fn front(app: &App, settings: &Settings, capacity: Capacity, stop: CancellationT
             Arc::clone(&app.limits),
             app.metrics.http_connections.clone(),
         )),
-        overflow: Overflow::new(routes.clone(), Arc::clone(&app.metrics)),
+        overflow: Overflow::new(routes.clone(), Arc::clone(&app.metrics), Arc::clone(&app.refusal_log)),
         app: routes,
         trusted_proxies: app.trusted_proxies.clone(),
         write_timeout: settings.limits.write_timeout,

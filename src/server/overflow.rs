@@ -19,6 +19,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
+use crate::admission::refusal_log::RefusalLog;
 use crate::api;
 use crate::metrics::Metrics;
 use crate::protocol::{Code, Refusal};
@@ -38,27 +39,30 @@ const NETWORK_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Overflow {
     app: Router,
     metrics: Arc<Metrics>,
+    log: Arc<RefusalLog>,
     newest: Mutex<VecDeque<AbortHandle>>,
 }
 
 impl Overflow {
     /// Answers by these routes where the question is about health.
-    pub(super) fn new(app: Router, metrics: Arc<Metrics>) -> Self {
-        Self { app, metrics, newest: Mutex::default() }
+    pub(super) fn new(app: Router, metrics: Arc<Metrics>, log: Arc<RefusalLog>) -> Self {
+        Self { app, metrics, log, newest: Mutex::default() }
     }
 
     /// Answers one request of this stream in a task of its own, with this code unless it asks for the server's health.
     pub(super) fn answer(&self, stream: TcpStream, code: Code) {
-        let (app, metrics) = (self.app.clone(), Arc::clone(&self.metrics));
+        let (app, metrics, log) = (self.app.clone(), Arc::clone(&self.metrics), Arc::clone(&self.log));
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let (app, metrics) = (app.clone(), Arc::clone(&metrics));
+            let (app, metrics, log) = (app.clone(), Arc::clone(&metrics), Arc::clone(&log));
             async move {
                 if api::HEALTH_PATHS.contains(&request.uri().path()) {
                     let response = app.oneshot(request.map(Body::new)).await;
                     return Ok::<_, Infallible>(response.unwrap_or_else(|never| match never {}));
                 }
                 metrics.refusals(code.as_str()).inc();
-                Ok(refusal(code).into_response())
+                let refusal = refusal(code);
+                log.note(&refusal, request.headers());
+                Ok(refusal.into_response())
             }
         });
         let connection = http1::Builder::new()

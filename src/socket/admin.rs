@@ -1,5 +1,7 @@
 //! `GET /v1/admin/ws`: the figures of the server, live, for the service role alone.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::response::Response;
 use tokio::sync::watch::Receiver;
@@ -9,6 +11,7 @@ use super::connection::{self, Held};
 use super::end::{Closed, End};
 use super::frame::{Decoder, FrameBatch, Incoming};
 use super::inbound::{Inbound, Received};
+use super::refused;
 use super::renewal::{Holder, Renewal};
 use super::transport::{Transport, decode};
 use super::upgrade::{UpgradeRequest, Upgraded, respond, shown_bearer, upgraded};
@@ -34,12 +37,12 @@ use crate::room::{Gone, Text};
 pub async fn figures(State(app): State<App>, mut request: Request) -> Result<Response, Refusal> {
     let UpgradeRequest { accept, held, .. } = UpgradeRequest::check(&app, &request)?;
     let admitted = admit(&app, shown_bearer(request.headers())).await;
-    let (response, upgrading) = respond(&mut request, &accept, &admitted)?;
+    let (response, upgrading, admitted) = respond(&app, &mut request, &accept, admitted, &held)?;
     tokio::spawn(async move {
         if let Some(upgraded) = upgraded(upgrading).await {
             match admitted {
                 Ok(expires_at) => serve(app, upgraded, expires_at, held).await,
-                Err(refusal) => connection::refuse(&app, &upgraded.transport, refusal).await,
+                Err((refusal, delay)) => refused::refuse(app, Arc::new(upgraded.transport), refusal, delay, held).await,
             }
         }
     });

@@ -22,7 +22,6 @@ use crate::app::App;
 use crate::clock::Moment;
 use crate::domain::user_session::Device;
 use crate::identity::jwt;
-use crate::protocol::Refusal;
 use crate::protocol::v1::{self, Session, Welcome};
 use crate::room::{JoinError, Joined};
 use crate::user_session::Wire;
@@ -57,13 +56,6 @@ impl Prepared {
         let session = Session::of(&session, app.store.idle());
         Self { resume, session, expires_at: admission.until }
     }
-}
-
-/// Sends a refusal to a client that is upgraded, and closes.
-pub async fn refuse(app: &App, transport: &Transport, refusal: Refusal) {
-    tracing::info!(code = refusal.code.as_str(), "refused a connection");
-    app.metrics.refusals(refusal.code.as_str()).inc();
-    close(transport, &End::Refused(refusal)).await;
 }
 
 /// Sends the last frames, where there is a client to read them, and closes.

@@ -219,10 +219,12 @@ impl Transport {
         let _ = timeout(CLOSE_STEP, self.hung_up()).await;
     }
 
-    async fn hung_up(&self) {
-        let mut ignored = [0; 512];
+    /// Reads and drops what arrives, until the client hangs up.
+    pub async fn hung_up(&self) {
         loop {
             self.readable().await;
+            // Not held across the wait.
+            let mut ignored = [0; 512];
             match self.stream.try_read(&mut ignored) {
                 Ok(0) => return,
                 Ok(_) => {}

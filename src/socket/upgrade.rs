@@ -1,4 +1,4 @@
-//! From an HTTP request to a connection: handshake, origin, limits, admission, upgrade.
+//! From an HTTP request to a connection: handshake (`handshake`), origin, limits, admission, upgrade.
 //!
 //! An invalid request is refused in HTTP. A refusal of admission is sent after the upgrade, since a
 //! browser cannot read the status of a failed handshake; a client that accepts problem documents gets it
@@ -6,22 +6,24 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::connection::{self, Entered, Held};
 use super::device::device;
 use super::frame::Decoder;
+use super::handshake::{self, BEARER, RESUME, by_protocol};
 use super::http_stream::HttpStream;
+use super::refused;
 use super::transport::Transport;
 use crate::admission::rates::Arrival;
 use crate::admission::{Admission, Credentials, join_refusal};
@@ -32,7 +34,6 @@ use crate::domain::reading_session::CloseReason;
 use crate::domain::user_session::Device;
 use crate::identity::client_address::{Network, client_address};
 use crate::protocol::problem::MEDIA_TYPE;
-use crate::protocol::v1::SUBPROTOCOL;
 use crate::protocol::{Code, Refusal, name};
 
 /// The remote address of a request's TCP connection, put there by the accept loop.
@@ -61,10 +62,6 @@ pub struct WsQuery {
     client_session: Option<String>,
 }
 
-/// Subprotocols that carry a credential, since a browser cannot set headers on a WebSocket.
-const BEARER: &str = "lastseen.bearer.";
-const RESUME: &str = "lastseen.resume.";
-
 /// The WebSocket of a person in a reading session, `lastseen.v1`. Refusals of admission are sent after
 /// the upgrade, or as a problem document to a client that sends `Accept: application/problem+json`.
 ///
@@ -88,7 +85,7 @@ pub async fn upgrade(
     let id = id.map(|Path(id)| id).unwrap_or_default();
     let UpgradeRequest { accept, address, held } = UpgradeRequest::check(&app, &request)?;
     let admitted = admit(&app, AdmissionRequest::read(&id, &request, address)).await;
-    let (response, upgrading) = respond(&mut request, &accept, &admitted)?;
+    let (response, upgrading, admitted) = respond(&app, &mut request, &accept, admitted, &held)?;
     tokio::spawn(async move {
         if let Some(upgraded) = upgraded(upgrading).await {
             start(app, upgraded, admitted, held).await;
@@ -110,7 +107,11 @@ impl UpgradeRequest {
     /// # Errors
     /// What is wrong with the handshake, its origin, or the number of connections and how fast they come.
     pub(super) fn check(app: &App, request: &Request) -> Result<Self, Refusal> {
-        let accept = handshake(request)?;
+        Self::checked(app, request).inspect_err(|refusal| app.refusal_log.note(refusal, request.headers()))
+    }
+
+    fn checked(app: &App, request: &Request) -> Result<Self, Refusal> {
+        let accept = handshake::check(request)?;
         if !app.origins.allow(request.headers()) {
             return Err(Code::OriginNotAllowed.into());
         }
@@ -123,35 +124,46 @@ impl UpgradeRequest {
     }
 }
 
+/// What is decided of a client that is upgraded: a refusal comes with how long its Close waits.
+type Decided<T> = Result<T, (Refusal, Duration)>;
+
 /// The answer to a handshake, and the upgrade that follows it: also for a client that is refused, where it
 /// can read a refusal only after the upgrade.
 ///
 /// # Errors
-/// The refusal, where the client can read it here.
+/// The refusal, where the client can read it here, or was refused too often after the upgrade.
 pub(super) fn respond<T>(
+    app: &App,
     request: &mut Request,
     accept: &str,
-    admitted: &Result<T, Refusal>,
-) -> Result<(Response, OnUpgrade), Refusal> {
-    if let Err(refusal) = admitted
-        && (refusal.code == Code::Draining || wants_problem(request.headers()))
-    {
-        return Err(refusal.clone());
-    }
-    let response = switching(accept, offered(request.headers()).any(|protocol| protocol == SUBPROTOCOL));
+    admitted: Result<T, Refusal>,
+    held: &Held,
+) -> Result<(Response, OnUpgrade, Decided<T>), Refusal> {
+    let admitted = match admitted {
+        Ok(admitted) => Ok(admitted),
+        Err(refusal) => {
+            let is_readable = refusal.code == Code::Draining || wants_problem(request.headers());
+            let delay = if is_readable { Err(refusal.clone()) } else { refused::delay(app, &refusal, held) };
+            let delay = delay.inspect_err(|refusal| app.refusal_log.note(refusal, request.headers()))?;
+            Err((refusal, delay))
+        }
+    };
+    let mut response = handshake::switching(accept, request.headers());
+    response.extensions_mut().insert(Permitted);
     let upgrading = request.extensions_mut().remove::<OnUpgrade>().ok_or(Code::Internal)?;
-    Ok((response, upgrading))
+    Ok((response, upgrading, admitted))
 }
 
-async fn start(app: App, Upgraded { transport, decoder }: Upgraded, admitted: Result<Admitted, Refusal>, held: Held) {
+async fn start(app: App, Upgraded { transport, decoder }: Upgraded, admitted: Decided<Admitted>, held: Held) {
     let transport = Arc::new(transport);
     let entered = match admitted {
-        Ok(admitted) => admitted.join(&transport, &app).await,
-        Err(refusal) => Err(refusal),
+        // What changed since the admission is no fault of the client's.
+        Ok(admitted) => admitted.join(&transport, &app).await.map_err(|refusal| (refusal, Duration::ZERO)),
+        Err(refused) => Err(refused),
     };
     match entered {
         Ok((entered, device)) => connection::start(app, transport, decoder, entered, device, held).await,
-        Err(refusal) => connection::refuse(&app, &transport, refusal).await,
+        Err((refusal, delay)) => refused::refuse(app, transport, refusal, delay, held).await,
     }
 }
 
@@ -170,14 +182,27 @@ impl AdmissionRequest {
         let Query(query) = Query::<WsQuery>::try_from_uri(request.uri())
             .map_err(|_| Refusal::invalid("query", "must hold each key at most once"))?;
         let device = device(query.platform.as_deref(), query.client_session.as_deref(), headers, address)?;
+        // Forms and templates send an empty one where they have none.
+        let name = query.name.as_deref().filter(|name| !name.is_empty());
         let credentials = Credentials {
-            resume: query.resume.or_else(|| by_protocol(headers, RESUME).map(str::to_owned)),
+            resume: shown_resume(headers, query.resume.as_deref()).map(str::to_owned),
             bearer: shown_bearer(headers).map(str::to_owned),
-            invite: query.invite,
-            name: query.name.as_deref().map(name::display_name).transpose()?,
+            invite: query.invite.as_deref().filter(|token| is_token(token)).map(str::to_owned),
+            name: name.map(name::display_name).transpose()?,
         };
         Ok(Self { session, credentials, device })
     }
+}
+
+/// Whether this is a token, good or bad, and not what a template makes of none.
+fn is_token(text: &str) -> bool {
+    !matches!(text, "" | "null" | "undefined")
+}
+
+/// The resume token of a handshake: from the query, else from a subprotocol.
+fn shown_resume<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<&'a str> {
+    let is_token = |token: &&str| is_token(token);
+    query.filter(is_token).or_else(|| by_protocol(headers, RESUME).filter(is_token))
 }
 
 /// An admission, with its request: it is made again where the room is closed before the upgrade is done.
@@ -229,10 +254,9 @@ async fn admit(app: &App, request: Result<AdmissionRequest, Refusal>) -> Result<
 /// database, also where an invite comes along.
 fn arrival(request: &Request) -> Arrival {
     let headers = request.headers();
-    let keys = request.uri().query().into_iter().flat_map(|query| query.split('&'));
+    let mut keys = request.uri().query().into_iter().flat_map(|query| query.split('&'));
     let is_known = shown_bearer(headers).is_some()
-        || by_protocol(headers, RESUME).is_some()
-        || keys.into_iter().any(|pair| pair.starts_with("resume="));
+        || shown_resume(headers, keys.find_map(|pair| pair.strip_prefix("resume="))).is_some();
     if is_known { Arrival::Known } else { Arrival::Stranger }
 }
 
@@ -247,21 +271,6 @@ pub(super) fn shown_bearer(headers: &HeaderMap) -> Option<&str> {
     bearer(headers).or_else(|| by_protocol(headers, BEARER))
 }
 
-/// What follows this prefix among the subprotocols.
-fn by_protocol<'a>(headers: &'a HeaderMap, prefix: &str) -> Option<&'a str> {
-    offered(headers).find_map(|protocol| protocol.strip_prefix(prefix))
-}
-
-/// The subprotocols that the client offers.
-fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    headers
-        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-}
-
 /// Whether the client accepts a refusal as an HTTP answer.
 fn wants_problem(headers: &HeaderMap) -> bool {
     headers
@@ -269,45 +278,6 @@ fn wants_problem(headers: &HeaderMap) -> bool {
         .into_iter()
         .filter_map(|value| value.to_str().ok())
         .any(|value| value.contains(MEDIA_TYPE))
-}
-
-/// Checks the handshake of RFC 6455, section 4.2.1, and gives `Sec-WebSocket-Accept`.
-fn handshake(request: &Request) -> Result<String, Refusal> {
-    let headers = request.headers();
-    let has = |name, word: &str| {
-        headers
-            .get_all(name)
-            .into_iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .any(|item| item.trim().eq_ignore_ascii_case(word))
-    };
-    if !has(header::UPGRADE, "websocket") || !has(header::CONNECTION, "upgrade") {
-        return Err(Code::UpgradeRequired.into());
-    }
-    if request.version() < Version::HTTP_11 {
-        return Err(Refusal::new(Code::BadRequest, "HTTP/1.0 has no upgrades: use HTTP/1.1."));
-    }
-    if !has(header::SEC_WEBSOCKET_VERSION, "13") {
-        return Err(Refusal::new(Code::BadRequest, "Only version 13 of the WebSocket protocol is spoken here."));
-    }
-    match headers.get(header::SEC_WEBSOCKET_KEY) {
-        Some(key) if key.len() == 24 => Ok(derive_accept_key(key.as_bytes())),
-        _ => Err(Refusal::new(Code::BadRequest, "Sec-WebSocket-Key is missing or has the wrong length.")),
-    }
-}
-
-fn switching(accept: &str, speaks_v1: bool) -> Response {
-    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
-    response.extensions_mut().insert(Permitted);
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, HeaderValue::from_str(accept).expect("base64 is a header value"));
-    if speaks_v1 {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-    }
-    response
 }
 
 /// The bare TCP stream, taken back from hyper, and what the client sent before the answer.

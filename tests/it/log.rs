@@ -30,10 +30,12 @@ struct Stage {
 }
 
 /// The arguments of a server on this database, of which only its last flush writes.
-fn arguments(url: &str) -> [&str; 15] {
+fn arguments(url: &str) -> [&str; 17] {
     let database = ["serve", "--listen", "127.0.0.1:0", "--database-url", url, "--database-connections", "4"];
+    // Refusals make the lines of these tests.
+    let refusals = ["--max-refusals-per-ip", "1000000"];
     let rest = ["--jwt-secret", SECRET, "--diff-interval", "20ms", "--flush-interval", "20m", "--node", "one"];
-    std::array::from_fn(|index| database.iter().chain(&rest).nth(index).copied().expect("an argument"))
+    std::array::from_fn(|index| database.iter().chain(&refusals).chain(&rest).nth(index).copied().expect("an argument"))
 }
 
 impl Stage {

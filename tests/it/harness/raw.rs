@@ -131,6 +131,16 @@ impl Raw {
         }
     }
 
+    /// The body of the answer with this head.
+    pub async fn body(&mut self, head: &str) -> String {
+        let length = head
+            .lines()
+            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+        let length: usize = length.unwrap_or_else(|| panic!("a length: {head}"));
+        assert!(self.at_least(length).await, "the stream ended within the body of an answer");
+        String::from_utf8(self.buffer.drain(..length).collect()).expect("text")
+    }
+
     /// The next frame: its first byte and its payload; `None` where the stream has ended.
     pub async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
         if !self.at_least(2).await {
