@@ -10,7 +10,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::access::{Access, Sessions};
-use super::extract::{Address, Filter, Ids};
+use super::extract::{Address, Ids, StreamQuery};
 use crate::admission::join_refusal;
 use crate::admission::rates::Arrival;
 use crate::app::App;
@@ -64,7 +64,7 @@ pub async fn follow(
     Address(address): Address,
     Extension(cut): Extension<Cut>,
     Ids(id): Ids<SessionId>,
-    Filter(query): Filter<Tracked>,
+    StreamQuery(query): StreamQuery<Tracked>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let device = device(query.platform.as_deref(), query.client_session.as_deref(), &headers, address)?;

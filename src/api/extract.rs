@@ -5,10 +5,10 @@ use std::str::FromStr;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use chrono::{DateTime, Datelike, Utc};
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, Error};
+use serde::de::{DeserializeOwned, Deserializer, Error, Visitor};
 use uuid::Uuid;
 
 use crate::app::App;
@@ -18,7 +18,7 @@ use crate::domain::user_session::ClientSession;
 use crate::identity::Caller;
 use crate::identity::client_address::{Network, client_address};
 use crate::protocol::name::short_text;
-use crate::protocol::{Code, Refusal};
+use crate::protocol::{Code, FieldError, Refusal, json};
 use crate::socket::upgrade::{Peer, bearer};
 use crate::store::Store;
 
@@ -166,26 +166,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 ///
 /// # Errors
 /// Where it is no number, has a fraction, or does not fit.
-pub fn whole<'de, T: TryFrom<i64>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    whole_of(serde_json::Number::deserialize(deserializer)?)
+pub fn whole<'de, T: TryFrom<i128>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    whole_of(&serde_json::Number::deserialize(deserializer)?)
 }
 
 /// The same, or null.
 ///
 /// # Errors
 /// As [`whole`].
-pub fn whole_or_null<'de, T: TryFrom<i64>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    Option::<serde_json::Number>::deserialize(deserializer)?.map(whole_of).transpose()
+pub fn whole_or_null<'de, T: TryFrom<i128>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Option::<serde_json::Number>::deserialize(deserializer)?.as_ref().map(whole_of).transpose()
 }
 
-fn whole_of<T: TryFrom<i64>, E: Error>(number: serde_json::Number) -> Result<T, E> {
-    /// The largest whole number below which a double represents every one.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    #[expect(clippy::cast_possible_truncation, reason = "it has no fraction and fits")]
-    let whole = number.as_i64().or_else(|| {
-        number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= EXACT).map(|float| float as i64)
-    });
-    let whole = whole.ok_or_else(|| E::custom("must be a whole number"))?;
+fn whole_of<T: TryFrom<i128>, E: Error>(number: &serde_json::Number) -> Result<T, E> {
+    let whole = json::whole(number).ok_or_else(|| E::custom("must be a whole number"))?;
     T::try_from(whole).map_err(|_| E::custom("is too large or too small"))
 }
 
@@ -208,6 +202,10 @@ fn without_place(message: &str) -> &str {
     message.rsplit_once(" at line ").map_or(message, |(message, _)| message)
 }
 
+/// What is shown of unknown keys of a query: so many, and so many characters of each.
+const MOST_KEYS: usize = 20;
+const MAX_KEY_CHARS: usize = 64;
+
 /// The longest name of a time zone, in characters.
 const MAX_ZONE_CHARS: usize = 64;
 
@@ -224,17 +222,78 @@ pub async fn time_zone(store: &Store, name: Option<String>) -> Result<String, Re
     }
 }
 
-/// The query of a request; invalid values are refused with their key.
+/// The query of a call; invalid values are refused with their key, and so is each key that the call does not have: a
+/// filter that is misspelt would filter nothing.
 pub struct Filter<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Filter<T> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        Query::try_from_uri(&parts.uri)
-            .map(|Query(query)| Self(query))
-            .map_err(|rejection| Refusal::invalid("query", rejection.to_string()))
+        let known = keys::<T>();
+        let given: Vec<(String, String)> = query(&parts.uri)?;
+        let unknown: Vec<&str> = given.iter().map(|(key, _)| key.as_str()).filter(|key| !known.contains(key)).collect();
+        if unknown.is_empty() { query(&parts.uri).map(Self) } else { Err(unknown_keys(&unknown, known)) }
     }
+}
+
+/// The query of a stream of events, of which unknown keys are ignored, as on the WebSocket: libraries add some of
+/// their own (`lastEventId`).
+pub struct StreamQuery<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for StreamQuery<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        query(&parts.uri).map(Self)
+    }
+}
+
+fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Refusal> {
+    Query::try_from_uri(uri)
+        .map(|Query(query)| query)
+        .map_err(|rejection| Refusal::invalid("query", rejection.to_string()))
+}
+
+/// The keys of a query: the fields of its type, which its `Deserialize` shows to whatever deserializes it.
+fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
+    struct Keys<'a>(&'a mut &'static [&'static str]);
+
+    impl<'de> Deserializer<'de> for Keys<'_> {
+        type Error = serde::de::value::Error;
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            visitor: V,
+        ) -> Result<V::Value, Self::Error> {
+            *self.0 = fields;
+            self.deserialize_any(visitor)
+        }
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+            Err(Self::Error::custom("there are no values"))
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    let mut keys: &[&str] = &[];
+    let _ = T::deserialize(Keys(&mut keys));
+    keys
+}
+
+/// Names each of these keys, cut, and those that there are.
+fn unknown_keys(unknown: &[&str], known: &[&str]) -> Refusal {
+    let cut = |key: &str| key.chars().take(MAX_KEY_CHARS).collect::<String>();
+    let message = format!("is no key of this query, which has {}", known.join(", "));
+    let errors = unknown.iter().map(|key| FieldError { field: cut(key), message: message.clone() });
+    let refusal = Refusal::invalid(&cut(unknown.first().copied().unwrap_or_default()), message.clone());
+    Refusal { errors: errors.take(MOST_KEYS).collect(), ..refusal }
 }
 
 /// A key of the query, parsed by its `FromStr`.
@@ -266,4 +325,34 @@ pub fn time(key: &str, text: Option<&str>) -> Result<Option<DateTime<Utc>>, Refu
     };
     text.map(|text| read(text).ok_or_else(|| Refusal::invalid(key, "must be a time like 2026-11-21T09:30:00Z")))
         .transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize, PartialEq, Debug)]
+    struct Listing {
+        status: Option<String>,
+        #[serde(rename = "user_id")]
+        user: Option<String>,
+    }
+
+    #[tokio::test]
+    async fn a_query_has_the_keys_of_its_type_and_no_others() {
+        let read = async |query: &str| {
+            let request =
+                Request::builder().uri(format!("/?{query}")).body(axum::body::Body::empty()).expect("a request");
+            Filter::<Listing>::from_request_parts(&mut request.into_parts().0, &()).await.map(|Filter(listing)| listing)
+        };
+        let (status, user) = (Some("active".to_owned()), Some("una".to_owned()));
+        assert_eq!(read("status=active&user_id=una").await, Ok(Listing { status, user }));
+        assert_eq!(read("").await, Ok(Listing { status: None, user: None }));
+        let long = "x".repeat(64);
+        let refusal = read(&format!("stauts=active&status=idle&{long}xx=1&user=1")).await.expect_err("refused");
+        let fields: Vec<_> = refusal.errors.iter().map(|error| error.field.as_str()).collect();
+        assert_eq!((refusal.code, fields), (Code::InvalidRequest, vec!["stauts", long.as_str(), "user"]));
+        assert_eq!(refusal.message, "stauts: is no key of this query, which has status, user_id");
+        assert_eq!(read("status=a&status=b").await.expect_err("refused").errors[0].field, "query");
+    }
 }

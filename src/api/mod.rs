@@ -27,6 +27,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::routing::any;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -96,6 +97,8 @@ fn routes(app: &App) -> Router<App> {
         .routes(routes!(analytics::analytics))
         .split_for_parts();
     let calls = calls
+        // Within the layers: without their headers a browser tells a page nothing of the answer.
+        .route("/v1/{*path}", any(async || Refusal::from(Code::NotFound)))
         // Not only in `finish` for all routes: set later, it would replace the answers of the layers, and a
         // browser's preflight uses a method that no route allows.
         .method_not_allowed_fallback(async || Refusal::from(Code::MethodNotAllowed))

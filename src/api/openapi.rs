@@ -39,7 +39,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
     info(
         title = "lastseen",
         description = "Realtime presence for collaborative sessions. The WebSocket and its frames are described in \
-                       docs/reference/PROTOCOL.md. Times are RFC 3339 in UTC; unknown keys in bodies are refused.",
+                       docs/reference/PROTOCOL.md. Times are RFC 3339 in UTC; unknown keys in bodies and queries are refused.",
     ),
     // The page lists the groups in this order: what apps call first, what operators call last.
     tags(

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Uri, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
 use include_dir::{Dir, include_dir};
@@ -37,6 +37,8 @@ pub fn routes(rules: &PageRules) -> Router<App> {
         .route("/", get(async || file("index.html")))
         .route("/admin", get(async || file("admin.html")))
         .route("/join/{token}", get(room))
+        .route("/admin/", get(without_slash))
+        .route("/join/{token}/", get(without_slash))
         .route("/static/{*path}", get(served))
         // The module imports its neighbours by relative URLs, so clients are redirected to its folder.
         .route("/lastseen.js", get(async || Redirect::permanent("/static/client/lastseen.js")))
@@ -69,6 +71,15 @@ fn told(rules: &PageRules) -> String {
 /// The text as the value of an attribute in double quotes.
 fn in_attribute(text: &str) -> String {
     text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
+}
+
+/// Leads to the same page without the slash at the end of its path. Relative, since a proxy may have the server below a
+/// path of its own; the query goes along.
+async fn without_slash(uri: Uri) -> Result<Redirect, Refusal> {
+    let page = uri.path().strip_suffix('/').and_then(|path| path.rsplit('/').next());
+    let page = page.filter(|page| !page.is_empty()).ok_or(Code::NotFound)?;
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    Ok(Redirect::permanent(&format!("../{page}{query}")))
 }
 
 async fn served(path: Result<Path<String>, PathRejection>) -> Result<Response, Refusal> {

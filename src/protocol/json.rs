@@ -1,6 +1,6 @@
 //! JSON that is kept for clients and given back to them.
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::refusal::Refusal;
 
@@ -21,6 +21,16 @@ pub fn keepable(field: &str, object: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// A whole number, also one that is written like `3.0`, which is the same number in JSON.
+pub fn whole(number: &Number) -> Option<i128> {
+    /// The largest whole number below which a double represents every one.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, reason = "it has no fraction and fits")]
+    number.as_i128().or_else(|| {
+        number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= EXACT).map(|float| float as i128)
+    })
+}
+
 /// Whether the character U+0000 is in it, which JSONB cannot hold.
 pub fn has_nul(value: &Value) -> bool {
     match value {
@@ -36,6 +46,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn numbers_are_whole_however_they_are_written() {
+        let of = |text: &str| whole(&serde_json::from_str(text).expect("a number"));
+        for (text, number) in
+            [("7", 7), ("7.0", 7), ("-0.0", 0), ("7e2", 700), ("18446744073709551615", u64::MAX.into())]
+        {
+            assert_eq!(of(text), Some(number), "{text}");
+        }
+        for text in ["7.5", "1e300", "18446744073709551616"] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn what_can_be_kept_is_bounded() {

@@ -48,6 +48,7 @@ mod poolers;
 mod presence;
 mod providers;
 mod proxies;
+mod queries;
 mod quick_check;
 mod reading_sessions;
 mod refusals;

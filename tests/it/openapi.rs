@@ -13,8 +13,9 @@ use crate::harness::document::Document;
 use crate::harness::rest::service;
 use crate::harness::things::Things;
 
-/// What browsers load, which is no call: the one thing that is not in the document.
-const PAGES: [&str; 5] = ["/", "/admin", "/join/{token}", "/static/{*path}", "/lastseen.js"];
+/// What browsers load, which is no call, and whatever is nowhere: what is not in the document.
+const PAGES: [&str; 8] =
+    ["/", "/admin", "/admin/", "/join/{token}", "/join/{token}/", "/static/{*path}", "/lastseen.js", "/v1/{*path}"];
 
 #[tokio::test]
 async fn every_call_answers_its_example_as_the_document_says() {

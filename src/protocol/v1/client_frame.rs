@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
+use serde_json::Number;
 use serde_json::value::RawValue;
 
-use crate::protocol::json::has_nul;
+use crate::protocol::json::{has_nul, whole};
 use crate::room::State;
 
 /// The largest public state, in bytes of JSON.
@@ -112,7 +113,7 @@ pub fn decode(text: &str) -> Result<ClientFrame, BadFrame> {
     if !matches!(&*raw.r#type, "beat" | "update" | "sit" | "token" | "sync" | "leave") {
         return Ok(ClientFrame::Unknown);
     }
-    let reference = field(raw.r#ref).map_err(|()| bad(None, "'ref' must be a whole number, zero or more"))?;
+    let reference = whole_field(raw.r#ref).map_err(|()| bad(None, "'ref' must be a whole number, zero or more"))?;
     match &*raw.r#type {
         "beat" => {
             let active = field(raw.active).map_err(|()| bad(reference, "'active' must be true or false"))?;
@@ -127,7 +128,7 @@ pub fn decode(text: &str) -> Result<ClientFrame, BadFrame> {
             if action.as_deref() != Some("start") {
                 return Err(bad(reference, "'action' must be \"start\""));
             }
-            match field(raw.sit_length_seconds) {
+            match whole_field(raw.sit_length_seconds) {
                 Ok(Some(length_seconds @ 1..=LONGEST_SIT_SECONDS)) => {
                     Ok(ClientFrame::Sit { reference, length_seconds })
                 }
@@ -146,6 +147,12 @@ pub fn decode(text: &str) -> Result<ClientFrame, BadFrame> {
 /// An optional field; `null` is the same as none.
 fn field<'a, T: Deserialize<'a>>(value: Option<&'a RawValue>) -> Result<Option<T>, ()> {
     value.map_or(Ok(None), |value| serde_json::from_str(value.get()).map_err(|_| ()))
+}
+
+/// The same for a whole number, also one that is written like `7.0`: JSON has one kind of numbers.
+fn whole_field<T: TryFrom<i128>>(value: Option<&RawValue>) -> Result<Option<T>, ()> {
+    let number = field::<Number>(value)?;
+    number.map(|number| whole(&number).and_then(|whole| T::try_from(whole).ok()).ok_or(())).transpose()
 }
 
 /// Checks a public state. It is kept as a value and not as text, since JSONB has no U+0000, no half of a
@@ -177,11 +184,17 @@ mod tests {
             decode(r#"{"type":"beat","ref":7,"active":false,"later":1}"#),
             Ok(ClientFrame::Beat { reference: Some(7), active: false })
         ));
+        for reference in ["7.0", "7e0", "0.7e1"] {
+            let beat = format!(r#"{{"type":"beat","ref":{reference}}}"#);
+            assert!(matches!(decode(&beat), Ok(ClientFrame::Beat { reference: Some(7), .. })), "{beat}");
+        }
+        let largest = format!(r#"{{"type":"beat","ref":{}}}"#, u64::MAX);
+        assert!(matches!(decode(&largest), Ok(ClientFrame::Beat { reference: Some(u64::MAX), .. })));
         assert!(matches!(decode(r#"{"type":"sync"}"#), Ok(ClientFrame::Sync)));
         assert!(matches!(decode(r#"{"type":"leave"}"#), Ok(ClientFrame::Leave)));
         assert!(matches!(decode(r#"{"type":"dance","ref":"x"}"#), Ok(ClientFrame::Unknown)));
         assert!(matches!(
-            decode(r#"{"type":"sit","action":"start","sit_length_seconds":600,"ref":9}"#),
+            decode(r#"{"type":"sit","action":"start","sit_length_seconds":600.0,"ref":9}"#),
             Ok(ClientFrame::Sit { reference: Some(9), length_seconds: 600 })
         ));
         let Ok(frame @ ClientFrame::Token { .. }) = decode(r#"{"type":"token","ref":10,"token":"ey\u0061.b.c"}"#)
@@ -209,6 +222,9 @@ mod tests {
             assert_eq!(bad(text).reference, None, "{text}");
         }
         assert_eq!(bad(r#"{"type":"beat","ref":"seven"}"#).message, "'ref' must be a whole number, zero or more");
+        for reference in ["-1", "7.5", "1e30", "true"] {
+            assert_eq!(bad(&format!(r#"{{"type":"beat","ref":{reference}}}"#)).reference, None, "{reference}");
+        }
         assert_eq!(bad(r#"{"type":"beat","ref":3,"active":"yes"}"#).reference, Some(3));
         for state in [
             "",
