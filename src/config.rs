@@ -134,6 +134,9 @@ pub struct PresenceSettings {
     /// A connection on which nothing was received for this long is closed
     #[arg(long, env = "LASTSEEN_DEAD_AFTER", default_value = "75s", default_value_if("demo", "true", "5s"), value_parser = duration, value_name = "TIME")]
     pub dead_after: Duration,
+    /// A person's connection that sent no frame for this long, and no more than answers to Pings, is closed: its page is not running
+    #[arg(long, env = "LASTSEEN_SILENT_AFTER", default_value = "15m", value_parser = duration, value_name = "TIME")]
+    pub silent_after: Duration,
     /// How long a person whose connection was lost is kept as reconnecting
     #[arg(long, env = "LASTSEEN_GRACE", default_value = "15s", default_value_if("demo", "true", "6s"), value_parser = duration, value_name = "TIME")]
     pub grace: Duration,
@@ -268,6 +271,7 @@ impl Settings {
             ("beat-interval", presence.beat_interval),
             ("ping-interval", presence.ping_interval),
             ("dead-after", presence.dead_after),
+            ("silent-after", presence.silent_after),
             ("idle-after", presence.idle_after),
             ("diff-interval", presence.diff_interval),
             ("diff-interval-large", presence.diff_interval_large),
@@ -291,6 +295,7 @@ impl Settings {
         };
         longer(("dead-after", presence.dead_after), ("ping-interval", presence.ping_interval))?;
         longer(("dead-after", presence.dead_after), ("beat-interval", presence.beat_interval))?;
+        longer(("silent-after", presence.silent_after), ("beat-interval", presence.beat_interval))?;
         for timeout in [("idle-timeout", idle_timeout), ("user-session-timeout", self.sessions.user_session_timeout)] {
             longer(timeout, ("twice flush-interval", presence.flush_interval * 2))?;
         }

@@ -12,6 +12,7 @@ use crate::room::{Rules, Timings};
 pub struct ConnectionRules {
     pub ping_interval: Duration,
     pub dead_after: Duration,
+    pub silent_after: Duration,
     pub write_timeout: Duration,
     pub max_message_bytes: usize,
     pub max_updates_per_second: u32,
@@ -45,6 +46,7 @@ pub fn of_connections(settings: &Settings) -> ConnectionRules {
     ConnectionRules {
         ping_interval: settings.ping_interval(),
         dead_after: settings.presence.dead_after,
+        silent_after: settings.presence.silent_after,
         write_timeout: settings.limits.write_timeout,
         max_message_bytes: usize::try_from(settings.limits.max_message_bytes).unwrap_or(usize::MAX),
         max_updates_per_second: settings.limits.max_updates_per_second,

@@ -68,7 +68,7 @@ async fn serve(app: App, upgraded: Upgraded, expires_at: Moment, _held: Held) {
     let started = app.clock.now();
     let (history, frames) = app.figures.watch();
     transport.write(FrameBatch::of(&history));
-    let mut inbound = Inbound::new(&app, Some(expires_at), started);
+    let mut inbound = Inbound::new(&app, Some(expires_at), false, started);
     let end = run(&app, &transport, &mut decoder, &mut inbound, frames).await;
     app.metrics.connection_ends(end.word()).inc();
     let seconds = app.clock.now().since(started).as_secs_f64();

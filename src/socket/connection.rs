@@ -125,7 +125,8 @@ pub async fn start(
         }
     }
     let now = app.clock.now();
-    let inbound = Inbound::new(&app, expires_at, now);
+    let is_person = subscription.seat().participant().is_some();
+    let inbound = Inbound::new(&app, expires_at, is_person, now);
     let dialogue = Dialogue::new(subscription, attachment, now);
     let connection = Connection { app, transport, decoder, inbound, dialogue, _held: held };
     match flushed {

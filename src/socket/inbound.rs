@@ -41,10 +41,11 @@ pub enum Received {
 }
 
 impl Inbound {
-    /// A connection that was opened just now, by a credential that expires then.
-    pub fn new(app: &App, expires_at: Option<Moment>, now: Moment) -> Self {
+    /// A connection that was opened just now, by a credential that expires then. A person's, which it holds present,
+    /// ends where no frame comes for long.
+    pub fn new(app: &App, expires_at: Option<Moment>, is_person: bool, now: Moment) -> Self {
         let stalled = app.clock.stalled();
-        let pulse = Pulse::new(&app.connection, expires_at, stalled, now);
+        let pulse = Pulse::new(&app.connection, expires_at, is_person, stalled, now);
         Self { pulse, pace: Pace::new(stalled, now), bad_frames: 0 }
     }
 
@@ -82,6 +83,9 @@ impl Inbound {
         out: &mut FrameBatch,
     ) -> Result<Received, End> {
         self.pulse.seen(now);
+        if matches!(incoming, Incoming::Text(_)) {
+            self.pulse.heard();
+        }
         match incoming {
             Incoming::Text(text) => self.frame(app, &text, now, out),
             Incoming::Ping(payload) => {

@@ -1,4 +1,7 @@
 //! The liveness of a connection and its quality: deadlines, Pings and their round trips.
+//!
+//! A Pong proves that a browser is there, not that the page runs: browsers answer Pings also for a page in the
+//! back/forward cache, and for one whose process has stopped. Only frames prove that.
 
 use std::time::Duration;
 
@@ -24,6 +27,10 @@ pub struct Pulse {
     expires_at: Option<Moment>,
     /// For how long the process had not run in all, as last counted.
     stalled: Duration,
+    /// For how long nothing but Pings and Pongs had come when something arrived last, in ms.
+    silent: u32,
+    /// Whether it is a person's, whom nothing but frames hold present for long.
+    is_person: bool,
     missed: u8,
     /// How many Pongs to Pings before the last one may still arrive.
     late: u8,
@@ -43,9 +50,15 @@ pub enum Pong {
 
 impl Pulse {
     /// A connection that was opened just now; `stalled` is [`Clock::stalled`](crate::clock::Clock::stalled).
-    pub fn new(rules: &ConnectionRules, expires_at: Option<Moment>, stalled: Duration, now: Moment) -> Self {
+    pub fn new(
+        rules: &ConnectionRules,
+        expires_at: Option<Moment>,
+        is_person: bool,
+        stalled: Duration,
+        now: Moment,
+    ) -> Self {
         let next_ping = next_ping(now, rules.ping_interval);
-        Self { seen_at: now, next_ping, pinged: None, missed: 0, late: 0, expires_at, stalled }
+        Self { seen_at: now, next_ping, pinged: None, silent: 0, is_person, missed: 0, late: 0, expires_at, stalled }
     }
 
     /// Gives the client the time in which the process did not run.
@@ -57,7 +70,24 @@ impl Pulse {
 
     /// Something arrived from the client.
     pub fn seen(&mut self, now: Moment) {
+        let passed = u32::try_from(now.since(self.seen_at).as_millis()).unwrap_or(u32::MAX);
+        self.silent = self.silent.saturating_add(passed);
         self.seen_at = now;
+    }
+
+    /// What arrived was a frame: the client's program runs.
+    pub fn heard(&mut self) {
+        self.silent = 0;
+    }
+
+    /// When the connection ends for what does not come.
+    fn ends_at(&self, rules: &ConnectionRules) -> Moment {
+        let dead_at = self.seen_at + rules.dead_after;
+        if !self.is_person {
+            return dead_at;
+        }
+        let left = rules.silent_after.saturating_sub(Duration::from_millis(self.silent.into()));
+        dead_at.min(self.seen_at + left)
     }
 
     /// When the credential expires, where it does.
@@ -72,7 +102,7 @@ impl Pulse {
 
     /// When [`Pulse::check`] is due.
     pub fn next(&self, rules: &ConnectionRules) -> Moment {
-        let next = self.next_ping.min(self.seen_at + rules.dead_after);
+        let next = self.next_ping.min(self.ends_at(rules));
         self.expires_at.map_or(next, |expires_at| next.min(expires_at))
     }
 
@@ -81,7 +111,7 @@ impl Pulse {
     /// # Errors
     /// Why the connection ends: `beat_timeout` or `token_expired`.
     pub fn check(&mut self, rules: &ConnectionRules, now: Moment) -> Result<Option<[u8; 8]>, Code> {
-        if self.seen_at + rules.dead_after <= now {
+        if self.ends_at(rules) <= now {
             return Err(Code::BeatTimeout);
         }
         if self.expires_at.is_some_and(|expires_at| expires_at <= now) {
@@ -137,13 +167,50 @@ mod tests {
     const RULES: ConnectionRules = ConnectionRules {
         ping_interval: Duration::from_secs(25),
         dead_after: Duration::from_secs(75),
+        silent_after: Duration::from_mins(15),
         write_timeout: Duration::from_secs(10),
         max_message_bytes: 4096,
         max_updates_per_second: 20,
     };
 
     fn pulse(expires_at: Option<Moment>, now: Moment) -> Pulse {
-        Pulse::new(&RULES, expires_at, Duration::ZERO, now)
+        Pulse::new(&RULES, expires_at, true, Duration::ZERO, now)
+    }
+
+    /// Until when a connection lives that answers every Ping at once; `None` where it outlives a day.
+    fn lives_until(pulse: &mut Pulse, start: Moment) -> Option<Moment> {
+        while pulse.next(&RULES) < start + Duration::from_hours(24) {
+            let now = pulse.next(&RULES);
+            match pulse.check(&RULES, now) {
+                Ok(Some(payload)) => {
+                    pulse.seen(now);
+                    assert_eq!(pulse.pong(&payload, now), Pong::Answer(Quality::Good));
+                }
+                Ok(None) => panic!("nothing was due at {now:?}"),
+                Err(code) => {
+                    assert_eq!(code, Code::BeatTimeout);
+                    return Some(now);
+                }
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn a_person_whose_client_only_answers_pings_is_silent_and_then_dead() {
+        let start = Clock::new().now();
+        let mut silent = pulse(None, start);
+        assert_eq!(lives_until(&mut silent, start), Some(start + RULES.silent_after));
+
+        // From its last frame on; the time of a stall is given here too.
+        let mut quiet = pulse(None, start);
+        quiet.seen(start + 20 * SECOND);
+        quiet.heard();
+        quiet.give(10 * SECOND, start + 40 * SECOND);
+        assert_eq!(lives_until(&mut quiet, start), Some(start + RULES.silent_after + 30 * SECOND));
+
+        let mut observer = Pulse::new(&RULES, None, false, Duration::ZERO, start);
+        assert_eq!(lives_until(&mut observer, start), None);
     }
 
     #[test]

@@ -68,6 +68,7 @@ async fn the_help_lists_every_setting_with_its_default_and_its_variable() {
         ("beat-interval", "30s"),
         ("ping-interval", "25s"),
         ("dead-after", "75s"),
+        ("silent-after", "15m"),
         ("grace", "15s"),
         ("diff-interval", "100ms"),
         ("diff-interval-large", "1s"),
@@ -137,6 +138,7 @@ async fn settings_that_contradict_each_other_are_one_line_and_exit_code_2() {
     for (flags, line) in [
         (&["--dead-after", "20s"][..], "dead-after (20s) must be longer than ping-interval (25s)"),
         (&["--beat-interval", "2m"], "dead-after (1m 15s) must be longer than beat-interval (2m)"),
+        (&["--silent-after", "20s"], "silent-after (20s) must be longer than beat-interval (30s)"),
         (&["--idle-timeout", "8s"], "idle-timeout (8s) must be longer than twice flush-interval (10s)"),
         (&["--flush-interval", "0s"], "flush-interval must be longer than nothing"),
         (&["--dead-link-redirect", "5s"], "dead-link-redirect needs home-url"),

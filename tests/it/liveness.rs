@@ -12,8 +12,9 @@ use crate::harness::raw::{CLOSE, FIN, PING, PONG, Raw, TEXT, frame};
 use crate::harness::rest::keys;
 use crate::harness::{Client, Join, TestServer, eventually, pass, quiet};
 
-/// Flags under which a connection is pinged every minute, and stays open where no Ping is answered for long.
-const ALIVE: [&str; 4] = ["--ping-interval", "1m", "--dead-after", "5h"];
+/// Flags under which a connection is pinged every minute, and stays open where no Ping is answered and no frame sent for
+/// long.
+const ALIVE: [&str; 6] = ["--ping-interval", "1m", "--dead-after", "5h", "--silent-after", "5h"];
 
 /// More than the five minutes after which an inactive person is idle.
 const UNTIL_IDLE: Duration = Duration::from_secs(301);

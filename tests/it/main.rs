@@ -63,6 +63,7 @@ mod schema_18;
 mod schema_by_hand;
 mod schema_elsewhere;
 mod schema_locked;
+mod silent_pages;
 mod simulators;
 #[cfg(feature = "kubernetes")]
 mod simulators_kubernetes;

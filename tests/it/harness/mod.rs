@@ -29,7 +29,8 @@ pub use server::TestServer;
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Flags under which nothing changes by itself: no Ping, no person idle, no connection dead.
-pub const QUIET: [&str; 6] = ["--ping-interval", "10m", "--dead-after", "20m", "--idle-after", "1h"];
+pub const QUIET: [&str; 8] =
+    ["--ping-interval", "10m", "--dead-after", "20m", "--silent-after", "5h", "--idle-after", "1h"];
 
 /// [`QUIET`] and these flags.
 pub fn quiet<'a>(flags: &[&'a str]) -> Vec<&'a str> {
