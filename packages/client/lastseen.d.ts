@@ -1,7 +1,9 @@
 // lastseen: be present in a reading session, and know who else is.
 
-/** A person in the room. */
-export interface Participant {
+/// <reference lib="esnext.disposable" />
+
+/** A person in the room, whose public state has the form of `State`. */
+export interface Participant<State extends object = Record<string, unknown>> {
   id: string;
   /** The user as your app knows it, the `sub` of its JWT; null for a guest. */
   user_id: string | null;
@@ -13,8 +15,8 @@ export interface Participant {
   connections: number;
   joined_at: string;
   last_seen_at: string;
-  /** What the person last set with `room.update()`. */
-  state: Record<string, unknown>;
+  /** What the person last set with `room.update()`; empty before. It comes from others: their client may be older than yours. */
+  state: Partial<State>;
 }
 
 export interface Session {
@@ -39,22 +41,22 @@ export type Cause = 'welcome' | 'diff' | 'state' | 'occupancy';
 /** Why somebody is gone; null where the person is merely no longer listed. */
 export type LeaveReason = 'left' | 'timeout' | 'removed' | 'closed' | null;
 
-export interface Change {
+export interface Change<State extends object = Record<string, unknown>> {
   cause: Cause;
-  joins: Participant[];
-  updates: Participant[];
-  leaves: { participant: Participant; reason: LeaveReason }[];
+  joins: Participant<State>[];
+  updates: Participant<State>[];
+  leaves: { participant: Participant<State>; reason: LeaveReason }[];
 }
 
 /** Why a connection ended. */
 export interface Closing {
-  /** The close code; 1006 for a connection that was just lost. */
+  /** The close code; 1006 for a connection that was just lost, 1001 where the page was put away. */
   code: number;
   /** The code of the server's error frame, such as `session_full`; null where there was none. */
   error: string | null;
   /** In words, fit to be shown; may be empty. */
   message: string;
-  /** With `session_closed`: `idle`, `host`, `admin` or `expired`. After `leave()`: `left`. */
+  /** With `session_closed`: `idle`, `host`, `admin` or `expired`. After `leave()`: `left`. Where the page was put away: `away`. */
   reason: string | null;
 }
 
@@ -75,12 +77,12 @@ export interface ErrorFrame {
   ref?: number;
 }
 
-export interface Events {
+export interface Events<State extends object = Record<string, unknown>> {
   /** After any frame that tells who is here, once what it says is in `participants` and `occupancy`. */
-  change(change: Change): void;
-  join(participant: Participant, cause: Cause): void;
-  update(participant: Participant, cause: Cause): void;
-  leave(participant: Participant, reason: LeaveReason): void;
+  change(change: Change<State>): void;
+  join(participant: Participant<State>, cause: Cause): void;
+  update(participant: Participant<State>, cause: Cause): void;
+  leave(participant: Participant<State>, reason: LeaveReason): void;
   /** `cause` says what ended the connection, for `reconnecting` and `closed`. */
   status(status: Status, cause?: Closing): void;
   /** The session will close unless somebody does something: `room.setActive()`. A join, or an update to active, takes it back. */
@@ -114,7 +116,7 @@ export interface Options {
   platform?: string;
   clientSession?: string;
   /**
-   * Closing the tab is leaving, without the grace. A reload and another page in the same tab are not; a browser that
+   * Closing the tab is leaving, without the grace; the link leads back to the same guest all the same. A reload and another page in the same tab are not; a browser that
    * cannot tell them from a close (it has no `pageswap`) sends no leave.
    */
   leaveOnClose?: boolean;
@@ -122,8 +124,16 @@ export interface Options {
   /** Where there is none of the platform's own, and for tests. */
   WebSocket?: unknown;
   fetch?: typeof fetch;
-  /** Where the resume token is kept. Default: `sessionStorage`, so that a reload is not a leave. */
+  /** Where the tab keeps the resume token. Default: `sessionStorage`, so that a reload is not a leave. */
   storage?: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>;
+  /**
+   * Where the device keeps which guests a link has made, so that the link leads back to them once their tab is closed.
+   * Default: `localStorage`, unless `storage` is given; null for nowhere, as on a computer that many use. Without
+   * `locks` nothing is kept there.
+   */
+  device?: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'> | null;
+  /** What says whether another tab is here as that guest. Default: `navigator.locks`, which pages over plain http have on localhost alone. */
+  locks?: { request(name: string, options: object, then: (lock: unknown) => unknown): Promise<unknown> };
   clock?: {
     now(): number;
     setTimeout(then: () => void, ms: number): unknown;
@@ -134,9 +144,9 @@ export interface Options {
   page?: unknown;
 }
 
-export interface Room {
+export interface Room<State extends object = Record<string, unknown>> {
   /** Who is here, by id: always the same Map, always what the server last told. In a very large room only oneself. */
-  readonly participants: ReadonlyMap<string, Participant>;
+  readonly participants: ReadonlyMap<string, Participant<State>>;
   /** The own participant's id; null before the welcome and for an observer. */
   readonly you: string | null;
   /** How many are here, also where they are too many to be listed. */
@@ -152,25 +162,43 @@ export interface Room {
   now(): number;
 
   /** Returns the function that ends the subscription. */
-  on<E extends keyof Events>(event: E, handler: Events[E]): () => void;
-  off<E extends keyof Events>(event: E, handler: Events[E]): void;
-  /** Replaces one's public state, an object of at most 2 KiB; sent again after each reconnect. */
-  update(state: Record<string, unknown>): void;
+  on<E extends keyof Events>(event: E, handler: Events<State>[E]): () => void;
+  off<E extends keyof Events>(event: E, handler: Events<State>[E]): void;
+  /**
+   * Replaces one's public state, an object of at most 2 KiB, as it is now. May be called as often as you like: the newest
+   * one is sent at most ten times a second, or as often as the server takes it; sent again after each reconnect.
+   */
+  update(state: State): void;
   /** The person is still here: told to the server at once. Outside a browser nothing else tells it. */
   setActive(): void;
   /** Starts a sit for everybody: only a host may, and only while connected. Returns the `ref` that an error would name. */
   startSit(seconds: number): number;
-  /** Leaves for good, now. */
+  /** Leaves for good, now. This browser forgets as whom. */
   leave(): void;
+  /**
+   * Gives the room up without leaving, for what unmounts a component or loads a module anew. Others see the person as
+   * reconnecting until the grace is over, or until a `join` comes back as the same person. No event follows.
+   */
+  detach(): void;
+  /** The same, for `using`. */
+  [Symbol.dispose](): void;
 }
 
-/** Joins a room, and stays in it until `leave()` or until the server says that there is no coming back. */
-export function join(options: Options): Room;
-export function join(url: string | URL, options?: Options): Room;
+/**
+ * Joins a room, and stays in it until `leave()` or `detach()`, or until the server says that there is no coming back.
+ *
+ * Each call is a connection of its own. Two of one session on a page are one person with two connections, also where
+ * both come in by one use of a link: the second waits for the first.
+ */
+export function join<State extends object = Record<string, unknown>>(options: Options): Room<State>;
+export function join<State extends object = Record<string, unknown>>(url: string | URL, options?: Options): Room<State>;
 
-/** Whether this tab can come back to the room as who it was, without an invite or a name. */
-export function remembered(options: Options): boolean;
-export function remembered(url: string | URL, options?: Options): boolean;
+/**
+ * Whether one comes back to the room as who one was, without an invite or a name: in this tab, or by a link that was
+ * opened on this device before, in a tab that is closed now.
+ */
+export function remembered(options: Options): Promise<boolean>;
+export function remembered(url: string | URL, options?: Options): Promise<boolean>;
 
 /** Whether a client comes back after this close code. */
 export function comesBack(code: number): boolean;

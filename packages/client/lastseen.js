@@ -1,5 +1,6 @@
 // lastseen: be present in a reading session, and know who else is. README.md and lastseen.d.ts say how.
 
+import { memory } from './memory.js';
 import { fold, presence } from './presence.js';
 
 const WELCOME_MS = 15_000; // not welcomed by then, it is given up
@@ -8,11 +9,16 @@ const SECOND_LOOK_MS = 100; // frames that queued up in a sleep come first
 const SOON_MS = 1_000; // activity is sent at once, but not more often than this
 const ASK_MS = 5_000; // a fresh token is not asked for more often than this
 const GIVEN_UP = 4000; // the close code of a connection that is followed by another one
+const UPDATE_MS = 100; // states are sent no more often than this: the newest of them
+
+const BURST = 20; // frames that a server takes at once
+const PER_MINUTE = 100; // ... and in a minute, where its welcome says nothing else
+const SLACK = 1.05; // two clocks are never the same
+const SPARE = 5; // frames of the burst that updates leave to others
+const UNANSWERED = 10; // a network that stood still delivers all at once: no more than this waits for the answer to a beat
 
 const INPUT = ['pointerdown', 'pointermove', 'keydown', 'wheel', 'touchstart'];
 const RESUME_IS_DEAD = [4501, 4503, 4504, 4511, 4512];
-const RESUME = 'lastseen:resume:'; // + session id
-const SESSION = 'lastseen:session:'; // + invite
 
 const platform = {
   now: () => performance.now(), // a clock that is set back must not silence the beats
@@ -25,10 +31,11 @@ export const comesBack = (code) => code < 4500 && ![1000, 1002, 1003, 1007, 1009
 export const retryDelay = (n, random, atLeast = 0) =>
   Math.max(atLeast, random() * Math.min(30_000, 5_000 * 2 ** n));
 
-export function remembered(target, more) {
-  const { session, invite, storage } = settings(target, more);
-  const kept = memory(storage);
-  return kept.get(RESUME + (session ?? kept.get(SESSION + invite))) != null;
+export async function remembered(target, more) {
+  const options = settings(target, more);
+  const { session, invite } = options;
+  const kept = memory(options);
+  return kept.resume(session ?? kept.session(invite)) != null || kept.mayClaim(invite);
 }
 
 export function join(target, more) {
@@ -36,17 +43,18 @@ export function join(target, more) {
   const { base, invite, getToken, page = globalThis, random = Math.random } = options;
   const { WebSocket = globalThis.WebSocket, fetch = globalThis.fetch } = options;
   const { now, setTimeout, clearTimeout } = options.clock ?? platform;
-  const kept = memory(options.storage);
+  const kept = memory(options);
   const view = presence();
   const handlers = {};
-  const listening = new AbortController();
+  const listening = []; // what ends it
 
   let status = 'connecting';
   let session = null;
   let sit = null;
   let serverAhead; // of the own clock
-  let id = options.session ?? kept.get(SESSION + invite);
+  let id = options.session ?? kept.session(invite);
   let token, resume; // what opens this connection: a JWT, else a resume token, else the invite
+  let arrived = () => {}; // lets the next room of this page come in by the same invite
   let socket;
   let turn = 0; // what an earlier one waited for is void
   let timer; // the only one: to be welcomed, to beat, or to try again
@@ -54,12 +62,17 @@ export function join(target, more) {
   let notBefore; // set while waiting to try again
   let refusal; // the error frame that a close may follow
   let ref = 0;
-  let beatMs, deadMs, beatAt, nextBeat;
+  let beatMs, deadMs, beatAt, nextBeat, beatRef;
+  let perFrame, perUpdate, freeAt; // the pace: what a frame counts, in ms, and when the whole burst is free again
+  let spent, beatSpent, answered; // what all frames counted, up to now, the last beat and the last that was answered
+  let updateMs;
   let deadline = Infinity; // a frame must arrive by then
   let active = false; // the person did something since the last beat
   let sentActive; // ... and before it
   let syncing = false;
   let wanted, wantedRef; // the public state that was last set
+  let isNew = false; // ... and not sent yet
+  let updatedAt;
   let renewAt, expiresAt, offered, offeredRef; // the token: when to ask for another, its end, the one that was sent last
 
   const emit = (event, ...details) => {
@@ -78,9 +91,15 @@ export function join(target, more) {
     clearTimeout(timer);
     timer = setTimeout(then, Math.max(0, ms));
   };
-  const send = (frame) => {
-    if (socket?.readyState === 1) socket.send(JSON.stringify(frame));
+  const send = (frame, counts = perFrame) => {
+    if (socket?.readyState !== 1) return;
+    socket.send(JSON.stringify(frame));
+    freeAt = Math.max(freeAt, now()) + counts;
+    spent += counts;
   };
+  // When the pace lets a frame be sent, and so many after it.
+  const mayAt = (more) => freeAt - perFrame * (BURST - 1 - more);
+  const isUnanswered = (frames) => spent - answered > perFrame * (frames - 0.5);
 
   // Coming and going
 
@@ -91,13 +110,14 @@ export function join(target, more) {
     arm(WELCOME_MS, () => closed(1006));
     try {
       token = await (getToken ? getToken() : options.token);
+      if (token) resume = null;
+      else if (mine === turn) await recall(mine);
       if (mine === turn) id ??= await lookup(mine);
     } catch (error) {
       if (mine === turn) closed(1006, error?.message);
     }
     if (mine !== turn) return;
 
-    resume = token ? null : resume ?? kept.get(RESUME + id);
     const { name, platform, clientSession: client_session } = options;
     const query = new URLSearchParams();
     for (const [key, value] of Object.entries({ invite: resume ? null : invite, name, platform, client_session })) {
@@ -118,6 +138,21 @@ export function join(target, more) {
     ws.onerror = () => {}; // a close follows
   }
 
+  // As whom a guest was here before: in this tab, in another room of this page, or by this link on this device.
+  async function recall(mine) {
+    resume ??= kept.resume(id);
+    if (resume || !invite) return;
+    const next = await kept.first(invite);
+    if (mine !== turn) return next();
+    arrived = next;
+    id ??= kept.session(invite);
+    resume = kept.resume(id);
+    if (resume) return;
+    const guest = await kept.claim(invite);
+    if (status === 'closed') kept.release();
+    else if (guest) ({ id, token: resume } = guest);
+  }
+
   // The session that the invite opens.
   async function lookup(mine) {
     const answer = await fetch(`${base}/v1/invites/${encodeURIComponent(invite)}`);
@@ -132,6 +167,7 @@ export function join(target, more) {
     const old = socket;
     socket = null;
     turn++;
+    arrived();
     clearTimeout(timer);
     if (old?.readyState < 2) old.close(code);
   }
@@ -151,16 +187,35 @@ export function join(target, more) {
   }
 
   function finish(cause) {
-    drop(1000);
-    listening.abort();
+    end(1000);
     setStatus('closed', cause);
     emit('closed', cause);
+    silence();
+  }
+
+  function end(code) {
+    drop(code);
+    kept.release();
+    for (const stop of listening.splice(0)) stop();
+  }
+
+  function silence() {
     for (const event in handlers) delete handlers[event];
   }
 
   function forget() {
+    kept.forget(id, resume);
     resume = null;
-    kept.set(RESUME + id);
+  }
+
+  // The page is put away: others see at once that nobody looks at it. It comes back by `wake`.
+  function putAway() {
+    if (status === 'closed') return;
+    flush();
+    drop();
+    kept.release(); // another tab may go on as this guest
+    notBefore ??= now();
+    setStatus('reconnecting', { code: 1001, error: null, message: '', reason: 'away' });
   }
 
   // Being there
@@ -177,6 +232,12 @@ export function join(target, more) {
     if (type === 'sit' && (!frame.completed || sit?.id === frame.id)) sit = frame.completed ? null : frame;
     if (type === 'expiring') session = { ...session, expires_at: frame.expires_at };
     if (refusal && wantedRef && frame.ref === wantedRef && !frame.retry) wanted = null;
+    if (refusal?.code === 'rate_limited') {
+      freeAt = now() + perFrame * BURST;
+      isNew = Boolean(wanted); // it may have been that one
+    }
+    if (type === 'beat' && frame.ref === beatRef) acknowledged();
+    if (isNew && status === 'connected') tick();
     if (refusal?.retry && frame.ref === offeredRef) offered = token; // may be sent again
     if (type === 'token') {
       if (frame.ref === offeredRef) token = offered;
@@ -191,14 +252,22 @@ export function join(target, more) {
     syncing = false;
     sit = null; // one that is under way is sent next
     sentActive = true;
-    if (invite) kept.set(SESSION + invite, id);
-    if (!token && frame.resume) kept.set(RESUME + id, (resume = frame.resume)); // a JWT is its own way back
+    if (invite) kept.keepSession(invite, id);
+    if (!token && frame.resume) kept.keep(invite, id, (resume = frame.resume)); // a JWT is its own way back
+    arrived();
     beatAt = now();
     nextBeat = beatAt + beatMs;
+    const { frames_per_minute = PER_MINUTE, updates_per_second } = frame.pace ?? {};
+    perFrame = (60_000 / frames_per_minute) * SLACK;
+    perUpdate = updates_per_second ? (500 / updates_per_second) * SLACK : perFrame;
+    updateMs = Math.max(UPDATE_MS, 1000 / (updates_per_second ?? Infinity));
+    freeAt = now();
+    spent = beatSpent = answered = 0;
+    updatedAt = -Infinity;
+    isNew = Boolean(wanted);
     offered = token;
     renewBefore(token && getToken && frame.token_expires_at, frame);
     tick();
-    if (wanted) sendState();
     setStatus('connected');
   }
 
@@ -216,7 +285,8 @@ export function join(target, more) {
   }
 
   function beat() {
-    send({ type: 'beat', ref: ++ref, active });
+    send({ type: 'beat', ref: (beatRef = ++ref), active });
+    beatSpent = spent;
     sentActive = active;
     active = syncing = false; // a sync that got no answer may be asked again
     beatAt = now();
@@ -245,22 +315,43 @@ export function join(target, more) {
     } catch {} // asked again
   }
 
+  // What was sent since the answer before may all have arrived only now.
+  function acknowledged() {
+    freeAt = Math.max(freeAt, now() + spent - answered);
+    answered = beatSpent;
+  }
+
   // Does what is due, then sleeps. Timers may be late: only the clock counts.
   function tick() {
     if (now() >= deadline) return arm(SECOND_LOOK_MS, () => (now() >= deadline ? closed(1006) : tick()));
     if (now() >= nextBeat) beat();
     if (now() >= renewAt) renew();
-    arm(Math.min(nextBeat, deadline, renewAt) - now(), tick);
+    if (now() >= nextUpdate()) sendState();
+    if (isUnanswered(UNANSWERED - 1) && beatSpent === answered) beat(); // its answer says that all has arrived
+    arm(Math.min(nextBeat, deadline, renewAt, nextUpdate()) - now(), tick);
   }
 
   function beatSoon() {
     if (status !== 'connected') return;
-    nextBeat = Math.min(nextBeat, beatAt + SOON_MS);
+    if (!isUnanswered(UNANSWERED)) nextBeat = Math.min(nextBeat, Math.max(beatAt + SOON_MS, mayAt(1)));
     tick();
   }
 
+  // The public state
+
+  function nextUpdate() {
+    return isNew && !isUnanswered(UNANSWERED) ? Math.max(updatedAt + updateMs, mayAt(SPARE)) : Infinity;
+  }
+
   function sendState() {
-    send({ type: 'update', ref: (wantedRef = ++ref), state: wanted });
+    send({ type: 'update', ref: (wantedRef = ++ref), state: wanted }, perUpdate);
+    isNew = false;
+    updatedAt = now();
+  }
+
+  // There may be no other time to send what is newest.
+  function flush() {
+    if (status === 'connected' && isNew && now() >= mayAt(1)) sendState();
   }
 
   // The page around it
@@ -270,7 +361,8 @@ export function join(target, more) {
     if (!sentActive) beatSoon();
   }
 
-  function wake({ type }) {
+  function wake({ type, persisted }) {
+    if (type === 'pageshow' && !persisted) return; // the page is new
     if (status === 'connected') {
       beat();
       deadline = Math.min(deadline, now() + PROBE_MS);
@@ -278,13 +370,20 @@ export function join(target, more) {
     } else if (notBefore != null || type === 'online') arm(notBefore - now(), connect);
   }
 
-  const listen = (to, type, handler) =>
-    to?.addEventListener?.(type, handler, { signal: listening.signal, passive: true, capture: true });
+  const listen = (to, type, handler) => {
+    if (!to?.addEventListener) return;
+    const how = { passive: true, capture: true };
+    to.addEventListener(type, handler, how);
+    listening.push(() => to.removeEventListener(type, handler, how));
+  };
   for (const type of INPUT) listen(page, type, acted);
   listen(page, 'online', wake);
+  listen(page, 'pageshow', wake);
   listen(page.document, 'resume', wake);
+  listen(page.document, 'freeze', putAway);
+  listen(page, 'pagehide', ({ persisted }) => (persisted ? putAway : flush)());
   listen(page.document, 'visibilitychange', (event) => {
-    if (page.document.visibilityState !== 'visible') return;
+    if (page.document.visibilityState !== 'visible') return flush(); // timers will be late
     active = true;
     wake(event);
   });
@@ -293,22 +392,32 @@ export function join(target, more) {
     let stays; // a reload or another page: the tab is not being closed
     listen(page, 'pageswap', () => { stays = true; });
     listen(page, 'pagehide', ({ persisted }) => {
-      if (!persisted && !stays) leave();
+      if (!persisted && !stays) goodbye(); // the link leads back, as ever
       stays = false;
     });
   }
 
-  arm(0, connect); // not before the first handlers are on
+  const begin = () => arm(0, connect); // not before the first handlers are on
+  if (page.document?.prerendering) listen(page.document, 'prerenderingchange', begin); // nobody has come yet
+  else begin();
 
   function off(event, handler) {
     handlers[event]?.delete(handler);
   }
 
-  function leave() {
+  function goodbye() {
     if (status === 'closed') return;
-    forget();
+    flush();
     send({ type: 'leave' });
     finish({ code: 1000, error: null, message: '', reason: 'left' });
+  }
+
+  function detach() {
+    if (status === 'closed') return;
+    flush();
+    silence();
+    end();
+    status = 'closed';
   }
 
   return {
@@ -327,9 +436,11 @@ export function join(target, more) {
     },
     off,
     update(state) {
-      if (new TextEncoder().encode(JSON.stringify(state)).length > 2048) throw new RangeError('state is over 2 KiB');
-      wanted = state;
-      if (status === 'connected') sendState();
+      const text = JSON.stringify(state);
+      if (new TextEncoder().encode(text).length > 2048) throw new RangeError('state is over 2 KiB');
+      wanted = JSON.parse(text); // as it is now
+      isNew = true;
+      if (status === 'connected') tick();
     },
     setActive() {
       active = true;
@@ -339,7 +450,12 @@ export function join(target, more) {
       send({ type: 'sit', action: 'start', sit_length_seconds: seconds, ref: ++ref });
       return ref;
     },
-    leave,
+    leave() {
+      if (status !== 'closed') forget();
+      goodbye();
+    },
+    detach,
+    [Symbol.dispose ?? Symbol.for('Symbol.dispose')]: detach,
   };
 }
 
@@ -353,18 +469,5 @@ function settings(target, more) {
     invite: kind === 'join' ? key : url.searchParams.get('invite'),
     ...(kind && kind !== 'join' && { session: key }),
     ...given,
-  };
-}
-
-// sessionStorage, where there is one and it may be used.
-function memory(storage) {
-  const safely = (use) => {
-    try {
-      return use(storage ?? globalThis.sessionStorage);
-    } catch {}
-  };
-  return {
-    get: (key) => safely((s) => s.getItem(key)),
-    set: (key, value) => safely((s) => (value ? s.setItem(key, value) : s.removeItem(key))),
   };
 }

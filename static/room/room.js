@@ -44,7 +44,8 @@ function setTabTitle() {
 async function start() {
   stay();
   showOnly('waiting', VIEWS);
-  if (remembered(link) || inTab.get(TOKEN)) return enter(inBrowser.get(NAME));
+  if (inTab.get(TOKEN)) return enter(inBrowser.get(NAME));
+  if (await remembered(link)) return enter(); // by the name that they have: another tab may know another one
   try {
     const { session } = await lookUp(invite);
     setTitle(session.title);

@@ -10,8 +10,7 @@ use crate::harness::{Client, Join, TestServer, pass};
 /// More than `idle-after`, and twice of it less than `silent-after`.
 const WHILE: Duration = Duration::from_mins(25);
 
-const FLAGS: [&str; 8] =
-    ["--ping-interval", "1m", "--dead-after", "9h", "--silent-after", "1h", "--grace", "10m"];
+const FLAGS: [&str; 8] = ["--ping-interval", "1m", "--dead-after", "9h", "--silent-after", "1h", "--grace", "10m"];
 
 /// The statuses that the watcher was sent of Ada, one after the other; `null` where she left.
 fn statuses(watcher: &Client, ada: Uuid) -> Vec<Value> {

@@ -36,7 +36,7 @@ test('leave says so, closes with 1000 and leaves nothing behind', async () => {
 /** The page goes away; `swapped` where another document takes its place. */
 function goAway(page, { swapped = false, persisted = false } = {}) {
   if (swapped) page.dispatchEvent(new Event('pageswap'));
-  page.dispatchEvent(Object.assign(new Event('pagehide'), { persisted }));
+  page.putAway(persisted);
 }
 const swapping = () => Object.assign(new FakePage(), { onpageswap: null });
 
@@ -58,13 +58,17 @@ test('a tab that closes is silent where it was not asked for, or the browser can
 });
 
 test('a reload, another page and a page that is kept are no leave; the close after them is one', async () => {
-  const { socket, page } = await connected({ leaveOnClose: true, page: swapping() });
+  const { sockets, clock, page } = await connected({ leaveOnClose: true, page: swapping() });
   goAway(page, { swapped: true });
-  goAway(page, { persisted: true });
-  goAway(page, { swapped: true, persisted: true });
-  assert.equal(socket.sent('leave').length, 0);
+  for (const way of [{ persisted: true }, { swapped: true, persisted: true }]) {
+    goAway(page, way);
+    page.comeBack();
+    await clock.pass(0);
+    sockets.at(-1).welcome();
+  }
+  assert.deepEqual(sockets.map((socket) => socket.sent('leave').length), [0, 0, 0]);
   goAway(page);
-  assert.equal(socket.sent('leave').length, 1);
+  assert.equal(sockets[2].sent('leave').length, 1);
 });
 
 test('leave while connecting, while waiting, and while a token is fetched', async () => {

@@ -172,15 +172,15 @@ test('people who came and went meanwhile are told after the return', async () =>
 test('a reload comes back with the resume token', async () => {
   const storage = new FakeStorage();
   const before = await connected({ url: 'https://example.org/join/inv', name: 'A' }, { storage, answers: [[200, { session: { id: SESSION } }]] });
-  assert.equal(remembered({ url: 'https://example.org', session: SESSION, storage }), true);
-  assert.equal(remembered('https://example.org/join/inv', { storage }), true);
-  assert.equal(remembered('https://example.org/join/other', { storage }), false);
+  assert.equal(await remembered({ url: 'https://example.org', session: SESSION, storage }), true);
+  assert.equal(await remembered('https://example.org/join/inv', { storage }), true);
+  assert.equal(await remembered('https://example.org/join/other', { storage }), false);
 
   const after = await enter({ url: 'https://example.org/join/inv' }, { storage });
   assert.deepEqual(after.fetched, [], 'nor is the invite asked for');
   assert.deepEqual(after.socket.protocols, ['lastseen.v1', 'lastseen.resume.r1']);
   for (const { room } of [before, after]) room.leave();
-  assert.equal(remembered('https://example.org/join/inv', { storage }), false, 'who left has left');
+  assert.equal(await remembered('https://example.org/join/inv', { storage }), false, 'who left has left');
 });
 
 test('a dead resume token is dropped, and the invite is tried once', async () => {

@@ -300,6 +300,7 @@ test('a handler that throws is reported and costs nobody else the event', async 
 test('update replaces the public state, and does so again after a return', async () => {
   const { room, socket, clock, sockets } = await connected();
   room.update({ page: 3 });
+  await clock.pass(100);
   room.update({ page: 4 });
   assert.deepEqual(socket.sent('update').map(({ state }) => state), [{ page: 3 }, { page: 4 }]);
   socket.end(1006);

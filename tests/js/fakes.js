@@ -70,6 +70,45 @@ export class FakeStorage {
   removeItem = (key) => void this.items.delete(key);
 }
 
+/** The locks of an origin: `tab` gives what a tab sees of them, and `close` is the end of that tab. */
+export class FakeLocks {
+  held = new Map(); // the queue of each name, the holder first
+
+  tab() {
+    const mine = new Set();
+    return {
+      request: async (name, { ifAvailable, signal }, then) => {
+        const queue = this.held.get(name) ?? [];
+        this.held.set(name, queue);
+        if (ifAvailable && queue.length > 0) return then(null);
+        const entry = {};
+        const over = () => {
+          queue.splice(queue.indexOf(entry), 1);
+          mine.delete(over);
+          queue[0]?.go();
+        };
+        mine.add(over);
+        queue.push(entry);
+        if (queue[0] !== entry) {
+          await new Promise((go, fail) => {
+            entry.go = go;
+            signal?.addEventListener('abort', () => {
+              over();
+              fail(signal.reason);
+            }, { once: true });
+          });
+        }
+        try {
+          return await then({ name });
+        } finally {
+          if (mine.has(over)) over();
+        }
+      },
+      close: () => [...mine].forEach((over) => over()),
+    };
+  }
+}
+
 export class FakePage extends EventTarget {
   document = Object.assign(new EventTarget(), { visibilityState: 'visible' });
 
@@ -82,6 +121,19 @@ export class FakePage extends EventTarget {
   see(visibilityState) {
     this.document.visibilityState = visibilityState;
     this.document.dispatchEvent(new Event('visibilitychange'));
+  }
+  /** Another page takes its place; `persisted` where it may come back as it is. */
+  putAway(persisted = true) {
+    this.dispatchEvent(Object.assign(new Event('pagehide'), { persisted }));
+  }
+  comeBack() {
+    this.dispatchEvent(Object.assign(new Event('pageshow'), { persisted: true }));
+  }
+  freeze() {
+    this.document.dispatchEvent(new Event('freeze'));
+  }
+  resume() {
+    this.document.dispatchEvent(new Event('resume'));
   }
 }
 
@@ -119,7 +171,7 @@ export const welcome = (more = {}) => ({
 export const diff = (seq, more = {}) => ({ type: 'diff', seq, occupancy: 1, joins: [], updates: [], leaves: [], ...more });
 
 /** A room amid fakes. `world.socket` is the newest connection, seen from the server's side. */
-export async function enter(options = {}, { storage = new FakeStorage(), random = () => 0.5, answers = [] } = {}) {
+export async function enter({ begin = true, ...options } = {}, { storage = new FakeStorage(), random = () => 0.5, answers = [] } = {}) {
   const clock = new FakeClock();
   const page = options.page ?? new FakePage();
   const world = {
@@ -211,7 +263,7 @@ export async function enter(options = {}, { storage = new FakeStorage(), random 
   for (const event of ['change', 'join', 'update', 'leave', 'status', 'session', 'expiring', 'sit', 'closed', 'error']) {
     world.room.on(event, (...details) => world.events.push([event, ...details]));
   }
-  await clock.pass(0);
+  if (begin) await clock.pass(0);
   return world;
 }
 

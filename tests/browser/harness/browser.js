@@ -22,8 +22,8 @@ function executable() {
   throw new Error('no Chromium: run script/setup --browser, or set CHROMIUM to where it is');
 }
 
-export const launch = () =>
-  chromium.launch({ executablePath: executable(), args: process.getuid?.() === 0 ? ['--no-sandbox'] : [] });
+export const launch = (options) =>
+  chromium.launch({ executablePath: executable(), args: process.getuid?.() === 0 ? ['--no-sandbox'] : [], ...options });
 
 /** What Chromium itself writes where a request is refused or cut, which is no fault of the page. */
 export const REFUSED = /^Failed to load resource: the server responded with a status of 4/;
