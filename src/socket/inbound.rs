@@ -83,11 +83,11 @@ impl Inbound {
         out: &mut FrameBatch,
     ) -> Result<Received, End> {
         self.pulse.seen(now);
-        if matches!(incoming, Incoming::Text(_)) {
-            self.pulse.heard();
-        }
         match incoming {
-            Incoming::Text(text) => self.frame(app, &text, now, out),
+            Incoming::Text(text) => {
+                self.pulse.heard();
+                self.frame(app, &text, now, out)
+            }
             Incoming::Ping(payload) => {
                 if self.keeps_pace(app, PER_FRAME, now, out)? {
                     out.pong(payload);

@@ -1,8 +1,8 @@
 // The client as a package: how large it is, what would be published, and that Node can use it.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -25,17 +25,23 @@ test('its licences are those of the whole', () => {
   for (const file of ['LICENSE-MIT', 'LICENSE-APACHE']) assert.equal(text(client, file), text(root, file), file);
 });
 
-test('the packed tarball holds what is needed, and works where it is installed', (t) => {
+/** A folder in which the packed tarball is installed, and what is in it. */
+function installed(t) {
   const folder = mkdtempSync(join(tmpdir(), 'lastseen-package-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const [{ filename, files }] = JSON.parse(run(client, 'npm', 'pack', '--json', '--silent', `--pack-destination=${folder}`));
+  writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }');
+  run(folder, 'npm', 'install', '--offline', '--silent', '--no-audit', '--no-fund', `./${filename}`);
+  return { folder, files };
+}
+
+test('the packed tarball holds what is needed, and works where it is installed', (t) => {
+  const { folder, files } = installed(t);
   assert.deepEqual(files.map(({ path }) => path).sort(), [
     'LICENSE-APACHE', 'LICENSE-MIT', 'README.md',
     'lastseen.d.ts', 'lastseen.js', 'memory.js', 'package.json', 'presence.d.ts', 'presence.js', 'testing.d.ts', 'testing.js',
   ]);
 
-  writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }');
-  run(folder, 'npm', 'install', '--offline', '--silent', '--no-audit', '--no-fund', `./${filename}`);
   writeFileSync(join(folder, 'app.js'), `
     import { join } from 'lastseen';
     import { fold, presence } from 'lastseen/presence';
@@ -60,4 +66,19 @@ test('the packed tarball holds what is needed, and works where it is installed',
   const { license, repository } = JSON.parse(readFileSync(join(folder, 'node_modules/lastseen/package.json'), 'utf8'));
   assert.equal(license, 'MIT OR Apache-2.0');
   assert.match(repository.url, /^git\+https:/);
+});
+
+// script/setup --tests brings it.
+const tsc = new URL('node_modules/typescript/bin/tsc', import.meta.url);
+
+test('its types say what they promise, to a strict compiler that reads them too', { skip: !existsSync(tsc) && !process.env.CI && 'TypeScript is not here' }, (t) => {
+  const { folder } = installed(t);
+  copyFileSync(new URL('types.ts', import.meta.url), join(folder, 'types.ts'));
+  for (const way of [['nodenext', 'nodenext'], ['esnext', 'bundler']]) {
+    const [module, resolution] = way;
+    const flags = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--target', 'es2022', '--lib', 'es2022,dom', '--module', module, '--moduleResolution', resolution];
+    const { status, stdout } = spawnSync(process.execPath, [tsc.pathname, ...flags, 'types.ts'], { cwd: folder, encoding: 'utf8' });
+    assert.equal(stdout, '', way.join());
+    assert.equal(status, 0);
+  }
 });
