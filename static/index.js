@@ -1,6 +1,6 @@
 // The first page: opens a session, and shows the link to send.
 
-import { $, sayIn, setText } from './lib/dom.js';
+import { $, ready, sayIn, setText } from './lib/dom.js';
 import { ask } from './lib/http.js';
 import { showInviteLink } from './lib/invite-link.js';
 import { inTab, shared, TOKEN } from './lib/kept.js';
@@ -45,3 +45,5 @@ function opened(session) {
   $('opened').hidden = false;
   $('opened-title').focus();
 }
+
+ready();

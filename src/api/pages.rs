@@ -21,10 +21,10 @@ static CLIENT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/packages/client");
 /// Where the browser client is, beside the files of the pages.
 const CLIENT_PATH: &str = "client/";
 
-/// Everything from this origin and nothing inline. Names of people are inserted as text; this is the second line
+/// Everything from this origin and nothing inline. No form is sent by a browser itself: its fields would stand in an URL. Names of people are inserted as text; this is the second line
 /// of defence: a page that made HTML of a string would be stopped.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                      connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// Where the room's page has what it is told of the server.

@@ -1,6 +1,6 @@
 // The dashboard: the door, and what is behind it.
 
-import { $, setText, showOnly, timeOfDay } from '../lib/dom.js';
+import { $, ready, setText, showOnly, timeOfDay } from '../lib/dom.js';
 import '../lib/header.js';
 import { ask } from '../lib/http.js';
 import { inTab } from '../lib/kept.js';
@@ -88,5 +88,6 @@ $('door').addEventListener('submit', (event) => {
 });
 $('sign-out').onclick = () => door();
 
+ready();
 if (token) look();
 else door();

@@ -1,6 +1,5 @@
 // The charts of the last hour. Drawn by uPlot; what they say is in words above each, too.
 
-import uPlot from '../vendor/uplot/uPlot.esm.js';
 import { el, setText } from '../lib/dom.js';
 import { short } from './numbers.js';
 
@@ -18,38 +17,79 @@ const COLORS = ['--one', '--two', '--three'];
 const DASHES = [[], [6, 3], [2, 3]]; // told apart without their colours
 const HEIGHT = 150;
 
+/**
+ * Loaded beside the page, which must not wait for it, or fail with it: uPlot throws while it is loaded where the browser's
+ * language is no language tag. Asked for once, since WebKit answers the second `import()` of a module that threw with half
+ * of it.
+ */
+const plotter = import('../vendor/uplot/uPlot.esm.js').then(({ default: uPlot }) => uPlot);
+plotter.catch(() => {}); // said where charts are wanted
+
 const dark = matchMedia('(prefers-color-scheme: dark)');
 
 /** Fills the element with charts of this history. `draw` shows what is new in it, until `end`. */
 export function charts(into, history) {
   const all = CHARTS.map((about) => chart(about, history));
   into.replaceChildren(...all.map(({ figure }) => figure));
-  for (const each of all) each.make();
-  const watch = new ResizeObserver((seen) => {
-    for (const { target } of seen) all.find(({ plot }) => plot === target)?.fit();
-  });
-  for (const { plot } of all) watch.observe(plot);
-  const repaint = () => { for (const each of all) each.make(); };
-  dark.addEventListener('change', repaint);
+  const over = new AbortController();
+  let drawn = false;
+
+  /** What the library throws costs its pictures, and nothing else. */
+  function tried(act) {
+    try {
+      act();
+    } catch (error) {
+      without(error);
+    }
+  }
+
+  function without(error) {
+    if (over.signal.aborted) return;
+    end();
+    console.warn('No charts:', error);
+    for (const { plot } of all) plot.remove();
+    into.append(el('p', { className: 'hint' }, 'The charts cannot be drawn in this browser. Their newest figures are here all the same.'));
+  }
+
+  function begin(uPlot) {
+    if (over.signal.aborted) return;
+    const paint = () => tried(() => { for (const each of all) each.make(uPlot); });
+    drawn = true;
+    paint();
+    if (!drawn) return;
+    const watch = new ResizeObserver((seen) => tried(() => {
+      for (const { target } of seen) all.find(({ plot }) => plot === target)?.fit();
+    }));
+    for (const { plot } of all) watch.observe(plot);
+    over.signal.addEventListener('abort', () => watch.disconnect());
+    dark.addEventListener('change', paint, { signal: over.signal });
+  }
+
+  function end() {
+    over.abort();
+    drawn = false;
+    for (const each of all) each.end();
+  }
+
+  plotter.then(begin, without);
   return {
-    draw(row) { for (const each of all) each.draw(row); },
-    end() {
-      dark.removeEventListener('change', repaint);
-      watch.disconnect();
-      for (const each of all) each.end();
+    draw(row) {
+      for (const each of all) each.say(row);
+      if (drawn && document.visibilityState === 'visible') tried(() => { for (const each of all) each.draw(); });
     },
+    end,
   };
 }
 
 function chart({ title, series }, history) {
   const names = Object.keys(series);
   const values = names.map(() => el('b', {}, '–'));
-  const keys = el('ul', { className: 'keys' }, ...names.map((name, n) => el('li', { className: `series-${n}` }, stroke(n), values[n], series[name])));
+  const keys = el('ul', { role: 'list', className: 'keys' }, ...names.map((name, n) => el('li', { className: `series-${n}` }, stroke(n), values[n], series[name])));
   const plot = el('div', { className: 'plot', aria: { hidden: 'true' } });
   const figure = el('figure', { className: 'chart' }, el('figcaption', {}, title), keys, plot);
   let drawn;
 
-  function make() {
+  function make(uPlot) {
     drawn?.destroy();
     const style = getComputedStyle(document.documentElement);
     const color = (name) => style.getPropertyValue(name).trim();
@@ -72,12 +112,13 @@ function chart({ title, series }, history) {
     figure,
     plot,
     make,
-    end: () => drawn.destroy(),
-    fit() { if (plot.clientWidth && plot.clientWidth !== drawn.width) drawn.setSize({ width: plot.clientWidth, height: HEIGHT }); },
-    draw(row) {
-      names.forEach((name, n) => setText(values[n], short(row[name])));
-      if (document.visibilityState === 'visible') drawn.setData(history.columns(names));
+    end() {
+      drawn?.destroy();
+      drawn = undefined;
     },
+    fit() { if (plot.clientWidth && plot.clientWidth !== drawn.width) drawn.setSize({ width: plot.clientWidth, height: HEIGHT }); },
+    say(row) { names.forEach((name, n) => setText(values[n], short(row[name]))); },
+    draw: () => drawn.setData(history.columns(names)),
   };
 }
 

@@ -3,6 +3,7 @@
 import { join } from '../client/lastseen.js';
 import { askTwice, el, inSentence, setText, timeOfDay } from '../lib/dom.js';
 import { followExpiry, inMinutes } from '../lib/expiring.js';
+import { keepPlace } from '../lib/keep-place.js';
 
 const QUALITY = { degraded: 'fair connection', poor: 'poor connection' };
 
@@ -28,7 +29,7 @@ function personRow(first, remove) {
 
 function frame(into, name) {
   const note = el('p', { className: 'hint' });
-  const list = el('ul', { className: 'folk', aria: { label: `People in ${inSentence(name)}` } });
+  const list = el('ul', { role: 'list', className: 'folk', aria: { label: `People in ${inSentence(name)}` } });
   into.replaceChildren(note, list);
   return { note, list };
 }
@@ -75,8 +76,10 @@ export function showLive(into, name, { session, token, home, remove, onCount, on
   }
 
   room.on('change', ({ joins, updates, leaves }) => {
-    for (const { participant } of leaves) drop(participant);
-    for (const person of [...joins, ...updates]) put(person);
+    keepPlace(list, () => {
+      for (const { participant } of leaves) drop(participant);
+      for (const person of [...joins, ...updates]) put(person);
+    });
     showNote();
     onCount(room.occupancy);
   });

@@ -3,13 +3,17 @@
 export const $ = (id) => document.getElementById(id);
 
 /** An element with properties and children; strings become text. `data` and `aria` are attributes of those kinds. */
-export function el(tag, { data = {}, aria = {}, ...properties } = {}, ...children) {
+export function el(tag, { data = {}, aria = {}, role, ...properties } = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
+  if (role) element.setAttribute('role', role); // the property is younger than some browsers
   for (const [key, value] of Object.entries(data)) element.dataset[key] = value;
   for (const [key, value] of Object.entries(aria)) element.setAttribute(`aria-${key}`, value);
   element.append(...children.filter((child) => child != null && child !== false));
   return element;
 }
+
+/** The page works from here on: `loading.js` need not stand in for it any more. */
+export const ready = () => dispatchEvent(new Event('ready'));
 
 /** Touches the element only where the text is another: nothing is laid out or read aloud again for nothing. */
 export function setText(element, text) {

@@ -19,7 +19,11 @@ export function showInviteLink(into, url, { title, say }) {
   const show = el('button', { type: 'button', className: 'plain' }, 'QR code');
   show.setAttribute('aria-expanded', 'false');
   show.addEventListener('click', async () => {
-    if (code.hidden && !code.firstChild) code.append(await picture(url));
+    if (code.hidden && !code.firstChild) {
+      const made = await picture(url).catch(() => null);
+      if (!made) return say('The code could not be loaded. Try again in a moment.');
+      code.append(made);
+    }
     code.hidden = !code.hidden;
     show.setAttribute('aria-expanded', String(!code.hidden));
   });

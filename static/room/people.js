@@ -1,6 +1,7 @@
 // The list of who is here: ordered by who came first, changed where something changed and nowhere else.
 
 import { setText } from '../lib/dom.js';
+import { keepPlace } from '../lib/keep-place.js';
 import { personRow } from './person.js';
 
 const EASE_MS = 260;
@@ -102,8 +103,10 @@ export function peopleList(list, { room, field, found, onRemove }) {
   return {
     apply({ cause, joins, updates, leaves }) {
       const eased = cause === 'diff' && joins.length + leaves.length <= EASE_AT_MOST && mayMove();
-      for (const { participant } of leaves) drop(participant.id, eased);
-      for (const participant of [...joins, ...updates]) put(participant, eased);
+      keepPlace(list, () => {
+        for (const { participant } of leaves) drop(participant.id, eased);
+        for (const participant of [...joins, ...updates]) put(participant, eased);
+      });
       offerToFind();
       tick();
     },

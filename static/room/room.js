@@ -1,7 +1,7 @@
 // The reading room: the door, who is here, and the way out.
 
 import { join, remembered } from '../client/lastseen.js';
-import { $, el, sayIn, setText, showOnly } from '../lib/dom.js';
+import { $, el, ready, sayIn, setText, showOnly } from '../lib/dom.js';
 import '../lib/header.js';
 import { showInviteLink } from '../lib/invite-link.js';
 import { inBrowser, inTab, NAME, shared, TOKEN } from '../lib/kept.js';
@@ -193,4 +193,5 @@ function ended(cause) {
 
 $('again').addEventListener('click', start);
 
+ready();
 start();

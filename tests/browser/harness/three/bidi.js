@@ -1,10 +1,11 @@
 // Tabs by WebDriver BiDi, which Firefox speaks by itself.
 
 import { once } from 'node:events';
+import { setTimeout } from 'node:timers/promises';
 
 import WebSocket from 'ws';
 
-import { until } from '../browser.js';
+import { PATIENCE_MS, until } from '../browser.js';
 import { startProgram } from './program.js';
 
 export async function launchBidi({ command, env, args }) {
@@ -30,29 +31,34 @@ export async function launchBidi({ command, env, args }) {
   }
 }
 
-/** `call` sends a command and waits for its answer, however long that takes: selenium-webdriver's gives up after 30 s. */
+/** `call` sends a command and waits for its answer, longer than the 30 s of selenium-webdriver. */
 async function connect(url) {
   const socket = new WebSocket(url);
   await once(socket, 'open');
   const waiting = new Map();
   let last = 0;
   socket.on('message', (text) => {
-    const { id, result, error, message } = JSON.parse(text);
-    const { method, done, failed } = waiting.get(id) ?? {};
+    const { id, ...answer } = JSON.parse(text);
+    waiting.get(id)?.(answer);
+  });
+  const ended = new Promise((done) => {
+    socket.on('error', () => {}); // a close follows
+    socket.on('close', () => done({ error: 'Firefox has ended' }));
+  });
+
+  async function call(method, params = {}) {
+    const id = ++last;
+    const answered = new Promise((done) => waiting.set(id, done));
+    const over = new AbortController();
+    const late = setTimeout(PATIENCE_MS, { error: 'no answer' }, { signal: over.signal, ref: false });
+    late.catch(() => {}); // it was not
+    if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ id, method, params }));
+    const { result, error, message = '' } = await Promise.race([answered, ended, late]);
+    over.abort();
     waiting.delete(id);
-    if (error) failed?.(new Error(`${method}: ${error}: ${message}`));
-    else done?.(result);
-  });
-  socket.on('error', () => {}); // a close follows
-  socket.on('close', () => {
-    for (const { method, failed } of waiting.values()) failed(new Error(`${method}: Firefox has ended`));
-    waiting.clear();
-  });
-  const call = (method, params = {}) => new Promise((done, failed) => {
-    if (socket.readyState !== WebSocket.OPEN) return failed(new Error(`${method}: Firefox has ended`));
-    waiting.set(++last, { method, done, failed });
-    socket.send(JSON.stringify({ id: last, method, params }));
-  });
+    if (error) throw new Error(`${method}: ${error}: ${message}`);
+    return result;
+  }
   return { call, disconnect: () => socket.terminate() };
 }
 

@@ -80,7 +80,7 @@ export function missing(name) {
  */
 export async function launch(name, { secret = false } = {}) {
   const display = await startDisplay();
-  const env = { DISPLAY: display.name, WAYLAND_DISPLAY: '', GDK_BACKEND: 'x11', NO_AT_BRIDGE: '1' };
+  const env = { DISPLAY: display.name, WAYLAND_DISPLAY: '', GDK_BACKEND: 'x11', NO_AT_BRIDGE: '1', MOZ_CRASHREPORTER_DISABLE: '1' };
   let browser;
   try {
     browser = await KINDS[name].launch(KINDS[name].needs(), { env, secret });
