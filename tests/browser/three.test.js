@@ -35,9 +35,9 @@ async function giveName(tab) {
   await inRoom(tab);
 }
 
-/** Comes in as Bob with the library, in a page that has nothing else; `waits` counts how often it waited to try again. */
+/** Comes in as Bob with the library, in a page that has no room; `waits` counts how often it waited to try again. */
 async function comeInBare(tab, origin, path, options = {}) {
-  await tab.goto(`${origin}/static/icon.svg`);
+  await tab.goto(origin);
   await tab.run(async (path, options) => {
     const { join } = await import('/lastseen.js');
     window.waits = 0;
@@ -133,7 +133,7 @@ for (const name of BROWSERS) {
       const { session, ada, tab } = await room(t);
       await comeInBare(tab, server.origin, session.guestPath);
       const id = await ada.comes('Bob');
-      await tab.goto(`${server.origin}/static/vendor/README.md`);
+      await tab.goto(`${server.origin}/admin`);
       await ada.sees('Bob reconnecting');
       await tab.back();
       // A page that was kept goes on. One that was not is loaded anew, and has not joined.
