@@ -135,7 +135,7 @@ for (const name of BROWSERS) {
       const id = await ada.comes('Bob');
       await tab.goto(`${server.origin}/admin`);
       await ada.sees('Bob reconnecting');
-      await tab.back();
+      await tab.back('/');
       // A page that was kept goes on. One that was not is loaded anew, and has not joined.
       const kept = await tab.run(() => Boolean(window.room));
       t.diagnostic(kept ? 'the page was kept' : 'the page was not kept');
@@ -151,12 +151,12 @@ for (const name of BROWSERS) {
     });
 
     test('another page and Back, in the room', async (t) => {
-      const { ada, tab, address } = await room(t);
+      const { session, ada, tab, address } = await room(t);
       await comeIn(tab, address);
       const id = await ada.comes('Bob');
       await tab.goto(server.origin);
       await ada.sees('Bob reconnecting');
-      await tab.back();
+      await tab.back(session.guestPath);
       await inRoom(tab);
       await isConnected(tab);
       await ada.sees('Bob active');

@@ -76,7 +76,7 @@ async function openTab(call) {
 
   return {
     goto: (url) => call('browsingContext.navigate', { context, url, wait: 'complete' }),
-    back: () => call('browsingContext.traverseHistory', { context, delta: -1 }),
+    back: () => evaluate('void setTimeout(() => history.back())'),
     reload: () => call('browsingContext.reload', { context, wait: 'complete' }),
     close: () => call('browsingContext.close', { context }),
     async run(text) {

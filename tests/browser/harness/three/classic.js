@@ -39,7 +39,7 @@ export async function launchClassic({ driver, env, capabilities, hiding }) {
       };
       return {
         goto: (address) => here(() => session.get(address)),
-        back: () => here(() => session.navigate().back()),
+        back: () => here(() => session.executeScript('setTimeout(() => history.back())')),
         reload: () => here(() => session.navigate().refresh()),
         close: () => here(() => session.close()),
         run: (text) => here(() => session.executeScript(`return ${text}`)),

@@ -70,7 +70,8 @@ export function missing(name) {
  * Starts one of them. With `secret` it is a private window. `kill` ends it with all its processes, as a crash does, `end`
  * cleans up; `openTab` opens a tab before all others:
  *
- *   goto(url), back(), reload(), close()
+ *   goto(url), reload(), close()
+ *   back(path)                  the page before, which has this path
  *   run(fn, ...args)            has a function run in the page, and gives what it gives, or its promise
  *   until(what, fn, ...args)    waits until that is true
  *   press(selector)             presses what it finds with the mouse, as soon as it is to be seen
@@ -94,7 +95,11 @@ export async function launch(name, { secret = false } = {}) {
     const run = (fn, ...args) => tab.run(`(${fn})(${args.map((arg) => JSON.stringify(arg)).join(', ')})`);
     // Between two pages there is none to ask.
     const isSo = (fn, args) => run(fn, ...args).catch(() => false);
-    return { ...tab, staysHidden: name === 'webkit', run, until: (what, fn, ...args) => until(`${what}, in ${name}`, () => isSo(fn, args)) };
+    async function back(path) {
+      await tab.back();
+      await until(`${path} is shown again, in ${name}`, () => isSo((path) => location.pathname === path && document.readyState === 'complete', [path]));
+    }
+    return { ...tab, back, staysHidden: name === 'webkit', run, until: (what, fn, ...args) => until(`${what}, in ${name}`, () => isSo(fn, args)) };
   }
 
   return {

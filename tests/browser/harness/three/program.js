@@ -53,10 +53,11 @@ export async function startProgram(command, args, env = {}) {
   }
 
   async function kill() {
-    const all = [child.pid, ...descendants(child.pid)];
-    for (const pid of all) signal(pid, 'SIGKILL');
-    if (!isOver()) await once(child, 'exit');
-    await until(`all of ${command} has ended`, () => !all.some(lives));
+    await until(`all of ${command} has ended`, () => {
+      const left = started(home);
+      for (const pid of left) signal(pid, 'SIGKILL');
+      return left.length === 0;
+    });
   }
 
   async function end() {
@@ -87,18 +88,22 @@ function about(pid) {
 }
 const lives = (pid) => !['X', 'Z'].includes(about(pid)[1]);
 
-/** All that it started, and that these started. */
-export function descendants(pid) {
-  const children = new Map();
-  for (const each of readdirSync('/proc').map(Number).filter(Boolean)) {
-    const [parent] = about(each);
-    children.set(parent, [...(children.get(parent) ?? []), each]);
+function knows(pid, home) {
+  try {
+    return readFileSync(`/proc/${pid}/environ`).includes(home);
+  } catch {
+    return false;
   }
-  const found = [];
-  for (const todo = [pid]; todo.length > 0;) {
-    const next = children.get(todo.pop()) ?? [];
-    found.push(...next);
-    todo.push(...next);
-  }
-  return found;
+}
+
+/** Those that have this home, and what they started: some have lost their parent, and some overwrite what they know. */
+function started(home) {
+  const alive = readdirSync('/proc').map(Number).filter((each) => each && lives(each));
+  const found = new Set(alive.filter((each) => knows(each, home)));
+  let size;
+  do {
+    size = found.size;
+    for (const each of alive) if (found.has(about(each)[0])) found.add(each);
+  } while (found.size > size);
+  return [...found];
 }
