@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{FromRef, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -28,9 +28,6 @@ use crate::user_session::Wire;
 /// Sent by a client that reconnects: the id of the last event that it received.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Asks a proxy not to buffer.
-const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Tracked {
@@ -42,7 +39,7 @@ pub struct Tracked {
 }
 
 /// The events of a session, as Server-Sent Events: the frames that an observer receives on a WebSocket, under
-/// the name of their type, with `seq` as their id. The subscriber is not shown as present.
+/// the name of their type (a refusal as `refusal`), with `seq` as their id. The subscriber is not shown as present.
 #[utoipa::path(
     get, path = "/v1/reading-sessions/{id}/events", tag = "reading sessions",
     params(
@@ -91,9 +88,7 @@ pub async fn follow(
     let session = (!headers.contains_key(LAST_EVENT_ID)).then(|| Session::of(&access.session, app.store.idle()));
     let events = sse::response(app.clone(), subscriber, attachment, watch, session.as_ref());
     // A stream is the last answer of its connection, which does not count as plain HTTP from here on.
-    let headers =
-        [(BUFFERING, HeaderValue::from_static("no")), (header::CONNECTION, HeaderValue::from_static("close"))];
-    Ok((Extension(Permitted), headers, events).into_response())
+    Ok((Extension(Permitted::Stream), [(header::CONNECTION, "close")], events).into_response())
 }
 
 /// Subscribes to the room, which is opened where it is not in memory.

@@ -122,8 +122,13 @@ async fn serve(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, place: Pl
                 std::future::pending::<()>().await;
             }
             let response = app.oneshot(request).await.unwrap_or_else(|never| match never {});
-            if response.extensions().get::<Permitted>().is_some() {
-                place.leave();
+            match response.extensions().get() {
+                Some(Permitted::Socket) => place.leave(),
+                Some(Permitted::Stream) => {
+                    place.leave();
+                    place.turn().stream();
+                }
+                None => {}
             }
             Ok::<_, Infallible>(response.map(|body| Answer { body, place }))
         }

@@ -20,6 +20,7 @@ const SERVED: u64 = 0;
 const ANSWERED: u64 = 1;
 const SENT: u64 = 2;
 const LEFT: u64 = u64::MAX;
+const STREAMED: u64 = u64::MAX - 1;
 
 /// The turn of the first wait, which is for the head of a request. Each wait takes two numbers: the second one from
 /// the first byte of the head.
@@ -69,7 +70,7 @@ impl Turn {
             SERVED => Doing::Served,
             ANSWERED => Doing::Answered,
             SENT => Doing::Sent,
-            LEFT => Doing::Left,
+            LEFT | STREAMED => Doing::Left,
             turn => Doing::Waiting { wait: (turn - (FIRST_WAIT - 1)) / 2, has_begun: turn % 2 == 1 },
         }
     }
@@ -96,6 +97,11 @@ impl Turn {
         self.set(LEFT);
     }
 
+    /// It carries one answer more, a stream of events that has no end.
+    pub fn stream(&self) {
+        self.set(STREAMED);
+    }
+
     fn flushed(&self) {
         if self.get() == ANSWERED {
             self.set(SENT);
@@ -118,17 +124,29 @@ pub struct HttpStream {
     write_timeout: Duration,
     /// When an answer that is not taken is given up; `None` while the client takes what is sent.
     stuck: Option<Pin<Box<Sleep>>>,
+    /// Whether the kernel gives up a client that acknowledges nothing.
+    is_bounded: bool,
 }
 
 impl HttpStream {
     /// Over a stream that was just accepted.
     pub fn new(stream: TcpStream, turn: Arc<Turn>, write_timeout: Duration) -> Self {
-        Self { stream, turn, write_timeout, stuck: None }
+        Self { stream, turn, write_timeout, stuck: None, is_bounded: false }
     }
 
     /// The bare stream.
     pub fn into_inner(self) -> TcpStream {
         self.stream
+    }
+
+    /// A reader of a stream sends nothing, and what it is sent may fit into the kernel's buffer for hours. So the kernel
+    /// is asked to give up one whose host is gone or takes nothing, which it does after a quarter of an hour otherwise.
+    fn bound_stream(&mut self) {
+        if self.turn.get() == STREAMED && !self.is_bounded {
+            self.is_bounded = true;
+            #[cfg(target_os = "linux")]
+            let _ = SockRef::from(&self.stream).set_tcp_user_timeout(Some(self.write_timeout));
+        }
     }
 
     /// Waits no longer for a client that takes nothing.
@@ -160,6 +178,7 @@ impl AsyncRead for HttpStream {
 impl AsyncWrite for HttpStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.bound_stream();
         let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
         this.patiently(cx, written)
     }
@@ -170,6 +189,7 @@ impl AsyncWrite for HttpStream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.bound_stream();
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
         this.patiently(cx, written)
     }
@@ -215,6 +235,11 @@ mod tests {
         assert_eq!(turn.doing(), Doing::Waiting { wait: 2, has_begun: true });
         turn.leave();
         turn.answer();
+        assert_eq!(turn.doing(), Doing::Left);
+        turn.stream();
+        turn.answer();
+        turn.flushed();
+        turn.received();
         assert_eq!(turn.doing(), Doing::Left);
     }
 }

@@ -8,9 +8,10 @@ mod queue;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
@@ -35,6 +36,11 @@ use crate::user_session::Attachment;
 /// Every this many keep-alive comments the store is asked whether the subscriber still belongs to the
 /// session: a removal by another server publishes no event here.
 const COMMENTS_A_CHECK: u32 = 4;
+
+/// How long a client is asked to wait before it connects again: as of a WebSocket, and never so short that a client
+/// which keeps the time for good (an `EventSource` does) asks without a pause.
+const SOONEST_RETRY: Duration = Duration::from_secs(1);
+const LATEST_RETRY: Duration = Duration::from_secs(6);
 
 /// Cuts the TCP connection of a request; put there by the accept loop.
 #[derive(Clone, Debug, Default)]
@@ -65,20 +71,22 @@ pub fn response(
 ) -> Response {
     let Watching { watch, snapshot, notices, expires_at } = watching;
     let frames = &app.frames;
-    let mut first = vec![match session {
+    let beginning = match session {
         Some(session) => {
             let welcome = Welcome { you: None, connection_id: None, resume: None, token_expires_at: None, session };
             Event::of("welcome", Some(snapshot.seq), &frames.welcome(&welcome, &snapshot, None))
         }
         None => Event::framed(frames, Message::State { snapshot: &snapshot, own: None }),
-    }];
+    };
+    // For clients that lose the stream without a word, all at the same moment.
+    let mut first = vec![beginning.retrying(retry((LATEST_RETRY - SOONEST_RETRY).mul_f64(rand::random())))];
     first.extend(expires_at.map(|at| Event::framed(frames, Message::Expiring(at))));
     first.extend(notices.iter().map(|notice| Event::framed(frames, Message::Notice(notice))));
     match attachment {
         Some(Ok(attachment)) => subscriber.attachment = Some(attachment),
         Some(Err(refusal)) => {
             app.metrics.refusals(refusal.code.as_str()).inc();
-            first.push(Event::error(&refusal, None));
+            first.push(Event::refusal(&refusal));
         }
         None => {}
     }
@@ -92,11 +100,31 @@ pub fn response(
         events.recv().await.map(|event: Event| (event, (events, token)))
     });
     let parts = events.flat_map(|event| stream::iter(event.into_parts().into_iter().map(Ok::<Bytes, Infallible>)));
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-    ];
-    (headers, Body::from_stream(parts)).into_response()
+    (headers(), Body::from_stream(parts)).into_response()
+}
+
+/// The last three keep proxies from holding events back. `no-transform` forbids to compress them, which Caddy 2.6 does
+/// all the same, and then keeps them until its block is full, unless they have an encoding. nginx buffers.
+fn headers() -> [(HeaderName, &'static str); 4] {
+    [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-cache, no-transform"),
+        (header::CONTENT_ENCODING, "identity"),
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ]
+}
+
+/// How long to wait before the next connection, for one that may be made after this time.
+fn retry(after: Duration) -> Duration {
+    (SOONEST_RETRY + after).min(LATEST_RETRY)
+}
+
+/// The last event of a stream that the server ends.
+fn last(refusal: Refusal) -> Event {
+    match refusal.retry_after.map(retry) {
+        Some(after) => Event::refusal(&refusal.retry_after(after)).retrying(after),
+        None => Event::refusal(&refusal),
+    }
 }
 
 /// Passes events on to hyper.
@@ -124,8 +152,7 @@ impl Writer {
             // What is buffered in the socket would wait for ever.
             End::Refused(refusal) if refusal.code == Code::SlowConsumer => self.subscriber.cut.0.cancel(),
             End::Refused(refusal) => {
-                let last = Event::error(&refusal, refusal.retry_after);
-                let _ = timeout(self.app.connection.write_timeout, self.to_client.send(last)).await;
+                let _ = timeout(self.app.connection.write_timeout, self.to_client.send(last(refusal))).await;
             }
             _ => {}
         }
@@ -204,5 +231,20 @@ pub fn standing_refusal(standing: Standing) -> Option<Refusal> {
         Standing::Removed => Some(Code::Removed.into()),
         Standing::Closed(reason) => Some(Refusal::closed(reason)),
         Standing::Gone => Some(Code::SessionNotFound.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_asked_to_come_back_at_once_or_much_later() {
+        for (after, wait) in [(0, 1000), (7, 1007), (5000, 6000), (30_000, 6000)] {
+            let refusal = Refusal::from(Code::Draining).retry_after(Duration::from_millis(after));
+            let text = String::from_utf8(last(refusal).into_parts().concat()).expect("text");
+            assert!(text.starts_with(&format!("retry: {wait}\n")), "{text}");
+            assert!(text.contains(&format!("\"retry_after_ms\":{wait}")), "{text}");
+        }
     }
 }

@@ -41,8 +41,13 @@ use crate::protocol::{Code, Refusal, name};
 pub struct Peer(pub SocketAddr);
 
 /// Put into a response after which its connection carries no plain HTTP any more: it holds a permit of its own.
-#[derive(Clone, Copy, Debug)]
-pub struct Permitted;
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Permitted {
+    /// A WebSocket, which is taken from HTTP.
+    Socket,
+    /// A stream of events, which stays an answer.
+    Stream,
+}
 
 /// The query of the WebSocket's address.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -149,7 +154,7 @@ pub(super) fn respond<T>(
         }
     };
     let mut response = handshake::switching(accept, request.headers());
-    response.extensions_mut().insert(Permitted);
+    response.extensions_mut().insert(Permitted::Socket);
     let upgrading = request.extensions_mut().remove::<OnUpgrade>().ok_or(Code::Internal)?;
     Ok((response, upgrading, admitted))
 }

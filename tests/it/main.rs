@@ -23,6 +23,7 @@ mod databases;
 mod default_privileges;
 mod documentation;
 mod erase;
+mod event_streams;
 mod events;
 mod failover;
 mod flush;

@@ -43,10 +43,16 @@ impl Event {
         Self(vec![before.into(), Bytes::from_owner(Shared(Text::clone(shared))), after.into()])
     }
 
-    /// A refusal as the frame `error`, and when to come back where that is known.
-    pub fn error(refusal: &Refusal, retry: Option<Duration>) -> Self {
-        let retry = retry.map_or_else(String::new, |after| format!("retry: {}\n", after.as_millis()));
-        Self(vec![format!("event: error\n{retry}data: {}\n\n", v1::error(refusal, None)).into()])
+    /// A refusal as the frame `error`. Its event has a name of its own: an `EventSource` gives `error` to those who
+    /// listen for the loss of the connection.
+    pub fn refusal(refusal: &Refusal) -> Self {
+        Self(vec![format!("event: refusal\ndata: {}\n\n", v1::error(refusal, None)).into()])
+    }
+
+    /// The same, and how long the client is to wait before it connects again, from now on.
+    pub fn retrying(mut self, after: Duration) -> Self {
+        self.0.insert(0, format!("retry: {}\n", after.as_millis()).into());
+        self
     }
 
     /// A comment, which keeps the stream open and means nothing. Without an empty line after it, which some readers
@@ -80,9 +86,9 @@ mod tests {
         let expected = format!("event: session\ndata: {{\"a\":[{long}]}}\n\n");
         assert_eq!(text(Event::of("session", None, &frame(&long))), expected);
         let refusal = Refusal::from(Code::Removed);
-        let retry = text(Event::error(&refusal, Some(Duration::from_millis(2500))));
-        assert!(retry.starts_with("event: error\nretry: 2500\ndata: {") && retry.ends_with("}\n\n"), "{retry}");
-        assert!(text(Event::error(&refusal, None)).starts_with("event: error\ndata: {"));
+        let retry = text(Event::refusal(&refusal).retrying(Duration::from_millis(2500)));
+        assert!(retry.starts_with("retry: 2500\nevent: refusal\ndata: {") && retry.ends_with("}\n\n"), "{retry}");
+        assert!(text(Event::refusal(&refusal)).starts_with("event: refusal\ndata: {"));
     }
 
     #[test]

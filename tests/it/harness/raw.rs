@@ -226,6 +226,13 @@ impl Raw {
         String::from_utf8_lossy(&self.buffer).into_owned()
     }
 
+    /// Reads until this text has come.
+    pub async fn until(&mut self, text: &str) {
+        while !self.buffer.windows(text.len()).any(|window| window == text.as_bytes()) {
+            assert!(self.more().await, "the stream ended before {text:?}");
+        }
+    }
+
     /// Waits for the end of the stream and sends nothing; what is received before it is returned.
     pub async fn end(&mut self) -> String {
         while self.more().await {}
