@@ -996,15 +996,17 @@ constraint | user_sessions_user_agent_check on public.user_sessions | CHECK ((ch
 function | lastseen.abandon_sit_of_closed_session() | () returns trigger plpgsql volatile set search_path="" body b0e2484496a06aed
 function | lastseen.admit(uuid,uuid,integer,uuid,bytea,text,interval,text,text,uuid) | (session uuid, resume_participant uuid, resume_generation integer, caller uuid, invite_sha256 bytea, display_name text, idle interval, counts text, node text, new_id uuid) returns lastseen.admission plpgsql volatile set search_path="" body f2d4064cb6eb3ed3
 function | lastseen.alone_since(uuid[]) | (sessions uuid[]) returns TABLE(session_id uuid, since timestamp with time zone) sql stable set search_path="" body ebc761bceaf0361f
+function | lastseen.can_be_seen(text) | (said text) returns boolean sql immutable strict set search_path="" body 8c672c25d4ba9ae7
 function | lastseen.close_session(uuid,text) | (session uuid, reason text) returns SETOF public.reading_sessions sql volatile set search_path="" body c3789cea4f7e8429
 function | lastseen.close_sessions(uuid[],text) | (sessions uuid[], reason text) returns SETOF public.reading_sessions plpgsql volatile set search_path="" body 45e865b790d9b6c3
+function | lastseen.display_name(text) | (said text) returns text plpgsql immutable set search_path="" body b238092810e3dc2e
 function | lastseen.erase_stopped_simulator() | () returns trigger plpgsql volatile set search_path="" body 0a4e3142fd5be929
 function | lastseen.finish_room_sit(uuid,uuid[],uuid[],timestamp with time zone[]) | (room_sit uuid, new_ids uuid[], users uuid[], came_at timestamp with time zone[]) returns boolean plpgsql volatile set search_path="", lock_timeout=1s body 2e99133e4f7e1dae
 function | lastseen.give_back(uuid,uuid) | (participant uuid, invite uuid) returns boolean plpgsql volatile set search_path="" body fbc7007122d488f6
 function | lastseen.inspect_invite(bytea,interval,text) | (token_sha256 bytea, idle interval, counts text) returns TABLE(verdict text, detail text, session_id uuid, title text, invite_expires_at timestamp with time zone, role text, session_expires_at timestamp with time zone) sql stable set search_path="" body 785fe375327879f3
 function | lastseen.invite_fault(public.session_invites,public.reading_sessions,interval,lastseen.idle_counts) | (invite public.session_invites, session public.reading_sessions, idle interval, counts lastseen.idle_counts) returns text plpgsql stable set search_path="" body f6b10e69ef2caa6d
-function | lastseen.keep_check_in() | () returns trigger plpgsql volatile set search_path="" body 4a9f5aa82a9ecd93
-function | lastseen.keep_new_check_in() | () returns trigger plpgsql volatile set search_path="" body 675638d509efd8b3
+function | lastseen.keep_check_in() | () returns trigger plpgsql volatile set search_path="" body a37579028bce5518
+function | lastseen.keep_new_check_in() | () returns trigger plpgsql volatile set search_path="" body 93b8e89b710c01ca
 function | lastseen.keep_new_sit() | () returns trigger plpgsql volatile set search_path="" body 008d342d5100e152
 function | lastseen.keep_objects() | () returns trigger plpgsql volatile set search_path="" body 253a6cba66653ea9
 function | lastseen.keep_sit() | () returns trigger plpgsql volatile set search_path="" body c6c509a9910681fd
@@ -1059,10 +1061,16 @@ grant | function lastseen.admit(uuid,uuid,integer,uuid,bytea,text,interval,text,
 grant | function lastseen.admit(uuid,uuid,integer,uuid,bytea,text,interval,text,text,uuid) to service_role | execute
 grant | function lastseen.alone_since(uuid[]) to lastseen_service | execute
 grant | function lastseen.alone_since(uuid[]) to service_role | execute
+grant | function lastseen.can_be_seen(text) to authenticated | execute
+grant | function lastseen.can_be_seen(text) to lastseen_service | execute
+grant | function lastseen.can_be_seen(text) to service_role | execute
 grant | function lastseen.close_session(uuid,text) to lastseen_service | execute
 grant | function lastseen.close_session(uuid,text) to service_role | execute
 grant | function lastseen.close_sessions(uuid[],text) to lastseen_service | execute
 grant | function lastseen.close_sessions(uuid[],text) to service_role | execute
+grant | function lastseen.display_name(text) to authenticated | execute
+grant | function lastseen.display_name(text) to lastseen_service | execute
+grant | function lastseen.display_name(text) to service_role | execute
 grant | function lastseen.finish_room_sit(uuid,uuid[],uuid[],timestamp with time zone[]) to lastseen_service | execute
 grant | function lastseen.finish_room_sit(uuid,uuid[],uuid[],timestamp with time zone[]) to service_role | execute
 grant | function lastseen.give_back(uuid,uuid) to lastseen_service | execute

@@ -189,8 +189,8 @@ pub struct LimitSettings {
     /// Refusals after the upgrade to one address; one is forgotten every 10 s. Beyond a sixth of them the Close comes later and later, beyond all of them an attempt that is refused gets 429 before the upgrade [default: an eighth of --max-connections-per-ip]
     #[arg(long, env = "LASTSEEN_MAX_REFUSALS_PER_IP", value_name = "N")]
     pub max_refusals_per_ip: Option<NonZeroU32>,
-    /// Bytes of one WebSocket message from a client
-    #[arg(long, env = "LASTSEEN_MAX_MESSAGE_BYTES", default_value_t = 4096, value_name = "BYTES",
+    /// Bytes of one WebSocket message from a client: also the largest state as a client sends it that escapes all but ASCII
+    #[arg(long, env = "LASTSEEN_MAX_MESSAGE_BYTES", default_value_t = 8192, value_name = "BYTES",
           value_parser = clap::value_parser!(u32).range(128..=65_536))]
     pub max_message_bytes: u32,
     /// Frames `update` that a connection may send in a second beside its other frames, and twice as many without any

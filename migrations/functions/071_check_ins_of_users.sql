@@ -18,8 +18,11 @@ begin
     new.expires_at := lastseen.plausible('expires_at', new.expires_at, old.checked_in_at,
       greatest(old.expires_at, present + interval '1 hour'));
   end if;
-  if new.name is distinct from old.name and new.expires_at <= now() then
-    raise check_violation using message = 'this check-in is over: its name is not changed any more';
+  if new.name is distinct from old.name then
+    if new.expires_at <= now() then
+      raise check_violation using message = 'this check-in is over: its name is not changed any more';
+    end if;
+    new.name := lastseen.display_name(new.name);
   end if;
   if new.checked_out_at is not null or new.status = 'inactive' then
     new.status := 'inactive';
@@ -38,12 +41,13 @@ as $$
 declare
   present constant timestamptz := clock_timestamp();
 begin
+  new.name := lastseen.display_name(new.name);
   new.checked_in_at := lastseen.plausible('checked_in_at', new.checked_in_at, present - interval '1 hour', present);
   new.expires_at := lastseen.plausible('expires_at', new.expires_at, new.checked_in_at, present + interval '1 hour');
   return new;
 end
 $$;
-comment on function lastseen.keep_new_check_in is 'Refuses a check-in by a user that is not of now, and for an hour at most.';
+comment on function lastseen.keep_new_check_in is 'Refuses a check-in by a user that is not of now, and for an hour at most, or whose name cannot be shown.';
 
 create or replace trigger keep_new_check_in
   before insert on public.check_ins

@@ -25,8 +25,14 @@ use crate::protocol::{Code, Refusal};
 /// The path of the document.
 const DOCUMENT: &str = "/openapi.json";
 
-/// Text that is more than white space and holds no control characters.
-const SHORT_TEXT: &str = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$";
+/// Text that holds a character that can be seen and no control characters. (Those beyond U+FFFF that cannot be seen are
+/// left out: patterns are read in different ways there.)
+const SHORT_TEXT: &str = concat!(
+    r"^[^\x00-\x1f\x7f-\x9f]*",
+    r"[^\s\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f",
+    r"\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb]",
+    r"[^\x00-\x1f\x7f-\x9f]*$"
+);
 
 /// The page styles itself inline and has its images in its style sheet.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \

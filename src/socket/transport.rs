@@ -29,7 +29,7 @@ const CLOSE_STEP: Duration = Duration::from_secs(2);
 /// How long sending the last frames may take in all.
 const CLOSE_TOTAL: Duration = Duration::from_secs(10);
 
-/// How much is read at once: many beats, or half of the largest message. The buffer is on the stack, so
+/// How much is read at once: many beats, or a quarter of the largest message. The buffer is on the stack, so
 /// that no connection holds one between reads.
 const READ_BYTES: usize = 2048;
 

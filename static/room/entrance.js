@@ -3,8 +3,7 @@
 import { $, setText } from '../lib/dom.js';
 import { ask } from '../lib/http.js';
 import { inBrowser, NAME } from '../lib/kept.js';
-
-const LONGEST = 80;
+import { nameProblem } from './name.js';
 
 /** What the invite opens, as the server sees it now. */
 export const lookUp = (invite) => ask(`/v1/invites/${encodeURIComponent(invite)}`);
@@ -16,12 +15,7 @@ export function aboutRoom({ occupancy }) {
 }
 
 export function nameForm(enter) {
-  const wrong = (name) =>
-    !name ? 'Please give a name.'
-    : [...name].length > LONGEST ? `A name has at most ${LONGEST} characters.`
-    : /\p{Cc}/u.test(name) ? 'A name has no control characters.'
-    : '';
-  const check = () => $('name').setCustomValidity(wrong($('name').value.trim()));
+  const check = () => $('name').setCustomValidity(nameProblem($('name').value.trim()));
 
   $('name').addEventListener('input', check);
   $('ask').addEventListener('submit', (event) => {

@@ -73,7 +73,7 @@ async fn the_help_lists_every_setting_with_its_default_and_its_variable() {
         ("diff-interval", "100ms"),
         ("diff-interval-large", "1s"),
         ("max-participants", "100"),
-        ("max-message-bytes", "4096"),
+        ("max-message-bytes", "8192"),
         ("max-updates-per-second", "20"),
         ("detail-limit", "500"),
         ("idle-timeout", "1h"),

@@ -44,10 +44,10 @@ async fn a_message_that_is_too_large_ends_its_connection_alone() {
     let server = TestServer::start(&["--grace", "10m"]).await;
     let open = server.open().await;
     let mut ada = joined(&server, &open, "Ada").await;
-    send_text(&mut ada, beat_of(4096)).await;
-    assert_eq!(ada.frame("beat").await["ref"], 1, "4 KiB are fine");
+    send_text(&mut ada, beat_of(8192)).await;
+    assert_eq!(ada.frame("beat").await["ref"], 1, "8 KiB are fine");
     // Above the server's own limit, and above what the library takes.
-    for bytes in [4097, 60_000, 65_537, 1_000_000] {
+    for bytes in [8193, 60_000, 65_537, 1_000_000] {
         let mut bob = joined(&server, &open, "Bob").await;
         // The server may close before it has read all of it.
         let _ = bob.socket.send(Message::text(beat_of(bytes))).await;

@@ -40,6 +40,7 @@ mod locks;
 mod log;
 mod malformed;
 mod monitors;
+mod names;
 mod open_files;
 mod openapi;
 mod operations;

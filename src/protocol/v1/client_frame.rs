@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::protocol::json::{has_nul, whole};
 use crate::room::State;
 
-/// The largest public state, in bytes of JSON.
+/// The largest public state, in bytes of JSON as it is kept: without white space, and with characters as they are.
 pub const MAX_STATE_BYTES: usize = 2048;
 
 /// The longest sit, in seconds: a day.
@@ -159,9 +159,6 @@ fn whole_field<T: TryFrom<i128>>(value: Option<&RawValue>) -> Result<Option<T>, 
 /// surrogate pair and no number beyond a double.
 fn public_state(value: Option<&RawValue>) -> Result<State, &'static str> {
     let text = value.ok_or("'state' is missing")?.get();
-    if text.len() > MAX_STATE_BYTES {
-        return Err("'state' must not be larger than 2 KiB");
-    }
     let state: serde_json::Value =
         serde_json::from_str(text).map_err(|_| "'state' holds text or numbers that cannot be kept")?;
     if !state.is_object() {
@@ -170,7 +167,12 @@ fn public_state(value: Option<&RawValue>) -> Result<State, &'static str> {
     if has_nul(&state) {
         return Err("'state' must not hold the character U+0000");
     }
-    serde_json::value::to_raw_value(&state).map(State::from).map_err(|_| "'state' cannot be kept")
+    let kept = serde_json::value::to_raw_value(&state).map_err(|_| "'state' cannot be kept")?;
+    // Many clients escape whatever is not ASCII, which makes three bytes of one.
+    if kept.get().len() > MAX_STATE_BYTES {
+        return Err("'state' must not be larger than 2 KiB");
+    }
+    Ok(State::from(kept))
 }
 
 #[cfg(test)]
@@ -256,5 +258,26 @@ mod tests {
         }
         let large = format!(r#"{{"type":"update","state":{{"a":"{}"}}}}"#, "x".repeat(MAX_STATE_BYTES));
         assert_eq!(bad(&large).message, "'state' must not be larger than 2 KiB");
+    }
+
+    #[test]
+    fn a_state_is_measured_as_it_is_kept() {
+        // {"a":"…"} is eight bytes around the text.
+        let letters = (MAX_STATE_BYTES - 8) / 2;
+        let update = |state: &str| decode(&format!(r#"{{"type":"update","ref":1,"state":{state}}}"#));
+        for state in [
+            format!(r#"{{"a":"{}"}}"#, "ж".repeat(letters)),
+            format!(r#"{{"a":"{}"}}"#, "\\u0436".repeat(letters)),
+            format!("{{ \"a\" : {}\"{}\" }}", " ".repeat(1000), "ж".repeat(letters)),
+        ] {
+            let Ok(ClientFrame::Update { state: kept, .. }) = update(&state) else { panic!("refused") };
+            assert_eq!(kept.get().len(), MAX_STATE_BYTES);
+        }
+        for state in [
+            format!(r#"{{"a":"{}"}}"#, "ж".repeat(letters + 1)),
+            format!(r#"{{"a":"{}"}}"#, "\\u0436".repeat(letters + 1)),
+        ] {
+            assert!(update(&state).is_err());
+        }
     }
 }
