@@ -18,10 +18,9 @@ use crate::admission::rates::Rates;
 use crate::admission::refusal_log::RefusalLog;
 use crate::admission::tarpit::Tarpit;
 use crate::clock::{Clock, RUNNING_INTERVAL};
-use crate::config::Settings;
+use crate::config::{PublicUrl, Settings};
 use crate::identity::Keys;
 use crate::identity::client_address::canonical;
-use crate::identity::invite::InviteToken;
 use crate::identity::origin::Origins;
 use crate::metrics::Metrics;
 use crate::protocol::v1::Frames;
@@ -81,10 +80,6 @@ pub struct Parts {
     pub tracker: TaskTracker,
 }
 
-/// The URL under which the server is reached; invite links begin with it.
-#[derive(Clone, Debug)]
-pub struct PublicUrl(Arc<str>);
-
 impl App {
     /// Builds the parts. `address` is the one that the server listens on, `connection_ends` the words for
     /// why a connection ended, `metrics` what the keys count in already.
@@ -137,7 +132,7 @@ impl App {
             metrics,
             frames: Arc::new(Frames::new(clock, settings)),
             connection: rules::of_connections(settings),
-            public_url: PublicUrl::new(settings, address),
+            public_url: public_url(settings, address),
             page: rules::of_page(settings),
             guest_hosts: settings.guest_hosts(),
             max_participants: settings.limits.max_participants,
@@ -199,18 +194,9 @@ parts! {
     public_url: PublicUrl,
 }
 
-impl PublicUrl {
-    fn new(settings: &Settings, address: SocketAddr) -> Self {
-        match &settings.network.public_url {
-            Some(url) => Self(url.as_str().into()),
-            None => Self(format!("http://{address}").into()),
-        }
-    }
-
-    /// The link to send with an invite.
-    pub fn of_invite(&self, token: &InviteToken) -> String {
-        format!("{}/join/{}", self.0, token.as_str())
-    }
+/// How people reach the server: by what the settings say, else by where it listens.
+fn public_url(settings: &Settings, address: SocketAddr) -> PublicUrl {
+    settings.network.public_url.clone().unwrap_or_else(|| PublicUrl::of_origin(format!("http://{address}")))
 }
 
 fn registry(settings: &Settings, clock: Clock, sits: &Arc<Sits>, metrics: &Arc<Metrics>) -> Arc<Registry> {

@@ -2,6 +2,8 @@
 
 mod identity;
 mod network;
+mod origin;
+mod public_url;
 mod retention;
 mod schema_name;
 mod simulators;
@@ -15,6 +17,8 @@ use clap::{ArgAction, Args, ValueEnum};
 
 pub use self::identity::{ClaimValue, IdentitySettings};
 pub use self::network::NetworkSettings;
+pub use self::origin::{AllowedOrigin, canonical as canonical_origin};
+pub use self::public_url::PublicUrl;
 pub use self::retention::Retention;
 use self::retention::{DEMO_RETENTION, RETENTION};
 pub use self::schema_name::SchemaName;

@@ -13,7 +13,12 @@ use crate::protocol::{Code, Refusal};
 use crate::store::DatabaseState;
 
 /// What a server answers although it is full.
-pub const PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+const PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// Whether a path is one of those that are answered although the server is full, be it below another path.
+pub fn asks_for_health(path: &str) -> bool {
+    PATHS.iter().any(|health| path.ends_with(health))
+}
 
 /// The media type of the metrics.
 const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -14,7 +14,8 @@ use super::extract::{Address, Body, Filter, Ids, whole_or_null};
 use super::page::{Listing, Page};
 use crate::admission::dead_invite;
 use crate::admission::rates::Arrival;
-use crate::app::{App, PublicUrl};
+use crate::app::App;
+use crate::config::PublicUrl;
 use crate::domain::ids::{InviteId, SessionId, UserId};
 use crate::domain::invite::{Inspection, Invite, NewInvite};
 use crate::domain::role::Role;
@@ -92,7 +93,7 @@ impl FreshInvite {
         Self {
             id: invite.id,
             token: token.as_str().to_owned(),
-            url: url.of_invite(token),
+            url: format!("{}/join/{}", url.as_str(), token.as_str()),
             max_uses: invite.max_uses,
             uses: invite.uses,
             expires_at: invite.expires_at.map(Timestamp),

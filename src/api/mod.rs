@@ -3,6 +3,7 @@
 mod access;
 mod admin;
 mod analytics;
+mod below;
 mod check_ins;
 mod events;
 mod extract;
@@ -36,7 +37,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub use self::health::PATHS as HEALTH_PATHS;
+pub use self::health::asks_for_health;
 use self::openapi::Interface;
 use crate::app::App;
 use crate::identity::origin::Origins;
@@ -54,7 +55,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// All routes. Those registered with `routes!` are in the OpenAPI document; the pages for browsers are not.
 pub fn router(app: &App) -> Router {
-    finish(routes(app).with_state(app.clone()), &app.metrics)
+    below::below(app.public_url.path(), finish(routes(app).with_state(app.clone()), &app.metrics))
 }
 
 fn routes(app: &App) -> Router<App> {
@@ -113,7 +114,7 @@ fn routes(app: &App) -> Router<App> {
         .routes(routes!(upgrade::upgrade))
         .routes(routes!(live::figures))
         .split_for_parts();
-    others.merge(pages::routes(&app.page)).merge(openapi::pages(interface)).merge(calls)
+    others.merge(pages::routes(&app.page)).merge(openapi::pages(interface, app.public_url.path())).merge(calls)
 }
 
 /// Ends a request that takes too long, most likely because its body does not arrive.

@@ -14,7 +14,7 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
     Components, Content, Object, OpenApi as Document, Ref, RefOr, Required, Response as Described, Schema,
-    SecurityRequirement,
+    SecurityRequirement, Server,
 };
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -22,8 +22,9 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::protocol::problem::{MEDIA_TYPE, Problem};
 use crate::protocol::{Code, Refusal};
 
-/// The path of the document.
+/// The path of the document, and where it is seen from the page.
 const DOCUMENT: &str = "/openapi.json";
+const DOCUMENT_BESIDE: &str = "../openapi.json";
 
 /// Text that holds a character that can be seen and no control characters. (Those beyond U+FFFF that cannot be seen are
 /// left out: patterns are read in different ways there.)
@@ -87,11 +88,15 @@ pub fn short_text(most: usize) -> ObjectBuilder {
         .pattern(Some(SHORT_TEXT))
 }
 
-/// The document and the page.
-pub fn pages<S: Clone + Send + Sync + 'static>(document: Document) -> Router<S> {
+/// The document and the page, of a server that is below this path.
+pub fn pages<S: Clone + Send + Sync + 'static>(mut document: Document, below: &str) -> Router<S> {
+    if !below.is_empty() {
+        document.servers = Some(vec![Server::new(below)]);
+    }
     let document = Arc::new(complete(document));
     // `none`: otherwise the page would ask another host to validate the document.
-    let config = Config::from(DOCUMENT).validator_url("none").try_it_out_enabled(true).persist_authorization(false);
+    let config =
+        Config::from(DOCUMENT_BESIDE).validator_url("none").try_it_out_enabled(true).persist_authorization(false);
     let page: Router<S> = SwaggerUi::new("/docs").config(config).into();
     let header = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
     page.layer(map_response(found))

@@ -7,7 +7,7 @@ use clap::Args;
 use ipnet::IpNet;
 use reqwest::Url;
 
-use super::duration;
+use super::{AllowedOrigin, PublicUrl, duration};
 
 /// Where the server is, as seen from outside.
 #[derive(Clone, Debug, Args)]
@@ -16,12 +16,12 @@ pub struct NetworkSettings {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, env = "LASTSEEN_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub listen: SocketAddr,
-    /// How people reach the server, for invite links; from --listen without it
-    #[arg(long, env = "LASTSEEN_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
-    pub public_url: Option<String>,
-    /// Origins of pages that may use this server from a browser, besides its own; * for all
-    #[arg(long, env = "LASTSEEN_ALLOWED_ORIGINS", value_delimiter = ',', value_name = "ORIGIN,…", value_parser = origin)]
-    pub allowed_origins: Vec<String>,
+    /// How people reach the server, for invite links, like `https://presence.example` or `https://example.com/presence`; from --listen without it
+    #[arg(long, env = "LASTSEEN_PUBLIC_URL", value_name = "URL", value_parser = PublicUrl::parse)]
+    pub public_url: Option<PublicUrl>,
+    /// Origins of pages that may use this server from a browser, besides its own, like `https://app.example`, `https://*.example.com`, `capacitor://localhost`; null for pages without one, * for all
+    #[arg(long, env = "LASTSEEN_ALLOWED_ORIGINS", value_delimiter = ',', value_name = "ORIGIN,…", value_parser = AllowedOrigin::parse)]
+    pub allowed_origins: Vec<AllowedOrigin>,
     /// Networks of proxies whose X-Forwarded-For and Forwarded headers are trusted
     #[arg(long, env = "LASTSEEN_TRUSTED_PROXIES", value_delimiter = ',', value_name = "CIDR,…", value_parser = network)]
     pub trusted_proxies: Vec<IpNet>,
@@ -68,29 +68,12 @@ fn host_name() -> String {
     gethostname::gethostname().to_string_lossy().into_owned()
 }
 
-fn public_url(text: &str) -> Result<String, String> {
-    match origin(text) {
-        Ok(origin) if origin != "*" => Ok(origin),
-        _ => Err(format!("'{text}' is not of the form https://host or https://host:port")),
-    }
-}
-
 fn home_url(text: &str) -> Result<Url, String> {
     let refused = || format!("'{text}' is not an address of the form https://app.example or https://app.example/rooms");
     let url = Url::parse(text.trim()).map_err(|_| refused())?;
     // Anybody can read it; and no other scheme is a page.
     let is_page = matches!(url.scheme(), "https" | "http") && url.username().is_empty() && url.password().is_none();
     if is_page { Ok(url) } else { Err(refused()) }
-}
-
-fn origin(text: &str) -> Result<String, String> {
-    let trimmed = text.trim().trim_end_matches('/');
-    let host = trimmed.strip_prefix("https://").or_else(|| trimmed.strip_prefix("http://"));
-    match host {
-        Some(host) if !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']) => Ok(trimmed.to_ascii_lowercase()),
-        None if trimmed == "*" => Ok(trimmed.to_owned()),
-        _ => Err(format!("'{text}' is not an origin of the form https://host or https://host:port")),
-    }
 }
 
 fn network(text: &str) -> Result<IpNet, String> {

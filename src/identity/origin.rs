@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use axum::http::{HeaderMap, HeaderName, header};
 
-use crate::config::NetworkSettings;
+use crate::config::{AllowedOrigin, NetworkSettings, canonical_origin};
 use crate::protocol::{Code, Refusal};
 
 /// How near a page is to the server, as its browser sees it.
@@ -14,21 +14,25 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// The origins whose pages are allowed, besides the server's own.
 #[derive(Clone, Debug)]
 pub struct Origins {
-    allowed: Vec<String>,
+    allowed: Vec<AllowedOrigin>,
     any: bool,
 }
 
 impl Origins {
     /// Those of the settings, and that of `public-url`.
     pub fn new(settings: &NetworkSettings) -> Self {
-        let mut allowed = settings.allowed_origins.clone();
-        allowed.extend(settings.public_url.clone());
-        Self { any: allowed.iter().any(|origin| origin == "*"), allowed }
+        let own = settings.public_url.iter().map(|url| AllowedOrigin::One(url.origin().to_owned()));
+        Self::of(settings.allowed_origins.iter().cloned().chain(own).collect())
+    }
+
+    fn of(allowed: Vec<AllowedOrigin>) -> Self {
+        Self { any: allowed.contains(&AllowedOrigin::Any), allowed }
     }
 
     /// Whether the settings allow pages of this origin.
     pub fn lists(&self, origin: &str) -> bool {
-        self.any || self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+        let origin = canonical_origin(origin);
+        self.any || self.allowed.iter().any(|allowed| allowed.allows(&origin))
     }
 
     /// Whether a request may go on: it comes from no page, from one of this server's own (whatever the scheme of a
@@ -36,11 +40,7 @@ impl Origins {
     pub fn allow(&self, headers: &HeaderMap) -> bool {
         let Some(origin) = headers.get(header::ORIGIN) else { return true };
         let Ok(origin) = origin.to_str() else { return false };
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let own = origin
-            .split_once("://")
-            .is_some_and(|(_, authority)| host.is_some_and(|host| host.eq_ignore_ascii_case(authority)));
-        own || self.lists(origin)
+        is_own(origin, headers) || self.lists(origin)
     }
 
     /// Checks a request that changes something and shows no token. A browser sends it for any page, also to a server
@@ -90,9 +90,15 @@ impl Origins {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         let is_local = name == "localhost" || name.ends_with(".localhost");
         let is_address = name.parse::<IpAddr>().is_ok() || bare(&name).parse::<Ipv6Addr>().is_ok();
-        let of = |origin: &String| origin.split_once("://").map(|(_, authority)| host_name(authority).to_owned());
-        is_local || is_address || self.allowed.iter().filter_map(of).any(|known| known.eq_ignore_ascii_case(&name))
+        is_local || is_address || self.allowed.iter().any(|allowed| allowed.knows(&name))
     }
+}
+
+/// Whether a page of this origin came from where the request goes. A proxy may send the port that a browser leaves out.
+fn is_own(origin: &str, headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
+    let origin = canonical_origin(origin);
+    ["https", "http"].into_iter().any(|scheme| canonical_origin(&format!("{scheme}://{host}")) == origin)
 }
 
 /// The host of an authority, without its port.
@@ -114,22 +120,22 @@ mod tests {
 
     use super::*;
 
-    fn allowed(origins: &[&str], origin: Option<&str>) -> bool {
-        let allowed: Vec<String> = origins.iter().map(|&origin| origin.to_owned()).collect();
-        let origins = Origins { any: allowed.iter().any(|origin| origin == "*"), allowed };
-        let mut headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("presence.example:8080"))]);
-        headers.extend(origin.map(|origin| (header::ORIGIN, HeaderValue::from_str(origin).expect("a header value"))));
-        origins.allow(&headers)
+    fn origins(allowed: &[&str]) -> Origins {
+        Origins::of(allowed.iter().map(|origin| AllowedOrigin::parse(origin).expect(origin)).collect())
     }
 
-    fn allowed_without_token(origins: &[&str], host: &str, origin: Option<&str>, site: Option<&str>) -> bool {
-        let allowed: Vec<String> = origins.iter().map(|&origin| origin.to_owned()).collect();
-        let origins = Origins { any: allowed.iter().any(|origin| origin == "*"), allowed };
+    fn allowed(list: &[&str], origin: Option<&str>) -> bool {
+        let mut headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("presence.example:8080"))]);
+        headers.extend(origin.map(|origin| (header::ORIGIN, HeaderValue::from_str(origin).expect("a header value"))));
+        origins(list).allow(&headers)
+    }
+
+    fn allowed_without_token(list: &[&str], host: &str, origin: Option<&str>, site: Option<&str>) -> bool {
         let headers = [(header::HOST, Some(host)), (header::ORIGIN, origin), (FETCH_SITE, site)];
         let headers = headers
             .into_iter()
             .filter_map(|(name, value)| Some((name, HeaderValue::from_str(value?).expect("a header value"))));
-        origins.check_without_token(&headers.collect()).is_ok()
+        origins(list).check_without_token(&headers.collect()).is_ok()
     }
 
     #[test]
@@ -162,15 +168,13 @@ mod tests {
 
     #[test]
     fn a_browser_reads_without_a_token_only_by_a_known_name() {
-        let may_read = |origins: &[&str], host: &str, more: &[(HeaderName, &str)]| {
-            let allowed: Vec<String> = origins.iter().map(|&origin| origin.to_owned()).collect();
-            let origins = Origins { any: allowed.iter().any(|origin| origin == "*"), allowed };
+        let may_read = |list: &[&str], host: &str, more: &[(HeaderName, &str)]| {
             let headers = [&[(header::HOST, host)][..], more].concat();
             let headers = headers
                 .into_iter()
                 .map(|(name, value)| (name, HeaderValue::from_str(value).expect("a header value")))
                 .collect();
-            origins.check_read_without_token(&headers).is_ok()
+            origins(list).check_read_without_token(&headers).is_ok()
         };
         let browser = &[(header::ACCEPT_LANGUAGE, "")][..];
         for more in [browser, &[(header::ORIGIN, "http://evil.example")], &[(FETCH_SITE, "none")]] {
@@ -192,5 +196,22 @@ mod tests {
         assert!(allowed(&["https://app.example"], Some("https://App.example")));
         assert!(!allowed(&["https://app.example"], Some("http://app.example")));
         assert!(allowed(&["*"], Some("https://anything.example")));
+        // An app in a frame of the system has a scheme of its own, and is no page of a server of that name.
+        assert!(!allowed(&[], Some("capacitor://presence.example:8080")));
+        assert!(allowed(&["null"], Some("null")) && allowed(&["capacitor://localhost"], Some("capacitor://localhost")));
+    }
+
+    #[test]
+    fn a_port_that_browsers_leave_out_makes_no_difference() {
+        let own = |host: &str, origin: &str| {
+            let value = |text: &str| HeaderValue::from_str(text).expect("a header value");
+            let headers = [(header::HOST, value(host)), (header::ORIGIN, value(origin))];
+            origins(&[]).allow(&HeaderMap::from_iter(headers))
+        };
+        assert!(own("presence.example:443", "https://presence.example"));
+        assert!(own("presence.example", "https://presence.example:443"));
+        assert!(own("Presence.example:80", "http://presence.example"));
+        assert!(!own("presence.example:80", "https://presence.example"));
+        assert!(!own("presence.example:8443", "https://presence.example"));
     }
 }

@@ -55,7 +55,7 @@ impl Overflow {
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let (app, metrics, log) = (app.clone(), Arc::clone(&metrics), Arc::clone(&log));
             async move {
-                if api::HEALTH_PATHS.contains(&request.uri().path()) {
+                if api::asks_for_health(request.uri().path()) {
                     let response = app.oneshot(request.map(Body::new)).await;
                     return Ok::<_, Infallible>(response.unwrap_or_else(|never| match never {}));
                 }

@@ -1,5 +1,7 @@
 // The socket that brings the server's figures once a second, and is opened anew when it is lost.
 
+import { address } from '../lib/http.js';
+
 const LONGEST_MS = 30_000;
 const FINAL = new Set([1002, 1003, 1007, 1009]);
 
@@ -9,7 +11,8 @@ const FINAL = new Set([1002, 1003, 1007, 1009]);
  * 'reconnecting', and 'closed' with the refusal where it is final). Returns the function that ends it.
  */
 export function follow(token, { onHistory, onStats, onStatus }) {
-  const url = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/v1/admin/ws`;
+  const url = address('/v1/admin/ws');
+  url.protocol = url.protocol.replace('http', 'ws');
   let socket, timer, refusal;
   let tries = 0;
   let over = false;

@@ -2,6 +2,9 @@
 
 const PATIENCE_MS = 30_000; // whoever waits for longer has gone
 
+/** The address of a path of the server, which may be below a path of a host that others share. This is `static/lib/http.js`. */
+export const address = (path) => new URL(`../..${path}`, import.meta.url);
+
 /** Asks for JSON. Throws an error with `status`, `code` and a `message` fit to be shown. */
 export async function ask(path, { token, body, method = body ? 'POST' : 'GET' } = {}) {
   const headers = { accept: 'application/json' };
@@ -17,7 +20,7 @@ async function answered(path, options) {
   const over = new AbortController();
   const timer = setTimeout(() => over.abort(), PATIENCE_MS);
   try {
-    const answer = await fetch(path, { ...options, signal: over.signal });
+    const answer = await fetch(address(path), { ...options, signal: over.signal });
     const content = await answer.json().catch((error) => {
       if (over.signal.aborted) throw error;
       return {};

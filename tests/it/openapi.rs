@@ -184,5 +184,5 @@ async fn the_page_to_try_it_on_comes_from_the_server_alone() {
     assert!(loaded >= 5, "the page loads its parts: {loaded}");
     let setup = server.get("/docs/swagger-initializer.js", None).await.expect(200);
     let setup = setup.as_str().expect("a script");
-    assert!(setup.contains("\"/openapi.json\"") && setup.contains("\"validatorUrl\": \"none\""), "{setup}");
+    assert!(setup.contains("\"../openapi.json\"") && setup.contains("\"validatorUrl\": \"none\""), "{setup}");
 }

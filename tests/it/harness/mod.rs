@@ -8,6 +8,7 @@ pub mod document;
 pub mod issuer;
 pub mod login;
 pub mod pgbouncer;
+pub mod prefix;
 pub mod process;
 pub mod programs;
 pub mod provider;
