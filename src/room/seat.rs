@@ -40,6 +40,15 @@ pub struct Seat {
     is_given_back: bool,
 }
 
+/// How a connection ended.
+#[derive(Clone, Copy, Debug)]
+enum Parting {
+    /// The client said so.
+    Left,
+    /// Without a word: it may come back.
+    Lost,
+}
+
 impl Room {
     /// Takes a seat for a connection of a person who was admitted. Its subscriber receives what happens
     /// from then on.
@@ -109,25 +118,25 @@ impl Room {
         })
     }
 
-    /// A connection is closed: of a participant, from whom `operation` takes it, or of an observer.
-    fn give_back(&self, seat: &Seat, operation: impl FnOnce(&mut Roster, ParticipantId, Moment) -> Option<Change>) {
+    /// A connection is closed, of a participant or of an observer.
+    fn give_back(&self, seat: &Seat, parting: Parting) {
         let now = self.shared.clock.now();
         let mut inner = self.lock();
         inner.subscribers.remove(seat.connection);
-        if inner.is_draining() {
+        let Some(id) = seat.participant() else {
+            inner.observers -= 1;
+            self.arm_if_empty(&inner);
             return;
-        }
-        match seat.participant() {
-            None => {
-                inner.observers -= 1;
-                self.arm_if_empty(&inner);
-            }
-            Some(id) => {
-                if let Some(change) = operation(&mut inner.roster, id, now) {
-                    self.note(&mut inner, change, now);
-                    self.arm(&mut inner);
-                }
-            }
+        };
+        let change = match parting {
+            Parting::Left => inner.roster.leave(id, seat.connection),
+            // Asked to come back: the next start shows them as reconnecting.
+            Parting::Lost if inner.is_draining() => None,
+            Parting::Lost => inner.roster.lose(id, seat.connection, now),
+        };
+        if let Some(change) = change {
+            self.note(&mut inner, change, now);
+            self.arm(&mut inner);
         }
     }
 
@@ -221,14 +230,14 @@ impl Seat {
     /// Leaves: no grace for this connection.
     pub fn leave(mut self) {
         self.is_given_back = true;
-        self.room.give_back(&self, |roster, id, _| roster.leave(id, self.connection));
+        self.room.give_back(&self, Parting::Left);
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         if !self.is_given_back {
-            self.room.give_back(self, |roster, id, now| roster.lose(id, self.connection, now));
+            self.room.give_back(self, Parting::Lost);
         }
     }
 }

@@ -12,6 +12,7 @@ mod memory;
 mod observers;
 mod places;
 mod random;
+mod restarts;
 mod restore;
 mod world;
 

@@ -55,6 +55,7 @@ mod proxies;
 mod queries;
 mod quick_check;
 mod reading_sessions;
+mod recovery;
 mod refusals;
 mod refused_rows;
 mod room_sits;

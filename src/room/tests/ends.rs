@@ -70,7 +70,7 @@ async fn a_place_in_a_room_that_is_closed_meanwhile_is_worth_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_draining_room_asks_everybody_to_come_back_and_nobody_leaves() {
+async fn a_draining_room_asks_everybody_to_come_back_and_nobody_is_lost() {
     let (world, mut watcher) = watched(World::new()).await;
     let (room, mut observer) = (world.room(), world.observe());
     let mut ada = world.join(&entrant("Ada"));
@@ -87,8 +87,7 @@ async fn a_draining_room_asks_everybody_to_come_back_and_nobody_leaves() {
     assert_eq!(observe(&room).err(), Some(JoinError::Draining));
 
     let ids = [watcher.id(), ada.id()];
-    ada.seat.leave();
-    drop((watcher.seat, observer.seat));
+    drop((watcher.seat, ada.seat, observer.seat));
     world.pass(GRACE * 2).await;
     assert_eq!(room.occupancy(), 2);
     assert!(matches!(watcher.events.try_recv(), Err(TryRecvError::Closed)), "no diff was published");
@@ -96,6 +95,23 @@ async fn a_draining_room_asks_everybody_to_come_back_and_nobody_leaves() {
         assert_eq!(room.participant(id).map(|person| person.status), Some(Status::Active));
         assert_eq!(world.written_leave(id), None);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_leaves_while_the_server_stops_has_left() {
+    let world = World::new();
+    let (ada, bob) = (entrant("Ada"), entrant("Bob"));
+    let (only, phone, tablet) = (world.join(&ada), world.join(&bob), world.join(&bob));
+    world.registry.drain(1, async || {}).await;
+    only.seat.leave();
+    drop(phone.seat);
+    tablet.seat.leave();
+    assert_eq!(world.counted.leaves(LeaveReason::Left), 1);
+    let chunks = world.shared().write_behind.take(usize::MAX);
+    let left =
+        |id| chunks.iter().flat_map(|chunk| chunk.rows()).find(|row| row.participant() == id).map(|row| row.left);
+    assert_eq!(left(ada.id), Some(Some(LeaveReason::Left)), "the last flush writes it");
+    assert_eq!(left(bob.id), Some(None), "the other connection was asked to come back");
 }
 
 #[tokio::test(start_paused = true)]
