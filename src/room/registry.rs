@@ -16,10 +16,15 @@ use crate::domain::reading_session::{CloseReason, ReadingSession};
 /// How long a room waits for those it was opened for; they may never come.
 const WAIT: Duration = Duration::from_secs(30);
 
+/// How long it is known that a session was closed: longer than an admission takes that asked the store before.
+pub(super) const CLOSED_FOR: Duration = Duration::from_secs(10);
+
 /// The rooms that are in memory: those with people in them, or on the way.
 #[derive(Debug)]
 pub struct Registry {
     rooms: DashMap<SessionId, Arc<Room>>,
+    /// The sessions that were closed just now, until when that is known: whoever was admitted before is on the way.
+    closed: DashMap<SessionId, (CloseReason, Moment)>,
     draining: AtomicBool,
     shared: Arc<Shared>,
 }
@@ -27,7 +32,7 @@ pub struct Registry {
 impl Registry {
     /// No rooms.
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { rooms: DashMap::new(), draining: AtomicBool::new(false), shared }
+        Self { rooms: DashMap::new(), closed: DashMap::new(), draining: AtomicBool::new(false), shared }
     }
 
     /// What the rooms share.
@@ -40,12 +45,19 @@ impl Registry {
         self.rooms.get(&id).map(|room| Arc::clone(&room))
     }
 
-    /// The room of a session, made where it is not in memory.
+    /// The room of a session, made where it is not in memory; over already where the session was closed just now.
     pub fn open(&self, session: ReadingSession) -> Arc<Room> {
-        let room = Arc::clone(&self.rooms.entry(session.id).or_insert_with(|| {
-            self.shared.schedule.add(self.shared.clock.now() + WAIT, session.id);
+        let id = session.id;
+        let room = Arc::clone(&self.rooms.entry(id).or_insert_with(|| {
+            self.shared.schedule.add(self.shared.clock.now() + WAIT, id);
             Arc::new(Room::new(session, Arc::clone(&self.shared)))
         }));
+        // Set before `close` takes the room out: either it finds this room or the reason is seen here.
+        let closed = self.closed.get(&id).map(|closed| closed.0);
+        if let Some(reason) = closed {
+            self.end(id, reason);
+            room.close(reason);
+        }
         // Set before `drain` walks the rooms: either the walk finds this room or the flag is seen here.
         if self.is_draining() {
             room.drain();
@@ -55,6 +67,13 @@ impl Registry {
 
     /// Ends the room of a session that was closed. Whether it was in memory.
     pub fn close(&self, id: SessionId, reason: CloseReason) -> bool {
+        let until = self.shared.clock.now() + CLOSED_FOR;
+        self.closed.insert(id, (reason, until));
+        self.shared.schedule.add(until, id);
+        self.end(id, reason)
+    }
+
+    fn end(&self, id: SessionId, reason: CloseReason) -> bool {
         let room = self.rooms.remove(&id);
         if let Some((_, room)) = &room {
             room.close(reason);
@@ -66,6 +85,7 @@ impl Registry {
     /// Ticks a room whose deadline is over; an empty one leaves memory. In one that is not in memory
     /// notices end without a person present.
     pub fn tick(&self, id: SessionId, now: Moment) {
+        self.closed.remove_if(&id, |_, (_, until)| *until <= now);
         let room = match self.find(id) {
             Some(room) => room,
             // Held, or a person could come in meanwhile and never get the end of the notice.

@@ -30,6 +30,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::TryRecvError;
 
 use super::publisher::{LARGE, NEWER, back_to_people};
+use super::registry::CLOSED_FOR;
 use super::*;
 use crate::clock::{Clock, Moment};
 use crate::domain::idle::{IdleCounts, IdleRule};

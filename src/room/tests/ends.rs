@@ -61,6 +61,23 @@ async fn a_closed_room_tells_everybody_and_takes_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_was_admitted_before_a_close_and_comes_after_it_is_not_let_in() {
+    let world = World::new();
+    let closed = Some(JoinError::Closed(CloseReason::Host));
+    assert!(!world.registry.close(world.session.id, CloseReason::Host), "it is not in memory");
+    let room = world.room();
+    assert_eq!(room.reserve(Applicant::Stranger).err(), closed);
+    assert_eq!(join(&room, entrant("Late"), None).err(), closed);
+    assert_eq!(observe(&room).err(), closed);
+    assert!(!world.is_in_memory());
+
+    world.pass(CLOSED_FOR - A_MILLISECOND).await;
+    assert_eq!(observe(&world.room()).err(), closed);
+    world.pass(A_MILLISECOND).await;
+    assert!(observe(&world.room()).is_ok(), "the store knows by now, and is asked before");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_place_in_a_room_that_is_closed_meanwhile_is_worth_nothing() {
     let world = World::new();
     let room = world.room();
