@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
+use uuid::Uuid;
 
-use super::{Store, StoreError, Viewer};
+use super::{BATCH_ROWS, Store, StoreError, Viewer};
 use crate::domain::ids::{ParticipantId, SessionId, UserId};
 use crate::domain::participant::{Membership, Standing, StoredParticipant};
 use crate::domain::reading_session::CloseReason;
@@ -182,11 +183,39 @@ impl Store {
     }
 
     /// The people whom the server of this name left present when it ended, with their sessions and
-    /// when they were last seen.
+    /// when they were last seen. Of a page of open sessions at a time.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn left_present(&self) -> Result<Vec<(ReadingSession, Entrant, DateTime<Utc>)>, StoreError> {
+        let (mut people, mut after) = (Vec::new(), SessionId(Uuid::nil()));
+        while let Some(last) = self.page_of_open_sessions(after).await? {
+            people.extend(self.left_present_between(after, last).await?);
+            after = last;
+        }
+        Ok(people)
+    }
+
+    /// The last one of a page of the open sessions, by id and behind this one.
+    async fn page_of_open_sessions(&self, after: SessionId) -> Result<Option<SessionId>, StoreError> {
+        self.batch(
+            sqlx::query_scalar(
+                "SELECT page.id FROM (
+                    SELECT id FROM reading_sessions WHERE is_active AND id > $1 ORDER BY id LIMIT $2) AS page
+                 ORDER BY page.id DESC LIMIT 1",
+            )
+            .bind(after)
+            .bind(BATCH_ROWS)
+            .fetch_optional(&self.batches),
+        )
+        .await
+    }
+
+    async fn left_present_between(
+        &self,
+        after: SessionId,
+        last: SessionId,
+    ) -> Result<Vec<(ReadingSession, Entrant, DateTime<Utc>)>, StoreError> {
         #[derive(FromRow)]
         struct Row {
             #[sqlx(flatten)]
@@ -208,9 +237,11 @@ impl Store {
                             lastseen.subject_of(s.host_user_id) AS host_user_id, s.max_participants, s.created_at,
                             s.last_seen_at AS session_last_seen_at, s.last_activity_at AS session_last_activity_at
                      FROM session_participants p JOIN reading_sessions s ON s.id = p.session_id
-                     WHERE p.is_active AND s.is_active AND p.node = $1",
+                     WHERE p.is_active AND s.is_active AND p.node = $1 AND s.id > $2 AND s.id <= $3",
                 )
                 .bind(&self.node)
+                .bind(after)
+                .bind(last)
                 .fetch_all(&self.batches),
             )
             .await?;

@@ -1,13 +1,14 @@
 //! What a server takes over from its last run at the start.
 
 use nix::sys::signal::Signal;
+use uuid::Uuid;
 
 use crate::harness::cluster::TestDatabase;
 use crate::harness::process::Process;
 use crate::harness::rest::Opened;
-use crate::harness::rows::person;
+use crate::harness::rows::{execute, person};
 use crate::harness::server::SECRET;
-use crate::harness::{Client, Join, eventually};
+use crate::harness::{Client, Join, TestServer, eventually, quiet};
 
 /// Starts the program on this database, always under the same name.
 async fn serve(database: &TestDatabase, flags: &[&str]) -> Process {
@@ -19,6 +20,28 @@ async fn serve(database: &TestDatabase, flags: &[&str]) -> Process {
 async fn end(server: Process, signal: Signal) {
     server.signal(signal);
     server.finished().await;
+}
+
+#[tokio::test]
+async fn people_of_more_sessions_than_a_statement_reads_are_restored() {
+    let database = TestDatabase::new().await;
+    let session = |number: u128| Uuid::from_u128(number);
+    // The first, one on the next page, and the last.
+    let with_people = [1, 12_345, 25_000].map(session);
+    let sessions = "INSERT INTO reading_sessions (id)
+         SELECT ('00000000-0000-0000-0000-' || lpad(to_hex(n), 12, '0'))::uuid FROM generate_series(1, 25000) AS n";
+    sqlx::query(sessions).execute(&database.pool).await.expect("sessions");
+    let present =
+        "INSERT INTO session_participants (session_id, name, is_active, node) VALUES ($1, 'Ada', true, 'test')";
+    for id in with_people {
+        execute(&database.pool, present, id).await;
+    }
+    let server = TestServer::on(database, &quiet(&["--grace", "1h"])).await;
+    assert_eq!(server.server.registry().census().rooms, 3);
+    for id in with_people {
+        let people = server.participants(id).await;
+        assert_eq!((&people["occupancy"], &people["items"][0]["status"]), (&1.into(), &"reconnecting".into()));
+    }
 }
 
 #[tokio::test]
