@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
@@ -18,7 +19,8 @@ use super::habits::{Act, Habits};
 use super::plan::Post;
 use super::room::{Room, Seat};
 use super::run::{Phase, Run};
-use super::socket::{self, End, JoinRequest, Socket};
+use super::socket::{self, End, Goodbye, JoinRequest, Socket};
+use super::whereabouts::Whereabouts;
 
 /// The timeout of an attempt to join, as in the browser client.
 const WELCOME: Duration = Duration::from_secs(15);
@@ -48,7 +50,7 @@ struct Person {
 enum Out {
     /// The plan cut it; the person comes back after this time.
     Cut(Duration),
-    /// The person left, and another one comes in its place.
+    /// The person leaves, and another one comes in its place.
     Left,
     /// The server or the network ended it.
     Broke(End),
@@ -60,8 +62,11 @@ enum Out {
 struct Stay {
     socket: Socket,
     seat: Arc<Seat>,
-    /// When the last frame arrived: the connection is known to have stood then.
+    /// When the last frame was read.
     last_frame: Instant,
+    /// When the last beat was due that was answered: the server had the connection then. What is read may have been
+    /// sent long before, and by a server that has ended the connection since.
+    stood: Instant,
     beat: Duration,
     next_beat: Instant,
     beats: u64,
@@ -142,6 +147,7 @@ impl Person {
             resume: self.resume.as_deref(),
             source: self.run.source(self.post.number),
         };
+        let asked = Instant::now();
         let mut socket = socket::connect(&self.run.target, self.post.number, &request).await?;
         let text = socket::next(&mut socket).await?;
         let refused = |end| End { comes_back: false, ..End::lost(end) };
@@ -150,7 +156,8 @@ impl Person {
             Ok(Frame::Error(fault)) => {
                 let end = socket::next(&mut socket).await.err();
                 let not_before = Duration::from_millis(fault.retry_after_ms.unwrap_or(0));
-                return Err(End { comes_back: end.is_none_or(|end| end.comes_back), why: fault.code, not_before });
+                let comes_back = end.is_none_or(|end| end.comes_back);
+                return Err(End { comes_back, not_before, is_closed: true, ..End::lost(fault.code) });
             }
             Ok(_) => return Err(refused("not_a_welcome")),
             Err(error) => {
@@ -158,7 +165,7 @@ impl Person {
                 return Err(refused("not_a_welcome"));
             }
         };
-        self.welcomed(socket, welcome, &snapshot, text.len(), due)
+        self.welcomed(socket, welcome, &snapshot, text.len(), (due, asked))
     }
 
     fn welcomed(
@@ -167,7 +174,7 @@ impl Person {
         welcome: Welcome,
         snapshot: &Snapshot,
         bytes: usize,
-        due: Instant,
+        (due, asked): (Instant, Instant),
     ) -> Result<Stay, End> {
         let Welcome { you: Some(you), resume: Some(resume), beat_ms, grace_ms } = welcome else {
             return Err(End { comes_back: false, ..End::lost("welcomed_as_nobody") });
@@ -199,6 +206,7 @@ impl Person {
             socket,
             seat,
             last_frame: now,
+            stood: asked,
             beat,
             next_beat: now + beat,
             beats: 0,
@@ -209,38 +217,39 @@ impl Person {
     }
 
     async fn stay(&mut self, mut stay: Stay) -> Out {
-        let out = self.serve(&mut stay).await;
+        let mut out = self.serve(&mut stay).await;
+        // What is in the socket is read before anybody is judged: the server may have ended the connection before.
+        if !matches!(out, Out::Broke(_))
+            && let Some(end) = self.receive_the_rest(&mut stay).await
+        {
+            out = Out::Broke(end);
+        }
         self.run.open.fetch_sub(1, Ordering::Relaxed);
         self.room.rise(&stay.seat);
-        let whereabouts = self.room.whereabouts(stay.seat.person);
-        let wrong = match &out {
-            Out::Cut(_) => whereabouts.lock().lost(Instant::now()),
-            Out::Left => {
-                self.resume = None;
-                self.times += 1;
-                Vec::new()
-            }
-            Out::Broke(end) => {
-                whereabouts.lock().broke(stay.last_frame);
-                *self.run.tally.lock().ends.entry(end.why.clone()).or_default() += 1;
-                Vec::new()
-            }
-            Out::Over => whereabouts.lock().left(),
-        };
-        for who in wrong {
-            self.disagree(Kind::WrongLeave, who);
-        }
         if !matches!(out, Out::Over) {
             self.run.tally.lock().beats_gone += stay.seat.beats.lock().len() as u64;
         }
-        match out {
+        let whereabouts = self.room.whereabouts(stay.seat.person);
+        let wrong = match &out {
             // Dropped without a Close frame, as on a broken network.
-            Out::Cut(_) | Out::Broke(_) => drop(stay),
-            Out::Left | Out::Over => {
-                if !Box::pin(socket::leave(stay.socket)).await {
-                    whereabouts.lock().vanished();
+            Out::Cut(_) => whereabouts.lock().lost(Instant::now()),
+            Out::Broke(end) => {
+                if !end.is_closed {
+                    self.run.crashes.lock().note(Instant::now());
                 }
+                whereabouts.lock().broke(stay.stood);
+                *self.run.tally.lock().ends.entry(end.why.clone()).or_default() += 1;
+                Vec::new()
             }
+            Out::Left => {
+                self.resume = None;
+                self.times += 1;
+                Box::pin(leave(stay.socket, Goodbye::Frame, &whereabouts)).await
+            }
+            Out::Over => Box::pin(leave(stay.socket, Goodbye::Close, &whereabouts)).await,
+        };
+        for who in wrong {
+            self.disagree(Kind::WrongLeave, who);
         }
         out
     }
@@ -305,7 +314,7 @@ impl Person {
         let Some((_, act)) = stay.act.take_if(|(at, _)| *at <= now) else { return Ok(()) };
         match act {
             Act::Drop(away) => return Err(Out::Cut(away)),
-            Act::Leave => return Err(self.leave(stay).await),
+            Act::Leave => return Err(Out::Left),
             Act::Turn => {
                 let card: u8 = self.chance.random_range(0..78);
                 let text = format!(r#"{{"type":"update","state":{{"card":{card}}}}}"#);
@@ -315,18 +324,6 @@ impl Person {
         let next = self.habits.next(&mut self.chance, self.run.grace());
         stay.act = next.map(|(after, act)| (now + after, act));
         Ok(())
-    }
-
-    async fn leave(&mut self, stay: &mut Stay) -> Out {
-        // Recorded before the frame is sent: others may receive the leave before this task goes on.
-        let wrong = self.room.whereabouts(stay.seat.person).lock().left();
-        for who in wrong {
-            self.disagree(Kind::WrongLeave, who);
-        }
-        match socket::send(&mut stay.socket, r#"{"type":"leave"}"#.to_owned()).await {
-            Ok(()) => Out::Left,
-            Err(end) => Out::Broke(end),
-        }
     }
 
     async fn beat(&mut self, stay: &mut Stay) -> Result<(), Out> {
@@ -347,4 +344,15 @@ impl Person {
     fn disagree(&self, kind: Kind, detail: impl Into<String>) {
         self.run.tally.lock().disagree(Disagreement::new(kind, self.room.way.id, detail));
     }
+}
+
+/// Leaves. Returns the leaves that others received before, where these were wrong.
+async fn leave(socket: Socket, goodbye: Goodbye, whereabouts: &Mutex<Whereabouts>) -> Vec<String> {
+    // Recorded before it is sent: others may receive the leave before this task goes on.
+    whereabouts.lock().leaves(Instant::now());
+    if socket::leave(socket, goodbye).await {
+        return whereabouts.lock().taken();
+    }
+    whereabouts.lock().vanished();
+    Vec::new()
 }

@@ -12,6 +12,7 @@ use super::habits::Habits;
 use super::plan::Plan;
 use super::tally::Tally;
 use super::target::Target;
+use super::whereabouts::Crashes;
 
 /// The part of the run that is under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +35,7 @@ pub struct Run {
     pub habits: Habits,
     pub phase: watch::Sender<Phase>,
     pub tally: Mutex<Tally>,
+    pub crashes: Mutex<Crashes>,
     /// Open connections.
     pub open: AtomicU64,
     /// The grace of the last welcome.
@@ -59,6 +61,7 @@ impl Run {
             target,
             phase: watch::Sender::new(Phase::Load),
             tally: Mutex::default(),
+            crashes: Mutex::default(),
             open: AtomicU64::new(0),
             grace_ms: AtomicU64::new(0),
             outside: AtomicU64::new(0),

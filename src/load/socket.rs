@@ -21,6 +21,9 @@ use crate::protocol::v1::SUBPROTOCOL;
 /// The library clears its read buffer at each read, and keeps it for the life of the connection.
 const READ_BUFFER_BYTES: usize = 512;
 
+/// A turn of the reactor, which may not know yet what the system has received.
+const TURN: Duration = Duration::from_millis(1);
+
 /// The largest message, which is the welcome of a large room.
 const LARGEST_MESSAGE: usize = 64 * 1024 * 1024;
 
@@ -51,12 +54,14 @@ pub struct End {
     pub comes_back: bool,
     /// How long the server asks to wait.
     pub not_before: Duration,
+    /// Whether the server said so, by a Close frame.
+    pub is_closed: bool,
 }
 
 impl End {
     /// The connection broke.
     pub fn lost(why: impl Into<String>) -> Self {
-        Self { why: why.into(), comes_back: true, not_before: Duration::ZERO }
+        Self { why: why.into(), comes_back: true, not_before: Duration::ZERO, is_closed: false }
     }
 }
 
@@ -168,7 +173,7 @@ pub async fn next(socket: &mut Socket) -> Result<Utf8Bytes, End> {
 
 fn closed(frame: Option<CloseFrame>) -> End {
     let code = frame.map_or(1005, |frame| u16::from(frame.code));
-    End { comes_back: reconnects(code), ..End::lost(code.to_string()) }
+    End { comes_back: reconnects(code), is_closed: true, ..End::lost(code.to_string()) }
 }
 
 fn broken(error: &Error) -> End {
@@ -186,16 +191,94 @@ pub async fn send(socket: &mut Socket, text: String) -> Result<(), End> {
     socket.send(Message::text(text)).await.map_err(|error| broken(&error))
 }
 
-/// Sends a Close frame with 1000 and waits briefly for the answer; whether it came.
-pub async fn leave(mut socket: Socket) -> bool {
-    let goodbye = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+/// The next text, or the end, where it has arrived by now.
+pub async fn arrived(socket: &mut Socket) -> Option<Result<Utf8Bytes, End>> {
+    tokio::time::timeout(TURN, next(socket)).await.ok()
+}
+
+/// How a client leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Goodbye {
+    /// By the frame `leave`.
+    Frame,
+    /// By a Close with 1000.
+    Close,
+}
+
+/// Leaves, and waits briefly for the answer. Whether the server took it: it says so by a Close with 1000, and by none
+/// with any other code.
+pub async fn leave(mut socket: Socket, goodbye: Goodbye) -> bool {
+    let message = match goodbye {
+        Goodbye::Frame => Message::text(r#"{"type":"leave"}"#),
+        Goodbye::Close => Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() })),
+    };
     let parting = async {
-        socket.send(Message::Close(Some(goodbye))).await.ok()?;
+        socket.send(message).await.ok()?;
         loop {
-            if let Message::Close(_) = socket.next().await?.ok()? {
-                return Some(());
+            if let Message::Close(answer) = socket.next().await?.ok()? {
+                return answer.map(|answer| answer.code);
             }
         }
     };
-    matches!(tokio::time::timeout(Duration::from_secs(5), parting).await, Ok(Some(())))
+    matches!(tokio::time::timeout(Duration::from_secs(5), parting).await, Ok(Some(CloseCode::Normal)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use tokio_tungstenite::accept_async;
+
+    use super::*;
+
+    /// A client and its server.
+    async fn pair() -> (Socket, Socket) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let accept = async {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            accept_async(stream).await.expect("a handshake")
+        };
+        let connect = async {
+            let stream = TcpStream::connect(address).await.expect("a connection");
+            tokio_tungstenite::client_async(format!("ws://{address}"), stream).await.expect("a handshake").0
+        };
+        tokio::join!(connect, accept)
+    }
+
+    async fn close(server: &mut Socket, code: u16) {
+        let frame = CloseFrame { code: code.into(), reason: "".into() };
+        server.send(Message::Close(Some(frame))).await.expect("sent");
+    }
+
+    #[tokio::test]
+    async fn a_leave_is_taken_where_the_answer_says_so() {
+        for (code, taken) in [(1000, true), (1012, false), (4008, false)] {
+            let (client, mut server) = pair().await;
+            let answers = async {
+                assert!(matches!(server.next().await, Some(Ok(Message::Text(text))) if text.contains("leave")));
+                server.send(Message::text("{}")).await.expect("sent");
+                close(&mut server, code).await;
+            };
+            assert_eq!(tokio::join!(leave(client, Goodbye::Frame), answers).0, taken, "{code}");
+        }
+        let (client, server) = pair().await;
+        drop(server);
+        assert!(!leave(client, Goodbye::Close).await);
+        let (client, mut server) = pair().await;
+        let answers = async { while let Some(Ok(_)) = server.next().await {} };
+        assert!(tokio::join!(leave(client, Goodbye::Close), answers).0);
+    }
+
+    #[tokio::test]
+    async fn what_has_arrived_is_read_to_the_end() {
+        let (mut client, mut server) = pair().await;
+        assert_eq!(arrived(&mut client).await, None);
+        server.send(Message::text("one")).await.expect("sent");
+        close(&mut server, 4008).await;
+        // By now it is in the socket.
+        client.get_ref().readable().await.expect("readable");
+        assert_eq!(arrived(&mut client).await, Some(Ok("one".into())));
+        let end = End { is_closed: true, ..End::lost("4008") };
+        assert_eq!(arrived(&mut client).await, Some(Err(end)));
+    }
 }

@@ -9,7 +9,7 @@ use crate::domain::ids::ParticipantId;
 use crate::load::disagreement::Kind;
 use crate::load::fold::Folded;
 use crate::load::frame::{Diff, Frame};
-use crate::load::socket;
+use crate::load::socket::{self, End};
 
 /// How often a slow reader takes a frame.
 const SLOW_READER: Duration = Duration::from_millis(500);
@@ -56,9 +56,27 @@ impl Person {
         }
     }
 
-    fn answered(&self, stay: &Stay, reference: Option<u64>) {
+    /// Handles what has arrived by now; how the connection ended, where it did.
+    pub(super) async fn receive_the_rest(&mut self, stay: &mut Stay) -> Option<End> {
+        while let Some(arrived) = socket::arrived(&mut stay.socket).await {
+            match arrived {
+                Ok(text) => {
+                    if let Err(Out::Broke(end)) = self.receive(stay, &text).await {
+                        return Some(end);
+                    }
+                }
+                Err(end) => return Some(end),
+            }
+        }
+        None
+    }
+
+    fn answered(&self, stay: &mut Stay, reference: Option<u64>) {
         match reference.and_then(|reference| stay.seat.answered(reference, stay.last_frame)) {
-            Some(took) => self.run.tally.lock().answered((!self.post.slow).then_some(took)),
+            Some(took) => {
+                stay.stood = stay.stood.max(stay.last_frame - took);
+                self.run.tally.lock().answered((!self.post.slow).then_some(took));
+            }
             None => {
                 let detail = format!("{} got an answer to a beat {reference:?} that it did not send", stay.seat.person);
                 self.disagree(Kind::Frame, detail);
@@ -102,7 +120,13 @@ impl Person {
         }
         for (id, reason) in folded.gone.iter().filter_map(|(id, reason)| Some((*id, (*reason)?))) {
             let detail = || format!("{me} received in diff {} that {id} left ({reason:?}), which it had not", diff.seq);
-            self.room.whereabouts(id).lock().leave_received(reason, now, self.run.grace(), detail);
+            let whereabouts = self.room.whereabouts(id);
+            let (grace, crashes) = (self.run.grace(), self.run.crashes.lock());
+            let wrong = whereabouts.lock().leave_received(reason, now, grace, &crashes, detail);
+            drop(crashes);
+            if let Some(wrong) = wrong {
+                self.disagree(Kind::WrongLeave, wrong);
+            }
         }
     }
 }
