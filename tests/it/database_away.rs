@@ -115,7 +115,7 @@ impl Company {
             (Join::invite(&self.session.invite, "Late"), format!("/v1/invites/{}", self.session.invite));
         // Each of them waits for the database as long as the server has patience.
         let look = server.call_once(Method::GET, &invite, None, Value::Null);
-        let (refused, invite) = tokio::join!(Client::refused(server.address(), &session, &join), look);
+        let (refused, invite) = tokio::join!(Client::refused_at_once(server.address(), &session, &join), look);
         assert_eq!((refused.code, &refused.error["code"]), (1013, &json!("unavailable")));
         assert_eq!(refused.error["retry"], true);
         assert!(refused.error["retry_after_ms"].is_u64(), "{}", refused.error);
@@ -274,7 +274,7 @@ async fn what_may_have_been_admitted_in_an_outage_is_undone_and_what_was_never_s
     let id = company.session.id.to_string();
     let knock = async || {
         let join = Join::invite(&company.session.invite, "Late");
-        let knocks = (0..NEWCOMERS).map(|_| Client::refused(server.address(), &id, &join));
+        let knocks = (0..NEWCOMERS).map(|_| Client::refused_at_once(server.address(), &id, &join));
         for refused in join_all(knocks).await {
             assert_eq!((refused.code, &refused.error["code"]), (1013, &json!("unavailable")));
         }
@@ -409,7 +409,7 @@ async fn a_newcomer_whose_admission_came_too_late_leaves_no_trace() {
                 () = eventually("an admission at work", async || (at_work(&server, "wait_event = 'PgSleep'").await > 0).then_some(())) => {}
             }
         } else {
-            let refused = Client::refused(server.address(), &id, &join).await;
+            let refused = Client::refused_at_once(server.address(), &id, &join).await;
             assert_eq!((refused.code, &refused.error["code"]), (1013, &json!("unavailable")));
         }
         sqlx::query("INSERT INTO go DEFAULT VALUES").execute(&server.database.pool).await.expect("on it goes");

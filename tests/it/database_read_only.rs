@@ -30,13 +30,13 @@ async fn while_a_database_is_read_only_all_is_refused_for_now_and_works_once_it_
     let ways = [
         server.call_once(Method::POST, "/v1/reading-sessions", None, json!({})).await,
         server.call_once(Method::POST, "/v1/check-ins", Some(&user(Uuid::now_v7(), "Bob")), json!({})).await,
-        server.handshake(&session.id.to_string(), &Join::invite(&session.invite, "Cyd")).await,
+        server.handshake_once(&session.id.to_string(), &Join::invite(&session.invite, "Cyd")).await,
     ];
     for answer in ways {
         answer.refused(503, "unavailable");
     }
     let join = Join::invite(&session.invite, "Cyd");
-    let refused = Client::refused(server.address(), &session.id.to_string(), &join).await;
+    let refused = Client::refused_at_once(server.address(), &session.id.to_string(), &join).await;
     assert_eq!(
         (refused.code, &refused.error["code"], &refused.error["retry"]),
         (1013, &json!("unavailable"), &json!(true))

@@ -369,7 +369,7 @@ async fn a_key_that_is_new_at_the_issuer_is_fetched_when_a_token_names_it() {
         assert!(seconds <= 36, "{seconds}");
         answer.refused(503, "unavailable");
         let way = Join { token: Some(token), ..Join::invite(&open.invite, "Una") };
-        let ended = Client::refused(server.address(), &open.id.to_string(), &way).await;
+        let ended = Client::refused_at_once(server.address(), &open.id.to_string(), &way).await;
         assert_eq!((ended.code, &ended.error["code"]), (1013, &json!("unavailable")));
         assert_eq!(ended.error["retry"], true);
     }

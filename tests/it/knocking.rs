@@ -18,7 +18,7 @@ fn knock(server: &TestServer, session: &Opened) -> JoinSet<Ended> {
     let mut knocks = JoinSet::new();
     for _ in 0..KNOCKS {
         let (id, join) = (id.clone(), Join::invite(&format!("lsi_{}", Uuid::new_v4()), "Mal"));
-        knocks.spawn(async move { Client::refused(address, &id, &join).await });
+        knocks.spawn(async move { Client::refused_at_once(address, &id, &join).await });
     }
     knocks
 }

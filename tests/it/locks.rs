@@ -54,7 +54,7 @@ async fn a_locked_session_or_invite_or_person_keeps_nobody_else_out() {
         // More than there are queues, so that some come with the one that has to wait.
         let come = join_all(others.iter().map(|other| server.guest(other, "Gus")));
         let held_id = held.id.to_string();
-        let (refused, come) = join(Client::refused(server.address(), &held_id, &join_held), come).await;
+        let (refused, come) = join(Client::refused_at_once(server.address(), &held_id, &join_held), come).await;
         assert_eq!((refused.code, &refused.error["code"]), (1013, &json!("unavailable")), "{rows}");
         hold.rollback().await.expect("let go");
         let late = Client::join(server.address(), held.id, &join_held).await;

@@ -56,8 +56,7 @@ async fn traces(server: &TestServer) -> Value {
 async fn refused(server: &TestServer, session: impl ToString, join: &Join, row: Row) -> Value {
     let session = session.to_string();
     let before = traces(server).await;
-    let mut client = Client::connect(server.address(), &session, join).await.expect("an upgrade");
-    let ended = client.ended().await;
+    let (client, ended) = Client::turned_away(server.address(), &session, join).await;
     assert_row(&ended, row);
     assert_eq!(client.heard, std::slice::from_ref(&ended.error), "one error frame and nothing else");
 
@@ -706,10 +705,10 @@ async fn a_database_that_does_not_answer_is_told_and_those_who_wait_leave_no_tra
         .await
         .expect("a lock");
     let newcomer = Join::invite(token(&once), "Ada");
-    let ended = Client::refused(server.address(), &open.id.to_string(), &newcomer).await;
+    let ended = Client::refused_at_once(server.address(), &open.id.to_string(), &newcomer).await;
     assert_row(&ended, UNAVAILABLE);
     assert!(ended.error["retry_after_ms"].as_u64().is_some_and(|wait| wait > 0));
-    let answer = server.handshake(&open.id.to_string(), &newcomer).await;
+    let answer = server.handshake_once(&open.id.to_string(), &newcomer).await;
     assert!(answer.headers.contains_key("retry-after"));
     answer.refused(503, "unavailable");
     // The server has given up on the answers, so the database has to as well: statements that run when the lock

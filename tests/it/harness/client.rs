@@ -152,10 +152,32 @@ impl Client {
         }
     }
 
-    /// Connects and is refused.
+    /// Connects and is refused. Comes again where the server is `unavailable`, as [`Client::join`] does.
     pub async fn refused(address: SocketAddr, session: &str, join: &Join) -> Ended {
+        Self::turned_away(address, session, join).await.1
+    }
+
+    /// The same, with the connection.
+    pub async fn turned_away(address: SocketAddr, session: &str, join: &Join) -> (Self, Ended) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (client, ended) = Self::try_once(address, session, join).await;
+            if ended.error["code"] != "unavailable" || Instant::now() >= deadline {
+                return (client, ended);
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Connects and is refused, whatever the reason.
+    pub async fn refused_at_once(address: SocketAddr, session: &str, join: &Join) -> Ended {
+        Self::try_once(address, session, join).await.1
+    }
+
+    async fn try_once(address: SocketAddr, session: &str, join: &Join) -> (Self, Ended) {
         let mut client = Self::connect(address, session, join).await.expect("an upgrade");
-        client.ended().await
+        let ended = client.ended().await;
+        (client, ended)
     }
 
     pub fn id(&self) -> Uuid {

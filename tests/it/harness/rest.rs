@@ -42,6 +42,11 @@ impl Answer {
         self.body
     }
 
+    /// Whether the server asks to come again, since the database did not answer in time.
+    pub fn is_unavailable(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE && self.body["code"] == "unavailable"
+    }
+
     /// A refusal with this status and code, in the form of RFC 9457; gives its detail.
     #[track_caller]
     pub fn refused(self, status: u16, code: &str) -> String {
@@ -85,8 +90,7 @@ impl Rest {
         let deadline = Instant::now() + PATIENCE;
         for before in 0.. {
             let answer = self.call_once(method.clone(), path, token, body.clone()).await;
-            let again = path.starts_with("/v1/") && answer.status == 503 && answer.body["code"] == "unavailable";
-            if !again || Instant::now() >= deadline {
+            if !path.starts_with("/v1/") || !answer.is_unavailable() || Instant::now() >= deadline {
                 return Answer { before, ..answer };
             }
             sleep(Duration::from_millis(100)).await;
@@ -115,8 +119,20 @@ impl Rest {
         answer(request).await
     }
 
-    /// A handshake by a client that would rather read a refusal as an HTTP answer.
+    /// A handshake by a client that would rather read a refusal as an HTTP answer. It comes again as a call does.
     pub async fn handshake(&self, session: &str, join: &Join) -> Answer {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.handshake_once(session, join).await;
+            if !answer.is_unavailable() || Instant::now() >= deadline {
+                return answer;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// The same, with the first answer.
+    pub async fn handshake_once(&self, session: &str, join: &Join) -> Answer {
         let (parts, ()) = join.request(self.address, session).into_parts();
         let url = parts.uri.to_string().replacen("ws://", "http://", 1);
         let request = self.http.get(url).headers(parts.headers).header("accept", "application/problem+json");
