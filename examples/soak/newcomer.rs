@@ -12,7 +12,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::ledger::Ledger;
+use crate::ledger::{Kind, Ledger};
 
 /// The pause between two of them.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -74,14 +74,14 @@ async fn join(target: &Target, way: &Invited, number: usize, ledger: &Ledger) ->
     let Some(you) = frame["you"].as_str().and_then(|id| id.parse().ok()) else {
         return Err(End::lost(frame["code"].as_str().unwrap_or("not welcomed")));
     };
-    ledger.joined(you);
+    ledger.accepted(Kind::Joined, you);
     socket::send(&mut socket, r#"{"type":"leave"}"#.to_owned()).await?;
     // The server closes with 1000 once it has taken the leave.
     loop {
         match socket::next(&mut socket).await {
             Ok(_) => {}
             Err(end) if end.why == "1000" => {
-                ledger.left(you);
+                ledger.accepted(Kind::Left, you);
                 return Ok(());
             }
             Err(end) => return Err(end),

@@ -76,7 +76,7 @@ pub fn table(outcomes: &[Outcome]) {
 }
 
 /// What the crowd did, what was accepted, and what the server held before and after.
-pub fn totals(tally: &Tally, [sessions, joined, left]: [usize; 3], before: Holds, after: Holds) {
+pub fn totals(tally: &Tally, accepted: &[(&str, usize)], before: Holds, after: Holds) {
     println!(
         "\ncrowd: {} joins, {} returns, {} beats answered, {} views compared, {} disagreements",
         tally.joins,
@@ -85,7 +85,8 @@ pub fn totals(tally: &Tally, [sessions, joined, left]: [usize; 3], before: Holds
         tally.compared,
         tally.disagreements.count()
     );
-    println!("accepted beside it, and looked for: {sessions} sessions, {joined} joins, {left} leaves");
+    let accepted: Vec<_> = accepted.iter().map(|(what, count)| format!("{count} {what}")).collect();
+    println!("accepted beside it, and looked for: {}", accepted.join(", "));
     for (when, holds) in [("before", before), ("after", after)] {
         println!(
             "the server {when}: {:.0} MiB, {} descriptors, {} threads, {} tasks",

@@ -91,6 +91,20 @@ impl Drop for Stalled {
     }
 }
 
+/// Where the log of a run of the server goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Log {
+    /// To us, by a small pipe.
+    Pipe,
+    /// To a disk that is full.
+    FullDisk,
+}
+
+impl Log {
+    /// A file that takes nothing, for want of space.
+    pub const FULL_DISK: &str = "/dev/full";
+}
+
 /// What a process holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Holds {
@@ -128,15 +142,22 @@ impl Server {
         let faketime = FakeTime::find(directory)?;
         let (program, directory, node) = (program.to_owned(), directory.join("server"), "soak-1".to_owned());
         let child =
-            spawn(&program, &arguments(address, &node, &database_url, &directory), faketime.as_ref(), &log).await?;
+            spawn(&program, &arguments(address, &node, &database_url, &directory), faketime.as_ref(), Some(&log))
+                .await?;
         Ok(Self { program, database_url, directory, log, faketime, address, node, child })
     }
 
     /// Starts it again after its end, under this name.
     pub async fn start_again(&mut self, node: Option<String>) -> anyhow::Result<()> {
         self.node = node.unwrap_or_else(|| self.node.clone());
+        self.start_with(Log::Pipe).await
+    }
+
+    /// Starts it again after its end, with its log there.
+    pub async fn start_with(&mut self, log: Log) -> anyhow::Result<()> {
         let arguments = arguments(self.address, &self.node, &self.database_url, &self.directory);
-        self.child = spawn(&self.program, &arguments, self.faketime.as_ref(), &self.log).await?;
+        let log = (log == Log::Pipe).then_some(&self.log);
+        self.child = spawn(&self.program, &arguments, self.faketime.as_ref(), log).await?;
         Ok(())
     }
 
@@ -226,14 +247,18 @@ async fn spawn(
     program: &Path,
     arguments: &[String],
     clock: Option<&FakeTime>,
-    log: &Arc<LogReader>,
+    log: Option<&Arc<LogReader>>,
 ) -> anyhow::Result<Child> {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LASTSEEN_")) {
         command.env_remove(name);
     }
     command.env_remove("DATABASE_URL").args(arguments);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let stderr = match log {
+        Some(_) => Stdio::piped(),
+        None => File::options().write(true).open(Log::FULL_DISK)?.into(),
+    };
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
     // Ctrl-C is for us, who end it.
     command.process_group(0);
     if let Some(clock) = clock {
@@ -246,11 +271,13 @@ async fn spawn(
             .env("DONT_FAKE_MONOTONIC", "1");
     }
     let mut child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
-    let stderr = child.stderr.take().context("its log")?;
-    // A pipe that is soon full.
-    let _ = nix::fcntl::fcntl(&stderr, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096));
-    let reader = Arc::clone(log);
-    std::thread::spawn(move || reader.read(stderr));
+    if let Some(log) = log {
+        let stderr = child.stderr.take().context("its log")?;
+        // A pipe that is soon full.
+        let _ = nix::fcntl::fcntl(&stderr, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096));
+        let reader = Arc::clone(log);
+        std::thread::spawn(move || reader.read(stderr));
+    }
     let mut stdout = BufReader::new(child.stdout.take().context("its output")?);
     let line = tokio::task::spawn_blocking(move || {
         let mut line = String::new();

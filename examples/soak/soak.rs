@@ -74,7 +74,8 @@ impl World {
         self.rest.open(title, people).await
     }
 
-    async fn is_ready(&self) -> bool {
+    /// Whether the server takes people.
+    pub async fn is_ready(&self) -> bool {
         let asked = self.http.get(self.target.http("/readyz")).timeout(Duration::from_secs(2)).send().await;
         asked.is_ok_and(|answer| answer.status().is_success())
     }
@@ -142,7 +143,7 @@ pub async fn run(run: Run, stop: CancellationToken) -> anyhow::Result<bool> {
     let quiet = CancellationToken::new();
     let _quiet = quiet.clone().drop_guard();
     let ledger = Arc::new(Ledger::default());
-    ledger.open_sessions(world.rest.clone(), quiet.clone());
+    ledger.fill(world.target.clone(), world.rest.clone(), quiet.clone())?;
     let room = world.open("Bystander", 4).await?;
     let session = room.id.0;
     let bystander = Bystander::join(world.target.clone(), room, quiet.clone());
@@ -283,13 +284,14 @@ async fn end(
         Ok((status, took)) => wrong.push(format!("at the end the server ended with {status} after {took:.1?}")),
         Err(error) => wrong.push(format!("{error:#}")),
     }
+    let accepted = ledger.counts();
     // The last of it may have waited for a flush until now.
     wrong.extend(ledger.lost(&postgres.pool).await?);
     postgres.stop().await;
     drop(place);
 
     report::table(outcomes);
-    report::totals(&tally, ledger.counts(), before, after);
+    report::totals(&tally, &accepted, before, after);
     for what in &wrong {
         println!("WRONG: {what}");
     }

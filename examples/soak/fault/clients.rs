@@ -25,7 +25,7 @@ const KNOCKS: usize = 40;
 const STATE: usize = 1500;
 
 /// How late a person may be gone who is not there, on a busy machine.
-const SLACK: Duration = Duration::from_secs(20);
+pub const SLACK: Duration = Duration::from_secs(20);
 
 /// They are gone from the room in time, though their sockets never say so.
 pub async fn half_open(world: &mut World, lasts: Duration) -> anyhow::Result<()> {

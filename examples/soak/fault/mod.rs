@@ -2,14 +2,17 @@
 
 mod clients;
 mod database;
+mod network;
 mod process;
 
+use std::path::Path;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
+use crate::server::Log;
 use crate::soak::World;
 
 /// Something that goes wrong.
@@ -27,6 +30,8 @@ pub enum Fault {
     DiskFull,
     /// The reader of the log reads nothing, while much is logged
     LogStalled,
+    /// The disk of the log is full
+    LogDiskFull,
     /// The server is stopped for 3 s
     StoppedBriefly,
     /// The server is stopped for 40 s
@@ -39,6 +44,8 @@ pub enum Fault {
     Restarted,
     /// Clients whose machines are gone: nothing comes from them, and no end
     HalfOpen,
+    /// A network that goes silent in both directions, and ends no connection
+    SilentNetwork,
     /// Clients that take nothing of what a busy room sends
     SlowReaders,
     /// Many joins by invites that are not
@@ -57,12 +64,14 @@ impl Fault {
             Self::RowsLocked => "rows-locked",
             Self::DiskFull => "disk-full",
             Self::LogStalled => "log-stalled",
+            Self::LogDiskFull => "log-disk-full",
             Self::StoppedBriefly => "stopped-briefly",
             Self::StoppedLong => "stopped-long",
             Self::Killed => "killed",
             Self::Renamed => "renamed",
             Self::Restarted => "restarted",
             Self::HalfOpen => "half-open",
+            Self::SilentNetwork => "silent-network",
             Self::SlowReaders => "slow-readers",
             Self::BadInvites => "bad-invites",
             Self::ClockJump => "clock-jump",
@@ -77,14 +86,19 @@ impl Fault {
             Self::LogStalled => 12..=15,
             Self::DatabaseStopped | Self::RowsLocked | Self::DiskFull => 5..=10,
             Self::Killed | Self::Renamed | Self::Restarted | Self::DatabaseKilled | Self::ConnectionsEnded => 0..=2,
-            Self::HalfOpen | Self::SlowReaders | Self::BadInvites | Self::ClockJump => 6..=10,
+            Self::HalfOpen
+            | Self::SilentNetwork
+            | Self::SlowReaders
+            | Self::BadInvites
+            | Self::LogDiskFull
+            | Self::ClockJump => 6..=10,
         };
         Duration::from_secs(chance.random_range(seconds))
     }
 
     /// Whether it ends all connections of people.
     pub fn ends_connections(self) -> bool {
-        matches!(self, Self::Killed | Self::Renamed | Self::Restarted)
+        matches!(self, Self::Killed | Self::Renamed | Self::Restarted | Self::LogDiskFull)
     }
 
     /// Whether nobody but those whom it is about may be refused, or wait.
@@ -94,6 +108,7 @@ impl Fault {
             Self::RowsLocked
                 | Self::LogStalled
                 | Self::HalfOpen
+                | Self::SilentNetwork
                 | Self::SlowReaders
                 | Self::BadInvites
                 | Self::ClockJump
@@ -112,6 +127,7 @@ impl Fault {
     pub fn is_impossible(self, world: &World) -> Option<&'static str> {
         match self {
             Self::DiskFull if !world.place.is_small() => Some("mounting a tmpfs is not allowed"),
+            Self::LogDiskFull if !Path::new(Log::FULL_DISK).exists() => Some("there is no /dev/full"),
             Self::ClockJump if !world.server.has_a_clock() => Some("libfaketime is not installed"),
             _ => None,
         }
@@ -126,11 +142,13 @@ impl Fault {
             Self::RowsLocked => database::rows_locked(world, lasts).await,
             Self::DiskFull => database::disk_full(world, lasts).await,
             Self::LogStalled => process::log_stalled(world, lasts).await,
+            Self::LogDiskFull => process::log_disk_full(world, lasts).await,
             Self::StoppedBriefly | Self::StoppedLong => process::stopped(world, lasts).await,
             Self::Killed => process::killed(world, lasts, false).await,
             Self::Renamed => process::killed(world, lasts, true).await,
             Self::Restarted => process::restarted(world, lasts).await,
             Self::HalfOpen => clients::half_open(world, lasts).await,
+            Self::SilentNetwork => network::silent(world, lasts).await,
             Self::SlowReaders => clients::slow_readers(world, lasts).await,
             Self::BadInvites => clients::bad_invites(world, lasts).await,
             Self::ClockJump => process::clock_jump(world, lasts).await,
