@@ -1,9 +1,11 @@
 // A lastseen server for the tests of your app: no network, and no clock but its own. What it does not do: users and rights
 // of the HTTP interface, event streams, and everything about a database.
 
+import { fakeRooms } from './testing-room.js';
+import { fakeClock, FakePage, fakeStorage } from './testing-tab.js';
+
 const SESSION = '0190b1f4-0000-7000-8000-';
 const BURST = 20;
-const TURNS = 64; // more than any chain of promises between two timers of the client
 const FINAL = [1000, 1005]; // closes of a client that are leaving
 
 /** Times in ms; what the real one has unless it is set otherwise. */
@@ -45,84 +47,9 @@ class Refused extends Error {
   }
 }
 
-/** Time that passes only by `pass`. */
-function fakeClock() {
-  const timers = new Map();
-  let time = 0;
-  let last = 0;
-  return {
-    now: () => time,
-    setTimeout(then, ms = 0) {
-      timers.set(++last, { at: time + Math.max(0, ms), then });
-      return last;
-    },
-    clearTimeout: (id) => void timers.delete(id),
-    async pass(ms) {
-      const end = time + ms;
-      for (;;) {
-        await settle();
-        let due;
-        for (const [id, { at }] of timers) if (at <= end && (!due || at < timers.get(due).at)) due = id;
-        if (!due) break;
-        const { at, then } = timers.get(due);
-        timers.delete(due);
-        time = Math.max(time, at);
-        then();
-      }
-      time = end;
-    },
-  };
-}
-
-async function settle() {
-  for (let turn = 0; turn < TURNS; turn++) await null;
-}
-
 function base64(value) {
   const bytes = String.fromCharCode(...new TextEncoder().encode(JSON.stringify(value)));
   return btoa(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
-}
-
-function fakeStorage() {
-  const items = new Map();
-  return {
-    getItem: (key) => items.get(key) ?? null,
-    setItem: (key, value) => void items.set(key, String(value)),
-    removeItem: (key) => void items.delete(key),
-  };
-}
-
-/** The window around a room: what people and browsers do to it. */
-class FakePage extends EventTarget {
-  document = Object.assign(new EventTarget(), { visibilityState: 'visible' });
-
-  #happens(type, more = {}, to = this) {
-    to.dispatchEvent(Object.assign(new Event(type), more));
-  }
-  /** The person does something. */
-  input(type = 'keydown') {
-    this.#happens(type);
-  }
-  hide() {
-    this.document.visibilityState = 'hidden';
-    this.#happens('visibilitychange', {}, this.document);
-  }
-  show() {
-    this.document.visibilityState = 'visible';
-    this.#happens('visibilitychange', {}, this.document);
-  }
-  /** Another page takes its place, and this one goes into the back/forward cache. */
-  putAway() {
-    this.#happens('pagehide', { persisted: true });
-    this.hide();
-  }
-  comeBack() {
-    this.show();
-    this.#happens('pageshow', { persisted: true });
-  }
-  online() {
-    this.#happens('online');
-  }
 }
 
 export function fakeServer(settings = {}) {
@@ -138,6 +65,14 @@ export function fakeServer(settings = {}) {
 
   const id = () => SESSION + String(++ids).padStart(12, '0');
   const time = (ms = clock.now()) => new Date(start + ms).toISOString();
+  const rooms = fakeRooms({ rules, clock, id, time, send: deliver });
+  const { sessionOf, shown, enter, act, update, lose, leave, gone, tell } = rooms;
+
+  function personOf(room, about) {
+    const person = rooms.personOf(room, about);
+    resumes.set(person.resume, { room, person });
+    return person;
+  }
 
   // Rooms
 
@@ -220,148 +155,6 @@ export function fakeServer(settings = {}) {
     };
   }
 
-  function sessionOf(room) {
-    const { id, title, closed } = room;
-    return {
-      id,
-      title,
-      host_user_id: null,
-      is_active: !closed,
-      max_participants: room.maxParticipants,
-      created_at: room.createdAt,
-      last_seen_at: time(room.seenAt),
-      expires_at: time(room.seenAt + 3_600_000),
-      closed_at: closed?.at ?? null,
-      close_reason: closed?.reason ?? null,
-    };
-  }
-
-  function personOf(room, { name, role, userId, state = {} }) {
-    const person = { id: id(), name, role, userId, state, status: 'active', quality: null, connections: new Set(), joinedAt: null, seenAt: 0, timer: null, removed: false };
-    person.resume = `lsr_${person.id}`;
-    resumes.set(person.resume, { room, person });
-    room.known.set(person.id, person);
-    return person;
-  }
-
-  const shown = (person) => ({
-    id: person.id,
-    user_id: person.userId,
-    name: person.name,
-    role: person.role,
-    status: person.status,
-    quality: person.quality,
-    connections: person.connections.size,
-    joined_at: person.joinedAt,
-    last_seen_at: time(person.seenAt),
-    state: person.state,
-  });
-
-  // Coming, changing, going
-
-  function enter(room, person, connection) {
-    if (!room.people.has(person.id)) {
-      note(room, person, false);
-      person.joinedAt = time();
-      room.people.set(person.id, person);
-    } else note(room, person, true);
-    person.connections.add(connection);
-    act(room, person);
-    connection.ping = clock.setTimeout(() => {
-      note(room, person, true);
-      person.quality = 'good'; // the first Pong is in
-    }, rules.ping);
-  }
-
-  function seen(room, person) {
-    room.seenAt = person.seenAt = clock.now();
-  }
-
-  function act(room, person) {
-    seen(room, person);
-    if (!room.people.has(person.id) || person.connections.size === 0) return;
-    show(room, person, 'active');
-    clock.clearTimeout(person.timer);
-    person.timer = clock.setTimeout(() => show(room, person, 'idle'), rules.idleAfter);
-  }
-
-  function show(room, person, status) {
-    if (person.status === status) return;
-    note(room, person, true);
-    person.status = status;
-  }
-
-  function update(room, person, state) {
-    note(room, person, true);
-    person.state = JSON.parse(JSON.stringify(state));
-    act(room, person);
-  }
-
-  function lose(room, person, connection) {
-    if (!unbind(room, person, connection) || person.connections.size > 0) return;
-    person.status = 'reconnecting';
-    person.quality = null;
-    clock.clearTimeout(person.timer);
-    person.timer = clock.setTimeout(() => gone(room, person, 'timeout'), rules.grace);
-  }
-
-  function leave(room, person, connection) {
-    if (unbind(room, person, connection) && person.connections.size === 0) gone(room, person, 'left');
-  }
-
-  function unbind(room, person, connection) {
-    if (!person.connections.has(connection)) return false;
-    note(room, person, true);
-    clock.clearTimeout(connection.ping);
-    return person.connections.delete(connection);
-  }
-
-  function gone(room, person, reason) {
-    if (!room.people.has(person.id)) return;
-    note(room, person, true);
-    clock.clearTimeout(person.timer);
-    person.quality = null;
-    for (const { ping } of person.connections) clock.clearTimeout(ping);
-    person.connections.clear();
-    room.people.delete(person.id);
-    room.left.set(person.id, reason);
-  }
-
-  // What others are sent
-
-  function note(room, person, wasHere) {
-    if (!room.changed.has(person.id)) room.changed.set(person.id, wasHere);
-    room.timer ??= clock.setTimeout(() => publish(room), rules.diff);
-  }
-
-  function publish(room) {
-    const { changed, left } = room;
-    [room.timer, room.changed, room.left] = [null, new Map(), new Map()];
-    if (room.closed) return;
-    const occupancy = room.people.size;
-    const detail = occupancy <= (room.hadDetail ? rules.detailLimit : Math.min(rules.detailLimit * 0.9, Math.max(1, rules.detailLimit - 1)));
-    if (!detail) {
-      if (occupancy !== room.told) tell(room, { type: 'occupancy', seq: ++room.seq, occupancy });
-    } else if (!room.hadDetail) {
-      room.hadDetail = true;
-      for (const { connection } of sockets) if (connection?.room === room) deliver(connection.socket, stateFor(room));
-    } else {
-      const here = [...changed].filter(([id]) => room.people.has(id));
-      const pick = (wasHere) => here.filter(([, was]) => was === wasHere).map(([id]) => shown(room.people.get(id)));
-      const leaves = [...left].filter(([id]) => !room.people.has(id)).map(([id, reason]) => ({ id, reason }));
-      tell(room, { type: 'diff', seq: ++room.seq, occupancy, joins: pick(false), updates: pick(true), leaves });
-    }
-    room.hadDetail = detail;
-    room.told = occupancy;
-  }
-
-  function tell(room, frame) {
-    for (const { connection } of sockets) if (connection?.room === room) deliver(connection.socket, frame);
-  }
-
-  const peopleFor = (room, own) => (room.people.size > rules.detailLimit ? [own] : [...room.people.values()]).map(shown);
-  const stateFor = (room, own) => ({ type: 'state', seq: room.seq, occupancy: room.people.size, participants: peopleFor(room, own) });
-
   // Sockets
 
   function admit(url, protocols) {
@@ -423,10 +216,10 @@ export function fakeServer(settings = {}) {
   }
 
   /** Frames and closes arrive as time passes, in order. */
-  const deliver = (socket, frame) => {
+  function deliver(socket, frame) {
     const text = JSON.stringify(frame);
     clock.setTimeout(() => { if (socket.readyState === 1 && !socket.isCut) socket.onmessage?.({ data: text }); }, 0);
-  };
+  }
 
   function end(socket, code, reason = '') {
     unseat(socket, FINAL.includes(code));
@@ -476,7 +269,7 @@ export function fakeServer(settings = {}) {
         grace_ms: rules.grace,
         pace: { updates_per_second: rules.updatesPerSecond, frames_per_minute: rules.framesPerMinute },
         server_time: time(),
-        participants: peopleFor(room, person),
+        participants: rooms.peopleFor(room, person),
       });
       if (expires != null) expire(connection, expires);
       if (room.sit) deliver(socket, room.sit);
@@ -514,7 +307,7 @@ export function fakeServer(settings = {}) {
     const frame = JSON.parse(text);
     const { type, ref } = frame;
     if (!keepsPace(connection, frame)) return;
-    seen(room, person);
+    rooms.seen(room, person);
     const answer = (code, more) => deliver(socket, { type: 'error', code, message: MESSAGES[code]?.[2] ?? '', retry: false, ref, ...more });
     if (type === 'beat') {
       if (frame.active !== false) act(room, person);
@@ -523,7 +316,7 @@ export function fakeServer(settings = {}) {
       const size = new TextEncoder().encode(JSON.stringify(frame.state)).length;
       if (size > 2048) answer('bad_frame');
       else update(room, person, frame.state);
-    } else if (type === 'sync') deliver(socket, stateFor(room, person));
+    } else if (type === 'sync') deliver(socket, rooms.stateFor(room, person));
     else if (type === 'leave') end(socket, 1000);
     else if (type === 'sit') startSit(room, person, frame, answer);
     else if (type === 'token') {

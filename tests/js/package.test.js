@@ -39,7 +39,8 @@ test('the packed tarball holds what is needed, and works where it is installed',
   const { folder, files } = installed(t);
   assert.deepEqual(files.map(({ path }) => path).sort(), [
     'LICENSE-APACHE', 'LICENSE-MIT', 'README.md',
-    'lastseen.d.ts', 'lastseen.js', 'memory.js', 'package.json', 'presence.d.ts', 'presence.js', 'testing.d.ts', 'testing.js',
+    'lastseen.d.ts', 'lastseen.js', 'memory.js', 'package.json', 'presence.d.ts', 'presence.js', 'testing-room.js', 'testing-tab.js',
+    'testing.d.ts', 'testing.js',
   ]);
 
   writeFileSync(join(folder, 'app.js'), `
