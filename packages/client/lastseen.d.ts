@@ -117,7 +117,7 @@ export interface Options {
   clientSession?: string;
   /**
    * Closing the tab is leaving, without the grace; the link leads back to the same guest all the same. A reload and another page in the same tab are not; a browser that
-   * cannot tell them from a close (it has no `pageswap`) sends no leave.
+   * cannot tell them from a close (it has no `pageswap`, and is not Firefox) sends no leave.
    */
   leaveOnClose?: boolean;
 

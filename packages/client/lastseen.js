@@ -45,6 +45,7 @@ export function join(target, more) {
   const { now, setTimeout, clearTimeout } = options.clock ?? platform;
   const kept = memory(options);
   const view = presence();
+  const swaps = 'onpageswap' in page;
   const handlers = {};
   const listening = []; // what ends it
 
@@ -56,6 +57,7 @@ export function join(target, more) {
   let token, resume; // what opens this connection: a JWT, else a resume token, else the invite
   let arrived = () => {}; // lets the next room of this page come in by the same invite
   let socket;
+  let stays; // a reload or another page: the tab is not being closed
   let turn = 0; // what an earlier one waited for is void
   let timer; // the only one: to be welcomed, to beat, or to try again
   let tries = 0;
@@ -174,6 +176,7 @@ export function join(target, more) {
 
   function closed(code, text) {
     drop();
+    stays ||= !swaps;
     const { code: error = null, message = text ?? '', reason = null, retry_after_ms: patience = 0 } = refusal ?? {};
     const cause = { code, error, message, reason };
     const refused = resume;
@@ -388,9 +391,11 @@ export function join(target, more) {
     wake(event);
   });
 
-  if (options.leaveOnClose && 'onpageswap' in page) {
-    let stays; // a reload or another page: the tab is not being closed
+  // Firefox has no `pageswap`. On the way to another page it closes sockets between `beforeunload` and `pagehide`; in a tab
+  // that is closed they are open until the end.
+  if (options.leaveOnClose && (swaps || 'mozInnerScreenX' in page)) {
     listen(page, 'pageswap', () => { stays = true; });
+    if (!swaps) listen(page, 'beforeunload', () => { stays = false; });
     listen(page, 'pagehide', ({ persisted }) => {
       if (!persisted && !stays) goodbye(); // the link leads back, as ever
       stays = false;

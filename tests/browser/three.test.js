@@ -213,6 +213,27 @@ for (const name of BROWSERS) {
       assert.deepEqual(ada.all(), ['Bob comes', 'Bob reconnecting', 'Bob timeout']);
     });
 
+    test('the tab is closed where that is leaving: a leave, which a reload and another page are not', async (t) => {
+      const { session, ada } = await room(t, hasty);
+      const enter = (tab) => comeInBare(tab, hasty.origin, session.guestPath, { leaveOnClose: true });
+      // A frame that is sent in the very end may go down with the tab, as any may: then the grace runs.
+      for (let round = 1; round <= 20; round++) {
+        const tab = await open(t);
+        await enter(tab);
+        await ada.sees('Bob comes');
+        for (const away of [() => tab.reload(), () => tab.goto(`${hasty.origin}/admin`)]) {
+          await away();
+          assert.equal(await ada.sees('Bob reconnecting', 'Bob left'), 'Bob reconnecting');
+          await enter(tab);
+          await ada.sees('Bob active');
+        }
+        await tab.close();
+        if ((await ada.sees('Bob left', 'Bob timeout')) === 'Bob left') return;
+        t.diagnostic(`the leave went down with the tab in round ${round}`);
+      }
+      assert.fail('no leave was ever told');
+    });
+
     test('a private window: somebody new, who stays one and the same through a reload', async (t) => {
       const secret = await launch(name, { secret: true });
       later(t, () => secret.end());

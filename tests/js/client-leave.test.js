@@ -47,6 +47,29 @@ test('a tab that closes leaves, where that was asked for', async () => {
   assert.deepEqual(socket.closedWith, [1000]);
 });
 
+test('in Firefox, which has no pageswap, a close is a leave; what the socket does not outlive is none', async () => {
+  const firefox = () => Object.assign(new FakePage(), { mozInnerScreenX: 0 });
+  const goesOn = (page) => page.dispatchEvent(new Event('beforeunload'));
+
+  const closing = await connected({ leaveOnClose: true, page: firefox(), random: () => 0 });
+  closing.socket.end(1006);
+  await closing.clock.pass(0);
+  closing.sockets.at(-1).welcome();
+  goesOn(closing.page);
+  goAway(closing.page);
+  assert.equal(closing.sockets.at(-1).sent('leave').length, 1);
+
+  // The other page is slow, and the client is back before it.
+  const reloading = await connected({ leaveOnClose: true, page: firefox(), random: () => 0 });
+  goesOn(reloading.page);
+  reloading.socket.end(1001);
+  await reloading.clock.pass(0);
+  reloading.sockets.at(-1).welcome();
+  goAway(reloading.page);
+  assert.deepEqual(reloading.sockets.map((socket) => socket.sent('leave').length), [0, 0]);
+  reloading.room.leave();
+});
+
 test('a tab that closes is silent where it was not asked for, or the browser cannot tell', async () => {
   for (const options of [{ page: swapping() }, { leaveOnClose: true }]) {
     const { room, socket, page } = await connected(options);

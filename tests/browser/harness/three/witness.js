@@ -17,8 +17,15 @@ export async function witness(t, url) {
   const all = []; // "Bob comes", "Bob idle", "Bob timeout"
   let looked = 0;
   const note = ({ id, name }, what) => { if (id !== room.you) all.push(`${name} ${what}`); };
-  room.on('join', (person) => note(person, 'comes'));
-  room.on('update', (person) => note(person, person.status));
+  const statuses = new Map();
+  room.on('join', (person) => {
+    statuses.set(person.id, person.status);
+    note(person, 'comes');
+  });
+  room.on('update', (person) => {
+    if (statuses.get(person.id) !== person.status) note(person, person.status);
+    statuses.set(person.id, person.status);
+  });
   room.on('leave', note);
   await until('Ada is in the room', () => room.status === 'connected');
 
@@ -44,8 +51,8 @@ export async function witness(t, url) {
       await sees(`${name} comes`);
       return of(name).id;
     },
-    /** What was seen, without what came again and again. */
-    all: () => all.filter((each, n) => each !== all[n - 1]),
+    /** All that was seen. */
+    all: () => [...all],
   };
 }
 
