@@ -9,7 +9,7 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use lastseen::clock::{Clock, Moment};
 use lastseen::domain::ids::{ConnectionId, ParticipantId, SessionId};
-use lastseen::domain::participant::Quality;
+use lastseen::domain::participant::{LeaveReason, Quality};
 use lastseen::protocol::v1::{self, Frames};
 use lastseen::room::roster::Roster;
 use lastseen::room::{Joined, Liveness, Registry, Room, Timings, WriteBehind};
@@ -38,7 +38,7 @@ fn roster_join_and_leave(bencher: Bencher, people: usize) {
     let (session, id, connection) = (SessionId::new(), ParticipantId::new(), ConnectionId::new());
     bencher.with_inputs(|| common::entrant(id)).bench_local_values(|entrant| {
         let joined = roster.join(entrant, connection, || Liveness::new(id, session, now, now));
-        (joined, roster.leave(id, connection))
+        (joined, roster.leave(id, connection, LeaveReason::Left))
     });
 }
 

@@ -109,6 +109,7 @@ impl App {
             flusher: Arc::clone(&flusher),
             sweeper: Arc::clone(&sweeper),
             connection_ends,
+            max_frame_bytes: settings.limits.max_frame_bytes(),
         }));
         Ok(Self(Arc::new(Parts {
             clock,

@@ -52,6 +52,10 @@ pub enum LogFormat {
 /// see `keep_user_session()`.
 const LONGEST_USER_SESSION_TIMEOUT: Duration = Duration::from_hours(365 * 24);
 
+/// What any frame must have room for that cannot be divided, in bytes: one person with a state, a name and a subject of
+/// the greatest length, or all of a `welcome` but its people. Both are below 4,400.
+const LEAST_FRAME_BYTES: i64 = 8192;
+
 /// A duration with its unit: `500ms`, `30s`, `15m`, `1h`, `30d`.
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 500ms, 30s, 15m, 1h or 30d"))
@@ -201,6 +205,10 @@ pub struct LimitSettings {
     #[arg(long, env = "LASTSEEN_MAX_UPDATES_PER_SECOND", default_value_t = 20, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=100))]
     pub max_updates_per_second: u32,
+    /// Bytes of one WebSocket message or event to a client; a list that is longer comes in several
+    #[arg(long, env = "LASTSEEN_MAX_FRAME_BYTES", default_value_t = 30_000, value_name = "BYTES",
+          value_parser = clap::value_parser!(u32).range(LEAST_FRAME_BYTES..=16_777_216))]
+    pub max_frame_bytes: u32,
     /// A connection that takes no data for this long is cut
     #[arg(long, env = "LASTSEEN_WRITE_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub write_timeout: Duration,
@@ -213,6 +221,11 @@ impl LimitSettings {
     /// How many WebSockets and streams of events there may be.
     pub fn max_connections(&self) -> usize {
         self.max_connections.unwrap_or(100_000)
+    }
+
+    /// How long a frame to a client may be, in bytes of its text.
+    pub fn max_frame_bytes(&self) -> usize {
+        usize::try_from(self.max_frame_bytes).unwrap_or(usize::MAX)
     }
 
     /// How much may come from one network in a minute, and at once. All people whom `max-connections-per-ip` lets in

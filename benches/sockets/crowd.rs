@@ -40,7 +40,7 @@ pub struct Crowd<'a> {
     pub subject: &'a dyn Subject,
     pub people: Vec<Person>,
     pub rooms: Vec<String>,
-    /// Messages that the server sent since the start.
+    /// Messages that the server sent since the start; one that came in several frames is one.
     pub frames: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -127,9 +127,9 @@ impl<'a> Crowd<'a> {
         let room = &self.rooms[person.room];
         wire.read(&mut self.buffer, |wire, incoming| match incoming {
             Incoming::Text(text) => {
-                self.frames += 1;
                 self.bytes += text.len() as u64;
                 let (kind, reply) = self.subject.read(text, room, index);
+                self.frames += u64::from(kind != Kind::More);
                 if let Some(reply) = reply {
                     wire.send(&reply);
                 }

@@ -147,6 +147,7 @@ impl Subject for Lastseen {
             Some(b"welcome") => Kind::Welcome,
             Some(b"beat") => Kind::Answer,
             Some(b"diff" | b"state" | b"occupancy") => Kind::Change,
+            Some(b"more") => Kind::More,
             _ => Kind::Other,
         };
         (kind, None)

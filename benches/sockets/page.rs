@@ -53,7 +53,7 @@ Server, database and clients share the machine. CPU is user and system time of t
 - **memory**: what the server holds 8 s after the last join, less what it held after a first 100 came and went.
 - **beats**: 20 rounds; 100 sockets beat, then their answers are awaited. Every other beat says that somebody is active.
 - **fanout**: everybody in turn sends a new public state, and the next leaves when the oldest in flight has reached all 1,000. A delivery is one such state that reached one seat; with 16 in flight lastseen sends what came within a millisecond in one frame, and the detail says in how many frames all that was.
-- **mass-join**, **leave-return**: frames are all that the clients were sent, welcomes included; beside admission means less what the same joins cost in rooms of one.
+- **mass-join**, **leave-return**: frames are all that the clients were sent, welcomes included, and one that comes in several (`more`) is one; beside admission means less what the same joins cost in rooms of one.
 - **connects**: 32 on their way at once, rooms open already, from the handshake to the welcome.
 - **storm**: the clients come back as the browser client does, first after a random 0 to 5 s. One more person in each room stays and watches; a bystander asks for rows of the database all the time; 35 s later REST is asked who is in each room.
 - **idle**: two beats of everybody, spread evenly.

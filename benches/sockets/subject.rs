@@ -13,6 +13,8 @@ pub enum Kind {
     Answer,
     /// Changes of others in the room.
     Change,
+    /// It goes on with the message before it, and counts with that.
+    More,
     /// Nothing that is counted.
     Other,
 }

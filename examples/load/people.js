@@ -14,20 +14,20 @@ export function person({ send, count, time, now = () => Date.now() }) {
     /** A frame of the server's. */
     hear(text) {
       const frame = JSON.parse(text);
-      count('frames');
+      if (frame.type !== 'more') count('frames'); // it counts with the frame that it goes on with
       if (frame.type === 'beat') {
         if (waiting.has(frame.ref)) time('beat_ms', now() - waiting.get(frame.ref));
         waiting.delete(frame.ref);
       }
       if (frame.type === 'error') count('errors');
       const change = fold(view, frame);
-      if (frame.type === 'state') syncing = false;
+      if (change?.cause === 'state') syncing = false;
       if (change?.gap && !syncing) {
         syncing = true;
         count('gaps');
         send(JSON.stringify({ type: 'sync' }));
       }
-      if (frame.type === 'diff' && !syncing && view.participants.size !== view.occupancy) count('wrong_counts');
+      if (change?.cause === 'diff' && !syncing && view.participants.size !== view.occupancy) count('wrong_counts');
       return frame;
     },
     /** A beat, which was due then. */

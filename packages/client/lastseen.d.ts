@@ -32,7 +32,7 @@ export interface Session {
   close_reason: 'idle' | 'host' | 'admin' | 'expired' | null;
 }
 
-/** `connecting` until the first welcome, `reconnecting` after a loss; `closed` is for good. */
+/** `connecting` until the list of the first welcome is whole, `reconnecting` after a loss; `closed` is for good. */
 export type Status = 'connecting' | 'connected' | 'reconnecting' | 'closed';
 
 /** The frame that changed who is listed. Only what a `diff` tells has happened just now. */

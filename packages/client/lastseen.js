@@ -231,6 +231,7 @@ export function join(target, more) {
     if (frame.server_time) serverAhead = Date.parse(frame.server_time) - now();
     session = frame.session ?? session;
     if (type === 'welcome') welcomed(frame);
+    if (change?.cause === 'welcome') setStatus('connected'); // the whole list is there, which may take several frames
     if (change) changed(change);
     if (type === 'sit' && (!frame.completed || sit?.id === frame.id)) sit = frame.completed ? null : frame;
     if (type === 'expiring') session = { ...session, expires_at: frame.expires_at };
@@ -254,12 +255,9 @@ export function join(target, more) {
     tries = 0;
     syncing = false;
     sit = null; // one that is under way is sent next
-    sentActive = true;
     if (invite) kept.keepSession(invite, id);
     if (!token && frame.resume) kept.keep(invite, id, (resume = frame.resume)); // a JWT is its own way back
     arrived();
-    beatAt = now();
-    nextBeat = beatAt + beatMs;
     const { frames_per_minute = PER_MINUTE, updates_per_second } = frame.pace ?? {};
     perFrame = (60_000 / frames_per_minute) * SLACK;
     perUpdate = updates_per_second ? (500 / updates_per_second) * SLACK : perFrame;
@@ -270,8 +268,9 @@ export function join(target, more) {
     isNew = Boolean(wanted);
     offered = token;
     renewBefore(token && getToken && frame.token_expires_at, frame);
+    active = true; // coming in is doing something
+    beat(); // the server knows by it that the welcome was read
     tick();
-    setStatus('connected');
   }
 
   function changed({ gap, ...change }) {

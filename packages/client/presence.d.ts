@@ -9,6 +9,8 @@ export interface Presence {
   /** The receiver's own id; null for an observer. */
   you: string | null;
   participants: Map<string, Participant>;
+  /** A message of which not all frames have come. */
+  begun: object | null;
 }
 
 /** A room that nothing is known about yet. */
@@ -19,6 +21,7 @@ export function presence(): Presence;
  *
  * Returns what it changed, or null where it tells nothing new about who is here: another kind of frame, or one that a
  * snapshot has told already. Joins, updates and leaves always add up to the Map, whatever the cause was. `gap` says that
- * frames before this one are missing, and goes on saying so until a `welcome` or a `state` comes.
+ * frames before this one are missing, and goes on saying so until a `welcome` or a `state` comes. A message that comes in
+ * several frames (`more`) is folded with the last of them: null until then.
  */
 export function fold(view: Presence, frame: { type: string }): (Change & { gap: boolean }) | null;

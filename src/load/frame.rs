@@ -64,6 +64,18 @@ pub struct Snapshot {
     pub participants: Vec<Arc<Person>>,
 }
 
+/// What goes on with the frame before it: more of its lists.
+#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the fields are the contract's")]
+pub struct More {
+    pub seq: u64,
+    pub participants: Vec<Arc<Person>>,
+    pub joins: Vec<Arc<Person>>,
+    pub updates: Vec<Arc<Person>>,
+    pub leaves: Vec<Leave>,
+}
+
 /// The part of a `welcome` beside the snapshot.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[expect(missing_docs, reason = "the fields are the contract's")]
@@ -90,6 +102,7 @@ pub enum Frame {
     Welcome(Welcome, Snapshot),
     State(Snapshot),
     Diff(Arc<Diff>),
+    More(Arc<More>),
     Occupancy {
         seq: u64,
         occupancy: usize,
@@ -102,21 +115,37 @@ pub enum Frame {
     Other,
 }
 
-/// The type of a frame, without decoding the rest.
-pub fn kind(text: &str) -> Result<Cow<'_, str>, serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Kind<'a> {
-        #[serde(borrow)]
-        r#type: Cow<'a, str>,
-    }
-    Ok(serde_json::from_str::<Kind<'_>>(text)?.r#type)
+/// The type of a frame, and which of the frames of its message it is.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct Head<'a> {
+    /// Its `type`.
+    #[serde(borrow, rename = "type")]
+    pub kind: Cow<'a, str>,
+    /// Its number, from 1.
+    #[serde(default = "one")]
+    pub chunk: usize,
+    /// How many there are.
+    #[serde(default = "one")]
+    pub chunks: usize,
 }
 
-/// Decodes a frame.
+fn one() -> usize {
+    1
+}
+
+/// The head of a frame, without decoding the rest.
+///
+/// # Errors
+/// Where it has none.
+pub fn head(text: &str) -> Result<Head<'_>, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
+/// Decodes a frame of this type.
 ///
 /// # Errors
 /// Where it does not have the form of its type.
-pub fn decode(text: &str) -> Result<Frame, serde_json::Error> {
+pub fn decode(kind: &str, text: &str) -> Result<Frame, serde_json::Error> {
     #[derive(Deserialize)]
     struct Count {
         seq: u64,
@@ -126,10 +155,11 @@ pub fn decode(text: &str) -> Result<Frame, serde_json::Error> {
     struct Answer {
         r#ref: Option<u64>,
     }
-    Ok(match &*kind(text)? {
+    Ok(match kind {
         "welcome" => Frame::Welcome(serde_json::from_str(text)?, serde_json::from_str(text)?),
         "state" => Frame::State(serde_json::from_str(text)?),
         "diff" => Frame::Diff(serde_json::from_str(text)?),
+        "more" => Frame::More(serde_json::from_str(text)?),
         "occupancy" => {
             let Count { seq, occupancy } = serde_json::from_str(text)?;
             Frame::Occupancy { seq, occupancy }
@@ -143,6 +173,20 @@ pub fn decode(text: &str) -> Result<Frame, serde_json::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn decode(text: &str) -> Result<Frame, serde_json::Error> {
+        super::decode(&head(text)?.kind, text)
+    }
+
+    #[test]
+    fn a_frame_says_which_of_several_it_is() {
+        let head = |text| head(text).map(|head| (head.chunk, head.chunks)).expect("a head");
+        assert_eq!(head(r#"{"type":"beat"}"#), (1, 1));
+        let more = r#"{"type":"more","seq":7,"chunk":2,"chunks":3,"participants":[]}"#;
+        assert_eq!(head(more), (2, 3));
+        let Frame::More(more) = decode(more).expect("a frame") else { panic!("more") };
+        assert_eq!((more.seq, more.joins.len()), (7, 0));
+    }
 
     #[test]
     fn frames_are_read_and_new_ones_borne() {

@@ -3,6 +3,7 @@
 //!
 //! Of the server it uses what any client can use: frames, codes and calls of docs/reference/PROTOCOL.md.
 
+pub mod chunks;
 pub mod disagreement;
 pub mod fold;
 pub mod frame;

@@ -12,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::chunks::Assembler;
 use super::disagreement::{Disagreement, Kind};
 use super::fold::View;
 use super::frame::{Frame, Snapshot, Welcome};
@@ -62,6 +63,7 @@ enum Out {
 struct Stay {
     socket: Socket,
     seat: Arc<Seat>,
+    assembler: Assembler,
     /// When the last frame was read.
     last_frame: Instant,
     /// When the last beat was due that was answered: the server had the connection then. What is read may have been
@@ -149,23 +151,29 @@ impl Person {
         };
         let asked = Instant::now();
         let mut socket = socket::connect(&self.run.target, self.post.number, &request).await?;
-        let text = socket::next(&mut socket).await?;
         let refused = |end| End { comes_back: false, ..End::lost(end) };
-        let (welcome, snapshot) = match self.room.read(&text) {
-            Ok(Frame::Welcome(welcome, snapshot)) => (welcome, snapshot),
-            Ok(Frame::Error(fault)) => {
-                let end = socket::next(&mut socket).await.err();
-                let not_before = Duration::from_millis(fault.retry_after_ms.unwrap_or(0));
-                let comes_back = end.is_none_or(|end| end.comes_back);
-                return Err(End { comes_back, not_before, is_closed: true, ..End::lost(fault.code) });
-            }
-            Ok(_) => return Err(refused("not_a_welcome")),
-            Err(error) => {
-                self.disagree(Kind::Frame, format!("{error}: {text}"));
-                return Err(refused("not_a_welcome"));
+        let (mut assembler, mut bytes) = (Assembler::default(), 0);
+        let (welcome, snapshot) = loop {
+            let text = socket::next(&mut socket).await?;
+            bytes += text.len();
+            let read = self.room.read(&text).map_err(|error| error.to_string());
+            match read.and_then(|received| assembler.take(received)) {
+                Ok(None) => {}
+                Ok(Some(Frame::Welcome(welcome, snapshot))) => break (welcome, snapshot),
+                Ok(Some(Frame::Error(fault))) => {
+                    let end = socket::next(&mut socket).await.err();
+                    let not_before = Duration::from_millis(fault.retry_after_ms.unwrap_or(0));
+                    let comes_back = end.is_none_or(|end| end.comes_back);
+                    return Err(End { comes_back, not_before, is_closed: true, ..End::lost(fault.code) });
+                }
+                Ok(Some(_)) => return Err(refused("not_a_welcome")),
+                Err(error) => {
+                    self.disagree(Kind::Frame, format!("{error}: {text}"));
+                    return Err(refused("not_a_welcome"));
+                }
             }
         };
-        self.welcomed(socket, welcome, &snapshot, text.len(), (due, asked))
+        self.welcomed(socket, welcome, &snapshot, bytes, (due, asked))
     }
 
     fn welcomed(
@@ -191,7 +199,7 @@ impl Person {
         {
             let mut tally = self.run.tally.lock();
             tally.came(again, now.saturating_duration_since(due));
-            tally.received("welcome", bytes);
+            tally.received(Some("welcome"), bytes);
             for took in early {
                 tally.seen.record(took);
             }
@@ -205,10 +213,12 @@ impl Person {
         Ok(Stay {
             socket,
             seat,
+            assembler: Assembler::default(),
             last_frame: now,
             stood: asked,
             beat,
-            next_beat: now + beat,
+            // At once, as in the browser client: the server is to know that the welcome was read.
+            next_beat: now,
             beats: 0,
             act,
             rests: None,
@@ -255,6 +265,10 @@ impl Person {
     }
 
     async fn serve(&mut self, stay: &mut Stay) -> Out {
+        // Before all connections are cut, say: who has not sent its first beat would not be expected back.
+        if let Err(out) = self.act(stay).await {
+            return out;
+        }
         let alarm = sleep_until(self.next_alarm(stay));
         tokio::pin!(alarm);
         loop {

@@ -8,13 +8,14 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::chunks::Received;
 use super::fold::View;
-use super::frame::{Diff, Frame, Person, Snapshot, decode, kind};
+use super::frame::{Frame, Leave, Person, decode, head};
 use super::whereabouts::Whereabouts;
 use crate::domain::ids::{ParticipantId, SessionId};
 
-/// How many decoded diffs are kept: all clients of a room receive the same text at about the same time.
-const RECENT: usize = 4;
+/// How many decoded frames of diffs are kept: all clients of a room receive the same text at about the same time.
+const RECENT: usize = 16;
 
 /// How to join a session that was opened for the run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,7 +35,7 @@ pub struct Room {
     pub way: Invited,
     whereabouts: Mutex<HashMap<ParticipantId, Arc<Mutex<Whereabouts>>>>,
     seats: Mutex<Vec<Arc<Seat>>>,
-    recent: Mutex<VecDeque<(Box<str>, Arc<Diff>)>>,
+    recent: Mutex<VecDeque<(Box<str>, Frame)>>,
     /// The participants as last received: views share these copies.
     known: Mutex<HashMap<ParticipantId, Arc<Person>>>,
     /// What opens the session over HTTP, where the run has no token of the service.
@@ -110,45 +111,59 @@ impl Room {
         key.token.clone().map(|token| (token, key.of_host))
     }
 
-    /// Decodes a frame. A diff that all clients of the room receive is decoded once.
+    /// Decodes a frame. One of a diff, which all clients of the room receive, is decoded once.
     ///
     /// # Errors
     /// Where it does not have the form of its type.
-    pub fn read(&self, text: &str) -> Result<Frame, serde_json::Error> {
-        if kind(text)? == "diff" {
-            return self.read_diff(text).map(Frame::Diff);
-        }
-        let mut frame = decode(text)?;
+    pub fn read(&self, text: &str) -> Result<Received, serde_json::Error> {
+        let head = head(text)?;
+        let mut frame = match &*head.kind {
+            "diff" | "more" => self.read_once(&head.kind, text)?,
+            kind => decode(kind, text)?,
+        };
         if let Frame::Welcome(_, snapshot) | Frame::State(snapshot) = &mut frame {
-            self.share(snapshot);
+            self.share(&mut snapshot.participants);
         }
-        Ok(frame)
+        Ok(Received { frame, chunk: head.chunk, chunks: head.chunks })
     }
 
-    fn read_diff(&self, text: &str) -> Result<Arc<Diff>, serde_json::Error> {
+    fn read_once(&self, kind: &str, text: &str) -> Result<Frame, serde_json::Error> {
         let mut recent = self.recent.lock();
-        if let Some((_, diff)) = recent.iter().rev().find(|(known, _)| **known == *text) {
-            return Ok(Arc::clone(diff));
+        if let Some((_, frame)) = recent.iter().rev().find(|(known, _)| **known == *text) {
+            return Ok(frame.clone());
         }
-        let diff: Arc<Diff> = serde_json::from_str(text)?;
-        let mut known = self.known.lock();
-        for person in diff.joins.iter().chain(&diff.updates) {
-            known.insert(person.id, Arc::clone(person));
-        }
-        for leave in &diff.leaves {
-            known.remove(&leave.id);
+        let mut frame = decode(kind, text)?;
+        match &mut frame {
+            Frame::Diff(diff) => self.know(diff.joins.iter().chain(&diff.updates), &diff.leaves),
+            Frame::More(more) => {
+                self.know(more.joins.iter().chain(&more.updates), &more.leaves);
+                if let Some(more) = Arc::get_mut(more) {
+                    self.share(&mut more.participants);
+                }
+            }
+            _ => {}
         }
         if recent.len() == RECENT {
             recent.pop_front();
         }
-        recent.push_back((text.into(), Arc::clone(&diff)));
-        Ok(diff)
+        recent.push_back((text.into(), frame.clone()));
+        Ok(frame)
+    }
+
+    fn know<'a>(&self, changed: impl Iterator<Item = &'a Arc<Person>>, leaves: &[Leave]) {
+        let mut known = self.known.lock();
+        for person in changed {
+            known.insert(person.id, Arc::clone(person));
+        }
+        for leave in leaves {
+            known.remove(&leave.id);
+        }
     }
 
     /// Replaces each participant that is equal to the shared copy by that copy.
-    fn share(&self, snapshot: &mut Snapshot) {
+    fn share(&self, people: &mut [Arc<Person>]) {
         let mut known = self.known.lock();
-        for person in &mut snapshot.participants {
+        for person in people {
             match known.get(&person.id) {
                 Some(same) if same == person => *person = Arc::clone(same),
                 _ => drop(known.insert(person.id, Arc::clone(person))),

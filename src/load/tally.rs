@@ -96,16 +96,17 @@ impl Tally {
         self.now.failures += 1;
     }
 
-    /// A frame of this type arrived.
-    pub fn received(&mut self, kind: &'static str, bytes: usize) {
+    /// A frame of this type arrived; without a type one that goes on with the frame before it, and counts with that.
+    pub fn received(&mut self, kind: Option<&'static str>, bytes: usize) {
+        self.bytes += bytes as u64;
+        self.now.bytes += bytes as u64;
+        let Some(kind) = kind else { return };
+        self.now.frames += 1;
         // Looked up first, since it is nearly always there.
         match self.frames.get_mut(kind) {
             Some(count) => *count += 1,
             None => drop(self.frames.insert(kind.to_owned(), 1)),
         }
-        self.bytes += bytes as u64;
-        self.now.frames += 1;
-        self.now.bytes += bytes as u64;
     }
 
     /// A beat was answered; without a latency for slow readers.
@@ -192,7 +193,8 @@ mod tests {
         tally.came(false, Duration::from_millis(5));
         tally.came(true, Duration::from_millis(7));
         tally.failed("rate_limited");
-        tally.received("diff", 100);
+        tally.received(Some("diff"), 60);
+        tally.received(None, 40);
         tally.answered(Some(Duration::from_millis(1)));
         tally.disagree(Disagreement::new(Kind::Gap, "x", "step 3 is missing"));
         tally.turn(1);

@@ -8,8 +8,9 @@ use crate::room::feed::Message;
 
 /// Encodes what a subscriber is sent.
 pub trait Codec: Debug + Send + Sync {
-    /// The frame of a message. What other subscribers are sent as well is encoded once for all of them.
-    fn encode(&self, message: Message<'_>) -> EncodedFrame;
+    /// Passes the frames of a message to `send`, in order: one, or more where the message is longer than a frame may
+    /// be. No other frame may be sent between them. What other subscribers are sent as well is encoded once for all.
+    fn encode(&self, message: Message<'_>, send: &mut dyn FnMut(EncodedFrame));
 }
 
 /// An encoded frame. Its middle may be long and is shared by all frames that contain it.

@@ -5,6 +5,9 @@ use std::sync::{Arc, OnceLock};
 /// Encoded text, shared by all connections that send it.
 pub type Text = Arc<str>;
 
+/// Encoded text in pieces, none of which is too long for a frame.
+pub type Texts = Arc<[Text]>;
+
 /// The most codecs that a server can have.
 const MAX_CODECS: usize = 4;
 
@@ -27,11 +30,11 @@ impl CodecId {
 /// The encodings of one value, one for each codec. Each is made once, by the first connection that needs
 /// it and outside every lock; a codec that no connection uses costs nothing.
 #[derive(Debug, Default)]
-pub struct Encodings([OnceLock<Text>; MAX_CODECS]);
+pub struct Encodings([OnceLock<Texts>; MAX_CODECS]);
 
 impl Encodings {
-    /// The text of this codec; `encode` runs at most once for each codec.
-    pub fn get(&self, codec: CodecId, encode: impl FnOnce() -> Text) -> Text {
+    /// The texts of this codec; `encode` runs at most once for each codec.
+    pub fn get(&self, codec: CodecId, encode: impl FnOnce() -> Texts) -> Texts {
         self.0[codec.0].get_or_init(encode).clone()
     }
 }

@@ -22,6 +22,8 @@ pub struct Liveness {
     watched: AtomicBool,
     /// Whether it stands in the queue of the write-behind.
     queued: AtomicBool,
+    /// Whether a client of the participant has sent a frame: it has read its welcome.
+    confirmed: AtomicBool,
     /// What changes seldom.
     unwritten: Mutex<Unwritten>,
 }
@@ -44,6 +46,7 @@ impl Liveness {
             active: AtomicU64::new(active.as_millis()),
             watched: AtomicBool::new(false),
             queued: AtomicBool::new(false),
+            confirmed: AtomicBool::new(false),
             unwritten: Mutex::default(),
         })
     }
@@ -66,6 +69,15 @@ impl Liveness {
     /// When the person last did something.
     pub fn active(&self) -> Moment {
         Moment::from_millis(self.active.load(Ordering::SeqCst))
+    }
+
+    /// A client of the participant has read its welcome, and could come back.
+    pub(super) fn confirm(&self) {
+        self.confirmed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.confirmed.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_seen(&self, now: Moment) {

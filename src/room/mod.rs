@@ -36,7 +36,7 @@ pub mod write_behind;
 
 pub use census::Census;
 pub use diff::{Changes, Diff};
-pub use encoding::{CodecId, Encodings, Text};
+pub use encoding::{CodecId, Encodings, Text, Texts};
 pub use error::{Gone, JoinError};
 pub use event::Event;
 pub use liveness::Liveness;

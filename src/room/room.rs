@@ -119,6 +119,7 @@ impl Room {
             return;
         }
         let liveness = Liveness::new(entrant.id, self.id, last_seen, last_seen);
+        liveness.confirm();
         let now = self.shared.clock.now();
         let change = inner.roster.restore(entrant, liveness, now);
         self.note(&mut inner, change, now);

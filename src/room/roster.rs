@@ -251,14 +251,14 @@ impl Roster {
         Some(Change::Updated(id))
     }
 
-    /// A connection leaves. With the last one the person leaves at once.
-    pub fn leave(&mut self, id: ParticipantId, connection: ConnectionId) -> Option<Change> {
+    /// A connection is gone that nobody comes back from. With the last one the person is gone at once, for this reason.
+    pub fn leave(&mut self, id: ParticipantId, connection: ConnectionId, reason: LeaveReason) -> Option<Change> {
         let person = self.people.get_mut(&id)?;
         if person.connections.iter().all(|(open, _)| *open != connection) {
             return None;
         }
         if person.connections.len() == 1 {
-            return self.remove(id, LeaveReason::Left);
+            return self.remove(id, reason);
         }
         person.connections.retain(|(open, _)| *open != connection);
         person.refresh(person.is_idle());

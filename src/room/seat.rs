@@ -14,7 +14,7 @@ use super::state::State;
 use super::subscribers::Subscriber;
 use crate::clock::Moment;
 use crate::domain::ids::{ConnectionId, ParticipantId};
-use crate::domain::participant::Quality;
+use crate::domain::participant::{LeaveReason, Quality};
 
 /// What a connection gets when it joins, all of one moment: what its subscriber receives continues the
 /// snapshot.
@@ -30,7 +30,8 @@ pub struct Joined {
     pub expires_at: Option<Moment>,
 }
 
-/// One connection's place in a room. Dropping it is losing the connection; [`Seat::leave`] is leaving.
+/// One connection's place in a room. Dropping it is losing the connection; [`Seat::leave`] is leaving, [`Seat::fail`] an
+/// end by an error.
 #[derive(Debug)]
 pub struct Seat {
     room: Arc<Room>,
@@ -47,6 +48,8 @@ enum Parting {
     Left,
     /// Without a word: it may come back.
     Lost,
+    /// With an error, before the client had sent anything: it cannot come back.
+    Failed,
 }
 
 impl Room {
@@ -129,9 +132,10 @@ impl Room {
             return;
         };
         let change = match parting {
-            Parting::Left => inner.roster.leave(id, seat.connection),
+            Parting::Left => inner.roster.leave(id, seat.connection, LeaveReason::Left),
             // Asked to come back: the next start shows them as reconnecting.
-            Parting::Lost if inner.is_draining() => None,
+            Parting::Lost | Parting::Failed if inner.is_draining() => None,
+            Parting::Failed => inner.roster.leave(id, seat.connection, LeaveReason::Timeout),
             Parting::Lost => inner.roster.lose(id, seat.connection, now),
         };
         if let Some(change) = change {
@@ -189,6 +193,13 @@ impl Seat {
         }
     }
 
+    /// The client has sent a frame: it has read its welcome. One store, no lock.
+    pub fn confirm(&self) {
+        if let Some(liveness) = &self.liveness {
+            liveness.confirm();
+        }
+    }
+
     /// The person did something. As cheap as [`Seat::seen`] unless the room waits for it.
     pub fn active(&self, now: Moment) {
         if let Some(liveness) = &self.liveness {
@@ -231,6 +242,16 @@ impl Seat {
     pub fn leave(mut self) {
         self.is_given_back = true;
         self.room.give_back(&self, Parting::Left);
+    }
+
+    /// The connection has failed: it is lost, unless no client of the person ever sent a frame. Such a client may not
+    /// even have been able to read its welcome, and comes again as somebody else: no grace, or each try would hold a
+    /// place for that long.
+    pub fn fail(mut self) {
+        if self.liveness.as_ref().is_some_and(|liveness| !liveness.is_confirmed()) {
+            self.is_given_back = true;
+            self.room.give_back(&self, Parting::Failed);
+        }
     }
 }
 

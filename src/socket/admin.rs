@@ -67,7 +67,9 @@ async fn serve(app: App, upgraded: Upgraded, expires_at: Moment, _held: Held) {
     let Upgraded { transport, mut decoder } = upgraded;
     let started = app.clock.now();
     let (history, frames) = app.figures.watch();
-    transport.write(FrameBatch::of(&history));
+    let mut greeting = FrameBatch::default();
+    history.iter().for_each(|frame| greeting.text(frame));
+    transport.write(greeting);
     let mut inbound = Inbound::new(&app, Some(expires_at), false, started);
     let end = run(&app, &transport, &mut decoder, &mut inbound, frames).await;
     app.metrics.connection_ends(end.word()).inc();

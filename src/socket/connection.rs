@@ -83,7 +83,8 @@ pub fn join(transport: &Arc<Transport>, app: &App, admission: Admission) -> Resu
                 token_expires_at: prepared.expires_at.map(jwt::expiry),
                 session: &prepared.session,
             };
-            greeting.encoded(&app.frames.welcome(&welcome, snapshot, seat.shown().as_deref()));
+            let frames = app.frames.welcome(&welcome, snapshot, seat.shown().as_deref());
+            frames.iter().for_each(|frame| greeting.encoded(frame));
             expires_at.iter().for_each(|at| greeting.text(&app.frames.expiring(*at)));
             notices.iter().for_each(|notice| greeting.text(&v1::notice(notice)));
         },
@@ -248,6 +249,9 @@ fn receive(
 ) -> Result<(), End> {
     let now = app.clock.now();
     dialogue.seen(now);
+    if matches!(incoming, Incoming::Text(_)) {
+        dialogue.confirm();
+    }
     match inbound.receive(app, incoming, now, out)? {
         Received::Frame(frame) => dialogue.serve(app, frame, now, out)?,
         Received::Quality(quality) => dialogue.set_quality(quality),

@@ -62,6 +62,11 @@ impl Dialogue {
         }
     }
 
+    /// A frame has arrived from the client, whatever it is: more than that the connection is alive, which Pongs show.
+    pub fn confirm(&self) {
+        self.subscription.seat().confirm();
+    }
+
     /// Serves a frame.
     ///
     /// # Errors
@@ -170,7 +175,7 @@ impl Dialogue {
             beats,
             "connection ended"
         );
-        subscription.end(end.is_goodbye());
+        subscription.end(end);
         match attachment {
             Some(attachment) if !end.comes_back() => attachment.leave(),
             attachment => drop(attachment),

@@ -38,6 +38,11 @@ impl Closed {
         !self.is_by_proxy && matches!(self.code, None | Some(1000))
     }
 
+    /// Whether the client could not go on with what it was sent.
+    fn is_failure(&self) -> bool {
+        !self.is_by_proxy && matches!(self.code, Some(1002 | 1003 | 1007..=1011))
+    }
+
     /// The code for the log.
     pub fn code(&self) -> u16 {
         self.code.unwrap_or(1005)
@@ -73,6 +78,17 @@ impl End {
             Self::Left => true,
             Self::Closed(closed) => closed.is_goodbye(),
             Self::Lost | Self::Refused(_) | Self::Broken(_) => false,
+        }
+    }
+
+    /// Whether the connection broke, or was ended for want of a client that reads and answers. What the client says by
+    /// its own Close is no failure, unless it says that it could not go on with what it was sent.
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Self::Lost | Self::Broken(_) => true,
+            Self::Closed(closed) => closed.is_failure(),
+            Self::Refused(refusal) => matches!(refusal.code, Code::SlowConsumer | Code::BeatTimeout),
+            Self::Left => false,
         }
     }
 

@@ -238,20 +238,20 @@ fn close(payload: &[u8], is_masked: bool) -> Result<Close<'_>, Violation> {
 }
 
 /// A part of the bytes of a [`FrameBatch`].
-#[derive(Debug)]
-pub enum Part {
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'a> {
     /// For this client alone.
-    Own(Vec<u8>),
+    Own(&'a [u8]),
     /// A text that other clients are sent as well.
-    Shared(Text),
+    Shared(&'a Text),
 }
 
-impl Part {
-    /// How many bytes it has.
-    pub(super) fn len(&self) -> usize {
+impl<'a> Part<'a> {
+    /// The bytes.
+    pub fn bytes(self) -> &'a [u8] {
         match self {
-            Self::Own(bytes) => bytes.len(),
-            Self::Shared(text) => text.len(),
+            Self::Own(bytes) => bytes,
+            Self::Shared(text) => text.as_bytes(),
         }
     }
 }
@@ -260,10 +260,8 @@ impl Part {
 #[derive(Debug, Default)]
 pub struct FrameBatch {
     bytes: Vec<u8>,
-    /// One text that is too long to be copied for each connection, and where in `bytes` it belongs.
-    /// Further ones are copied.
-    shared: Option<(usize, Text)>,
-    texts: u64,
+    /// Texts that are too long to be copied for each connection, and where in `bytes` each belongs.
+    shared: Vec<(usize, Text)>,
 }
 
 impl FrameBatch {
@@ -276,13 +274,11 @@ impl FrameBatch {
 
     /// Adds a text message.
     pub fn text(&mut self, text: &str) {
-        self.texts += 1;
         self.frame(TEXT, text.as_bytes());
     }
 
     /// Adds a text message of which other connections are sent a part as well.
     pub fn encoded(&mut self, EncodedFrame { start, shared, end }: &EncodedFrame) {
-        self.texts += 1;
         self.head(TEXT, start.len() + shared.len() + end.len());
         self.bytes.extend_from_slice(start.as_bytes());
         self.share(shared);
@@ -312,33 +308,23 @@ impl FrameBatch {
 
     /// How many bytes are to be written.
     pub fn len(&self) -> usize {
-        self.parts().map(<[u8]>::len).iter().sum()
+        self.bytes.len() + self.shared.iter().map(|(_, text)| text.len()).sum::<usize>()
     }
 
-    /// How many text messages are in it.
-    pub fn texts(&self) -> u64 {
-        self.texts
-    }
-
-    /// The bytes to write, in this order; the first two are empty where nothing is shared.
-    pub fn parts(&self) -> [&[u8]; 3] {
-        let Some((at, text)) = &self.shared else { return [&[], &[], &self.bytes] };
-        let (before, after) = self.bytes.split_at(*at);
-        [before, text.as_bytes(), after]
-    }
-
-    /// The same, to be kept.
-    pub fn into_parts(mut self) -> impl Iterator<Item = Part> {
-        let shared = self.shared.take().map(|(at, text)| {
-            let after = self.bytes.split_off(at);
-            [Part::Shared(text), Part::Own(after)]
+    /// What is to be written, in this order.
+    pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        let mut from = 0;
+        let before = self.shared.iter().flat_map(move |(at, text)| {
+            let own = &self.bytes[std::mem::replace(&mut from, *at)..*at];
+            [Part::Own(own), Part::Shared(text)]
         });
-        [Part::Own(self.bytes)].into_iter().chain(shared.into_iter().flatten())
+        let last = self.shared.last().map_or(0, |(at, _)| *at);
+        before.chain([Part::Own(&self.bytes[last..])])
     }
 
     fn share(&mut self, text: &Text) {
-        if text.len() >= SHARED_BYTES && self.shared.is_none() {
-            self.shared = Some((self.bytes.len(), Text::clone(text)));
+        if text.len() >= SHARED_BYTES {
+            self.shared.push((self.bytes.len(), Text::clone(text)));
         } else {
             self.bytes.extend_from_slice(text.as_bytes());
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::end::End;
 use super::frame::FrameBatch;
 use super::transport::{Transport, Written};
 use crate::app::App;
@@ -76,12 +77,13 @@ impl Subscription {
         }
         let is_answer = progress.feed.is_asked();
         let now = self.seat.catch_up()?;
-        let mut out = FrameBatch::default();
+        let (mut out, mut messages) = (FrameBatch::default(), 0);
         for message in progress.feed.catch_up(&now) {
-            out.encoded(&subscriber.codec.encode(message));
+            messages += 1;
+            subscriber.codec.encode(message, &mut |frame| out.encoded(&frame));
         }
         if !is_answer {
-            subscriber.metrics.deliveries.inc_by(out.texts());
+            subscriber.metrics.deliveries.inc_by(messages);
         }
         subscriber.send_snapshot(&mut progress, out);
         Ok(())
@@ -95,11 +97,13 @@ impl Subscription {
         self.subscriber.progress.lock().feed.end().map_or(Ok(()), Err)
     }
 
-    /// Gives the seat back: left, or lost. Nothing is sent any more.
-    pub fn end(self, has_left: bool) {
+    /// Gives the seat back, as the connection has ended. Nothing is sent any more.
+    pub fn end(self, end: &End) {
         self.subscriber.progress.lock().feed.close();
-        if has_left {
+        if end.is_goodbye() {
             self.seat.leave();
+        } else if end.is_failure() {
+            self.seat.fail();
         }
     }
 }
@@ -139,14 +143,15 @@ impl SocketSubscriber {
 impl Subscriber for SocketSubscriber {
     fn receive(&self, events: &[Event]) {
         let mut progress = self.progress.lock();
-        let mut out = FrameBatch::default();
+        let (mut out, mut messages) = (FrameBatch::default(), 0);
         for event in events {
             if let Some(message) = progress.feed.receive(event) {
-                out.encoded(&self.codec.encode(message));
+                messages += 1;
+                self.codec.encode(message, &mut |frame| out.encoded(&frame));
             }
         }
         if !out.is_empty() {
-            self.metrics.deliveries.inc_by(out.texts());
+            self.metrics.deliveries.inc_by(messages);
             if let Written::Waiting(bytes) = self.transport.write(out)
                 && bytes > progress.limit
                 && progress.feed.fall_behind()

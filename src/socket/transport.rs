@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::end::End;
-use super::frame::{Decoder, FrameBatch, Incoming};
+use super::frame::{Decoder, FrameBatch, Incoming, Part};
 use super::unsent::Unsent;
 use crate::protocol::Code;
 
@@ -32,6 +32,10 @@ const CLOSE_TOTAL: Duration = Duration::from_secs(10);
 /// How much is read at once: many beats, or a quarter of the largest message. The buffer is on the stack, so
 /// that no connection holds one between reads.
 const READ_BYTES: usize = 2048;
+
+/// How many parts of what is sent are written by one call of the system. Nearly always there is one, and there are
+/// three where a list is sent that others get as well.
+const PARTS_AT_ONCE: usize = 8;
 
 /// A TCP stream after the upgrade.
 #[derive(Debug)]
@@ -131,12 +135,12 @@ impl Transport {
         let mut unsent = self.unsent.lock();
         let mut written = 0;
         if unsent.is_empty() {
-            written = self.try_write(frames.parts()).unwrap_or(frames.len());
+            written = self.try_write(frames.parts().map(Part::bytes)).unwrap_or(frames.len());
             if written == frames.len() {
                 return Written::All;
             }
         }
-        unsent.push(frames, written);
+        unsent.push(&frames, written);
         let waiting = unsent.len();
         drop(unsent);
         self.wake();
@@ -182,15 +186,32 @@ impl Transport {
             Err(_) => return Err(Code::SlowConsumer.into()),
         }
         let mut unsent = self.unsent.lock();
-        let written = self.try_write(unsent.front())?;
+        let written = self.try_write(unsent.parts())?;
         unsent.drop_front(written);
         Ok(if unsent.is_empty() { Written::All } else { Written::Waiting(unsent.len()) })
     }
 
     /// How many bytes of these parts the socket takes.
-    fn try_write(&self, parts: [&[u8]; 3]) -> Result<usize, End> {
-        let mut slices = parts.map(IoSlice::new);
-        let (mut left, mut written) = (&mut slices[..], 0);
+    fn try_write<'a>(&self, mut parts: impl Iterator<Item = &'a [u8]>) -> Result<usize, End> {
+        let mut written = 0;
+        loop {
+            let (mut slices, mut filled) = ([IoSlice::new(&[]); PARTS_AT_ONCE], 0);
+            for (slice, part) in slices.iter_mut().zip(&mut parts) {
+                *slice = IoSlice::new(part);
+                filled += 1;
+            }
+            let slices = &mut slices[..filled];
+            let whole: usize = slices.iter().map(|slice| slice.len()).sum();
+            let taken = self.try_write_slices(slices)?;
+            written += taken;
+            if filled < PARTS_AT_ONCE || taken < whole {
+                return Ok(written);
+            }
+        }
+    }
+
+    fn try_write_slices(&self, mut left: &mut [IoSlice<'_>]) -> Result<usize, End> {
+        let mut written = 0;
         IoSlice::advance_slices(&mut left, 0);
         while !left.is_empty() {
             let taken = match &*left {

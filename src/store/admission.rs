@@ -12,6 +12,7 @@ use sqlx::FromRow;
 pub(super) use self::batcher::Batcher;
 pub use self::compensation::Compensation;
 use self::compensation::{CompensationGuard, Made};
+use super::participants::shown_state;
 use super::{Store, StoreError};
 use crate::domain::admission::{AdmissionVerdict, Rejection};
 use crate::domain::document::Document;
@@ -137,7 +138,7 @@ impl Granted {
                 user_id: self.known_as,
                 name: self.name?.into(),
                 role: self.role?,
-                state: self.state?,
+                state: shown_state(self.state?),
                 joined_at: self.joined_at?,
                 generation: self.resume_generation?,
             },

@@ -4,19 +4,46 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::FromRow;
+use serde_json::value::{RawValue, to_raw_value};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row as _};
 use uuid::Uuid;
 
 use super::{BATCH_ROWS, Store, StoreError, Viewer};
+use crate::domain::document::Document;
 use crate::domain::ids::{ParticipantId, SessionId, UserId};
 use crate::domain::participant::{Membership, Standing, StoredParticipant};
 use crate::domain::reading_session::CloseReason;
 use crate::domain::reading_session::ReadingSession;
 use crate::domain::subject::Subject;
-use crate::room::Entrant;
+use crate::protocol::v1::MAX_STATE_BYTES;
+use crate::room::{Entrant, State};
 
-from_row! { StoredParticipant { id, user_id, name, role, state, joined_at, last_seen_at } }
+from_row! { StoredParticipant { id, user_id, name, role, state by read_state, joined_at, last_seen_at } }
 from_row! { Membership { role, removed, resume_generation, close_reason } }
+
+fn read_state(row: &PgRow) -> Result<State, sqlx::Error> {
+    row.try_get("state").map(shown_state)
+}
+
+/// A state as it is shown, of one that is stored. PostgreSQL adds spaces and writes numbers out, `1e300` with all its
+/// zeros: the text may be many times as long as that of the client. One that is too large for the server can only have
+/// been written in SQL; it stays as it is, and nothing is shown of it, since no frame could hold it.
+pub(super) fn shown_state(stored: Document) -> State {
+    let bytes = stored.get().len();
+    if bytes <= MAX_STATE_BYTES {
+        return stored;
+    }
+    let value = serde_json::from_str::<serde_json::Value>(stored.get());
+    let shorter = value.and_then(|value| to_raw_value(&value)).ok();
+    shorter.filter(|state| state.get().len() <= MAX_STATE_BYTES).map_or_else(
+        || {
+            tracing::warn!(bytes, "a state in the database is larger than the server takes, and shown as empty");
+            State::from(RawValue::from_string("{}".to_owned()).expect("an object"))
+        },
+        State::from,
+    )
+}
 
 impl Store {
     /// Whether a participant (`None`: the service) still belongs to a session. One without a row was erased.

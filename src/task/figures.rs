@@ -19,7 +19,7 @@ use crate::admission::limits::Limits;
 use crate::domain::participant::{LeaveReason, Status};
 use crate::metrics::{Counts, Metrics};
 use crate::protocol::Code;
-use crate::protocol::v1::Timestamp;
+use crate::protocol::v1::{self, Timestamp};
 use crate::room::{Registry, Text};
 use crate::user_session::UserSessions;
 
@@ -45,6 +45,8 @@ pub struct Sources {
     pub sweeper: Arc<Sweeper>,
     /// The words for why a connection ended.
     pub connection_ends: Vec<&'static str>,
+    /// How long a frame may be, in bytes.
+    pub max_frame_bytes: usize,
 }
 
 /// Makes the figures once for all clients; without clients, only the frames that are kept.
@@ -69,10 +71,10 @@ impl Figures {
         }
     }
 
-    /// The frame `history`, and the frames from now on. A slow client misses some and gets the newest.
-    pub fn watch(&self) -> (Text, watch::Receiver<Text>) {
+    /// The frames of `history`, and those from now on. A slow client misses some and gets the newest.
+    pub fn watch(&self) -> (Vec<Text>, watch::Receiver<Text>) {
         let now = self.frame();
-        let history = self.past.lock().with(&now);
+        let history = self.past.lock().with(&now, self.sources.max_frame_bytes);
         (history, self.latest.subscribe())
     }
 
@@ -119,7 +121,7 @@ impl Figures {
     }
 
     fn now(&self) -> Stats<'_> {
-        let Sources { node, metrics, registry, limits, user_sessions, flusher, sweeper, connection_ends } =
+        let Sources { node, metrics, registry, limits, user_sessions, flusher, sweeper, connection_ends, .. } =
             &self.sources;
         let (census, shared) = (registry.census(), registry.shared());
         let status = |status: Status| census.participants[status as usize];
@@ -170,11 +172,10 @@ impl Past {
         self.0.push_back(frame);
     }
 
-    /// The frame `history`: the kept frames, then the newest one.
-    fn with(&self, now: &Text) -> Text {
+    /// The frames of `history`: the kept frames, then the newest one.
+    fn with(&self, now: &Text, max_frame_bytes: usize) -> Vec<Text> {
         let frames: Vec<&str> = self.0.iter().chain([now]).map(AsRef::as_ref).collect();
-        let interval_ms = (INTERVAL * KEEP_EVERY).as_millis();
-        format!(r#"{{"type":"history","interval_ms":{interval_ms},"frames":[{}]}}"#, frames.join(",")).into()
+        v1::history((INTERVAL * KEEP_EVERY).as_millis(), &frames, max_frame_bytes)
     }
 }
 
@@ -247,10 +248,34 @@ mod tests {
         for n in 0..KEPT + 5 {
             past.keep(n.to_string().into());
         }
-        let value: serde_json::Value = serde_json::from_str(&past.with(&Text::from("-1"))).expect("JSON");
+        let [history] = &past.with(&Text::from("-1"), 30_000)[..] else { panic!("one frame") };
+        let value: serde_json::Value = serde_json::from_str(history).expect("JSON");
         let frames = value["frames"].as_array().expect("a list");
         assert_eq!(value["interval_ms"].as_u64().map(|ms| ms * KEPT as u64), Some(3_600_000));
         assert_eq!((frames.len(), &frames[0], &frames[KEPT]), (KEPT + 1, &5.into(), &(-1).into()));
+    }
+
+    #[test]
+    fn an_hour_comes_in_frames_that_are_not_too_long() {
+        let mut past = Past::default();
+        let stats = |n: usize| -> Text { format!(r#"{{"type":"stats","n":{n},"fill":"{}"}}"#, "x".repeat(900)).into() };
+        for n in 0..KEPT {
+            past.keep(stats(n));
+        }
+        let frames = past.with(&stats(KEPT), 30_000);
+        let mut seen = Vec::new();
+        for (place, frame) in frames.iter().enumerate() {
+            assert!(frame.len() <= 30_000, "{} bytes", frame.len());
+            let frame: serde_json::Value = serde_json::from_str(frame).expect("JSON");
+            let kind = if place == 0 { "history" } else { "more" };
+            assert_eq!(
+                (&frame["type"], &frame["chunk"], &frame["chunks"]),
+                (&kind.into(), &(place + 1).into(), &frames.len().into())
+            );
+            let list = frame["frames"].as_array().expect("a list");
+            seen.extend(list.iter().map(|stats| stats["n"].as_u64().expect("a number") as usize));
+        }
+        assert_eq!(seen, (0..=KEPT).collect::<Vec<_>>());
     }
 
     #[test]

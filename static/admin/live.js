@@ -20,16 +20,19 @@ export function follow(token, { onHistory, onStats, onStatus }) {
   function connect() {
     clearTimeout(timer);
     refusal = undefined;
+    let past = []; // it comes in several frames
     // A page cannot set headers here, and an address is written down in too many places.
     const current = socket = new WebSocket(url, ['lastseen.v1', `lastseen.bearer.${token}`]);
     current.onmessage = ({ data }) => {
       const frame = JSON.parse(data);
       if (frame.type === 'error') refusal = frame;
       if (frame.type === 'stats') onStats(frame);
-      if (frame.type !== 'history') return;
+      if (frame.type !== 'history' && frame.type !== 'more') return;
+      past = past.concat(frame.frames);
+      if (frame.chunk < frame.chunks) return;
       tries = 0;
       onStatus('connected');
-      onHistory(frame.frames);
+      onHistory(past);
     };
     current.onclose = ({ code }) => { if (!over && current === socket) lost(code); };
   }

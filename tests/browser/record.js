@@ -9,7 +9,7 @@ import { ask, openSession, startServer } from './harness/server.js';
 import { token } from './harness/token.js';
 
 const into = new URL('../js/recorded.json', import.meta.url);
-const server = await startServer({ 'detail-limit': '6', grace: '1s', 'idle-after': '1s' });
+const server = await startServer({ 'detail-limit': '6', grace: '1s', 'idle-after': '1s', 'max-frame-bytes': '8192' });
 const browser = await launch();
 const network = await startProxy(server);
 
@@ -42,6 +42,15 @@ try {
   await together(({ type }) => type === 'occupancy', () => crowd(many, server.origin, session.guestPath, Array.from({ length: 7 }, (_, n) => `Reader ${n}`)));
   await together(({ type }) => type === 'state', () => many.evaluate(() => window.crowd.slice(0, 6).forEach((room) => room.leave())));
   await others.evaluate(() => window.crowd.forEach((room) => room.leave()));
+  // Five large states, which no frame of this server holds: within one interval, as soon as the machine is quick enough.
+  const large = await newPerson(null, browser);
+  await crowd(large, server.origin, session.guestPath, Array.from({ length: 4 }, (_, n) => `Large ${n}`));
+  const isLong = ({ type, chunk, chunks }) => type === 'more' && chunk === chunks;
+  for (let n = 0; !frames.some(isLong); n++) {
+    await large.evaluate((n) => window.crowd.forEach((room) => room.update({ n, text: 'x'.repeat(1900) })), n);
+    await new Promise((done) => setTimeout(done, 2_000));
+  }
+  await large.evaluate(() => window.crowd.forEach((room) => room.leave()));
   await together(({ joins }) => joins?.some(({ name }) => name === 'Dora'), async () => crowd(await newPerson(null, browser), server.origin, session.guestPath, ['Dora']));
 
   let end;

@@ -75,6 +75,7 @@ async fn the_help_lists_every_setting_with_its_default_and_its_variable() {
         ("max-participants", "100"),
         ("max-message-bytes", "8192"),
         ("max-updates-per-second", "20"),
+        ("max-frame-bytes", "30000"),
         ("detail-limit", "500"),
         ("idle-timeout", "1h"),
         ("sweep-interval", "15m"),

@@ -161,16 +161,7 @@ async fn tokens_may_come_as_subprotocols() {
         let (socket, response) = tokio_tungstenite::client_async(request, stream).await.expect("an upgrade");
         let agreed =
             response.headers().get("sec-websocket-protocol").map(|agreed| agreed.to_str().expect("text").to_owned());
-        let mut client = Client {
-            socket,
-            welcome: Value::Null,
-            view: Default::default(),
-            seq: 0,
-            occupancy: 0,
-            heard: Vec::new(),
-            gaps: Vec::new(),
-            pings: 0,
-        };
+        let mut client = Client::new(socket);
         assert_eq!(client.frame("welcome").await["type"], "welcome");
         assert_eq!(agreed.as_deref(), Some("lastseen.v1"), "and no token comes back: {:?}", response.headers());
         client

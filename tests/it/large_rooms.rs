@@ -240,6 +240,7 @@ async fn slow_reader(address: SocketAddr, session: &Opened) -> Client {
     let join = Join::invite(&session.invite, "Idler");
     let mut client = Client::over(stream, &session.id.to_string(), &join).await.expect("an upgrade");
     assert!(matches!(client.step().await, Step::Frame(frame) if frame["type"] == "welcome"));
+    client.confirm().await;
     client
 }
 

@@ -255,16 +255,7 @@ async fn figures(server: &TestServer, token: &str) -> Client {
     request.headers_mut().insert("authorization", format!("Bearer {token}").parse().expect("a header"));
     let stream = tokio::net::TcpStream::connect(server.address()).await.expect("a connection");
     let (socket, _) = tokio_tungstenite::client_async(request, stream).await.expect("an upgrade");
-    let mut client = Client {
-        socket,
-        welcome: Value::Null,
-        view: Default::default(),
-        seq: 0,
-        occupancy: 0,
-        heard: Vec::new(),
-        gaps: Vec::new(),
-        pings: 0,
-    };
+    let mut client = Client::new(socket);
     client.frame("stats").await;
     client
 }

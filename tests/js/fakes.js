@@ -170,6 +170,17 @@ export const welcome = (more = {}) => ({
 
 export const diff = (seq, more = {}) => ({ type: 'diff', seq, occupancy: 1, joins: [], updates: [], leaves: [], ...more });
 
+/** A message in so many frames, as the server sends one that is too long for one. */
+export function inFrames(message, chunks) {
+  const lists = ['participants', 'joins', 'updates', 'leaves'].filter((list) => message[list]);
+  return Array.from({ length: chunks }, (_, place) => {
+    const part = (list) => list.slice((list.length * place) / chunks, (list.length * (place + 1)) / chunks);
+    const begins = place === 0 ? message : { type: 'more', seq: message.seq };
+    const numbers = chunks > 1 && { chunk: place + 1, chunks };
+    return { ...begins, ...numbers, ...Object.fromEntries(lists.map((list) => [list, part(message[list])])) };
+  });
+}
+
 /** A room amid fakes. `world.socket` is the newest connection, seen from the server's side. */
 export async function enter({ begin = true, ...options } = {}, { storage = new FakeStorage(), random = () => 0.5, answers = [] } = {}) {
   const clock = new FakeClock();
@@ -221,9 +232,12 @@ export async function enter({ begin = true, ...options } = {}, { storage = new F
     tell(frame) {
       this.onmessage({ data: JSON.stringify(frame) });
     }
+    /** Welcomes, and answers the beat by which the client says that it has read it: that one is not in `frames`. */
     welcome(more) {
       this.open();
       this.tell(welcome(more));
+      this.answer();
+      this.frames = this.frames.filter(({ type }) => type !== 'beat');
     }
     /** Answers every beat that has none yet. */
     answer() {

@@ -10,7 +10,7 @@ import { person } from './fakes.js';
 // People are numbers in the file.
 const people = (numbers) => numbers?.map((number) => person(number));
 const told = ({ people: listed, joins, updates, leaves, ...frame }) => ({
-  occupancy: listed?.length,
+  ...(frame.type !== 'more' && { occupancy: listed?.length }),
   ...frame,
   ...(listed && { participants: people(listed) }),
   ...(joins && { joins: people(joins), updates: people(updates), leaves: leaves.map((id) => ({ id, reason: 'left' })) }),

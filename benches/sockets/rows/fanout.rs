@@ -26,7 +26,7 @@ pub fn measure(subject: &dyn Subject, in_flight: usize, messages: usize) -> anyh
             sent += 1;
         }
         let count = |_, kind, text: &[u8]| {
-            if kind == Kind::Change {
+            if matches!(kind, Kind::Change | Kind::More) {
                 numbers(text).for_each(|number| reached.borrow_mut()[number] += 1);
             }
         };

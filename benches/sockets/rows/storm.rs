@@ -38,6 +38,10 @@ pub fn measure(subject: &Lastseen) -> anyhow::Result<Measured> {
             resume_paths.borrow_mut()[person] = subject.resume_path(&rooms[person / ROOM], person, text);
         }
     })?;
+    // As clients do: one that was cut before it had sent anything would not be expected back.
+    for person in 0..PEOPLE {
+        crowd.send(person, &subject.beat(0))?;
+    }
     crowd.idle(Duration::from_secs(5))?;
 
     let (over, leaves) = (AtomicBool::new(false), Cell::new(0));

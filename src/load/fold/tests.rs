@@ -3,7 +3,8 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::*;
-use crate::load::frame::Leave;
+use crate::load::chunks::{Assembler, Received as Framed};
+use crate::load::frame::{Frame, Leave, More, Welcome};
 
 /// Participants are numbers here, and in `tests/js/fold.json`.
 fn id(number: u8) -> ParticipantId {
@@ -44,47 +45,48 @@ struct Expected {
     people: Vec<u8>,
 }
 
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Received {
-    Welcome {
-        seq: u64,
-        you: Option<u8>,
-        people: Vec<u8>,
-    },
-    State {
-        seq: u64,
-        people: Vec<u8>,
-    },
-    Diff {
-        seq: u64,
-        occupancy: usize,
-        joins: Vec<u8>,
-        updates: Vec<u8>,
-        leaves: Vec<u8>,
-    },
-    Occupancy {
-        seq: u64,
-        occupancy: usize,
-    },
-    #[serde(other)]
-    Else,
+/// A frame, in the words of the file.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+struct Received {
+    r#type: String,
+    seq: u64,
+    you: Option<u8>,
+    occupancy: Option<usize>,
+    people: Vec<u8>,
+    joins: Vec<u8>,
+    updates: Vec<u8>,
+    leaves: Vec<u8>,
+    chunk: Option<usize>,
+    chunks: Option<usize>,
 }
 
-fn fold(view: &mut View, received: &Received) -> Option<Folded> {
-    let snapshot = |seq: u64, numbers: &[u8]| Snapshot { seq, occupancy: numbers.len(), participants: people(numbers) };
-    match received {
-        Received::Welcome { seq, you, people } => Some(view.welcome(you.map(id), &snapshot(*seq, people))),
-        Received::State { seq, people } => Some(view.snapshot(&snapshot(*seq, people))),
-        Received::Diff { seq, occupancy, joins, updates, leaves } => view.diff(&Diff {
-            seq: *seq,
-            occupancy: *occupancy,
-            joins: people(joins),
-            updates: people(updates),
-            leaves: leaves.iter().map(|number| Leave { id: id(*number), reason: Reason::Left }).collect(),
-        }),
-        Received::Occupancy { seq, occupancy } => view.count(*seq, *occupancy),
-        Received::Else => None,
+impl Received {
+    fn frame(&self) -> Framed {
+        let leaves = || self.leaves.iter().map(|number| Leave { id: id(*number), reason: Reason::Left }).collect();
+        let (seq, occupancy) = (self.seq, self.occupancy.unwrap_or(self.people.len()));
+        let (participants, joins, updates) = (people(&self.people), people(&self.joins), people(&self.updates));
+        let welcome = Welcome { you: self.you.map(id), resume: None, beat_ms: 0, grace_ms: 0 };
+        let frame = match &*self.r#type {
+            "welcome" => Frame::Welcome(welcome, Snapshot { seq, occupancy, participants }),
+            "state" => Frame::State(Snapshot { seq, occupancy, participants }),
+            "diff" => Frame::Diff(Arc::new(Diff { seq, occupancy, joins, updates, leaves: leaves() })),
+            "more" => Frame::More(Arc::new(More { seq, participants, joins, updates, leaves: leaves() })),
+            "occupancy" => Frame::Occupancy { seq, occupancy },
+            _ => Frame::Other,
+        };
+        Framed { frame, chunk: self.chunk.unwrap_or(1), chunks: self.chunks.unwrap_or(1) }
+    }
+}
+
+/// What a whole message changes.
+fn fold(view: &mut View, frame: &Frame) -> Option<Folded> {
+    match frame {
+        Frame::Welcome(welcome, snapshot) => Some(view.welcome(welcome.you, snapshot)),
+        Frame::State(snapshot) => Some(view.snapshot(snapshot)),
+        Frame::Diff(diff) => view.diff(diff),
+        Frame::Occupancy { seq, occupancy } => view.count(*seq, *occupancy),
+        _ => None,
     }
 }
 
@@ -93,8 +95,9 @@ fn the_cases_of_the_browser_client_hold_here_too() {
     let cases: Vec<Case> = serde_json::from_str(include_str!("../../../tests/js/fold.json")).expect("cases");
     assert!(cases.len() > 10, "{} cases", cases.len());
     for Case { case, frames, gaps, view: expected } in cases {
-        let mut view = View::default();
-        let missing = frames.iter().filter_map(|received| fold(&mut view, received)?.missing).count();
+        let (mut view, mut assembler) = (View::default(), Assembler::default());
+        let whole = frames.iter().filter_map(|received| assembler.take(received.frame()).ok().flatten());
+        let missing = whole.filter_map(|frame| fold(&mut view, &frame)?.missing).count();
         assert_eq!(missing, gaps, "{case}");
         assert_eq!((view.seq(), view.occupancy()), (expected.seq, expected.occupancy), "{case}");
         let seen: Vec<_> = view.people().keys().copied().collect();

@@ -21,14 +21,20 @@ impl Person {
         if self.post.slow && self.loads() {
             stay.rests = Some(stay.last_frame + SLOW_READER);
         }
-        let frame = match self.room.read(text) {
-            Ok(frame) => frame,
+        let taken = self.room.read(text).map_err(|error| error.to_string()).and_then(|received| {
+            // The frames of one message count as one.
+            let kind = (received.chunk == 1).then(|| kind_of(&received.frame));
+            self.run.tally.lock().received(kind, text.len());
+            stay.assembler.take(received)
+        });
+        let frame = match taken {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Ok(()),
             Err(error) => {
                 self.disagree(Kind::Frame, format!("{error}: {text}"));
                 return Ok(());
             }
         };
-        self.run.tally.lock().received(kind_of(&frame), text.len());
         let folded = match &frame {
             Frame::Beat { reference } => {
                 self.answered(stay, *reference);
@@ -48,7 +54,7 @@ impl Person {
             }
             Frame::Diff(diff) => stay.seat.view.lock().diff(diff),
             Frame::Occupancy { seq, occupancy } => stay.seat.view.lock().count(*seq, *occupancy),
-            Frame::Other => None,
+            Frame::More(_) | Frame::Other => None,
         };
         match folded {
             Some(folded) => self.folded(stay, &frame, folded).await,
@@ -139,6 +145,7 @@ fn kind_of(frame: &Frame) -> &'static str {
         Frame::Occupancy { .. } => "occupancy",
         Frame::Beat { .. } => "beat",
         Frame::Error(_) => "error",
+        Frame::More(_) => "more",
         Frame::Other => "other",
     }
 }

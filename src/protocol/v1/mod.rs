@@ -1,11 +1,13 @@
 //! The protocol `lastseen.v1`: JSON text frames, as docs/reference/PROTOCOL.md has them.
 
+mod chunks;
 mod client_frame;
 mod server_frames;
 mod values;
 
+pub use chunks::MORE;
 pub use client_frame::{BadFrame, ClientFrame, LONGEST_SIT_SECONDS, MAX_STATE_BYTES, Secret, decode};
-pub use server_frames::{Frames, Welcome, error, frame_type, notice};
+pub use server_frames::{Frames, Welcome, error, frame_type, history, notice};
 pub use values::{Participant, Session, Timestamp};
 
 use crate::room::CodecId;

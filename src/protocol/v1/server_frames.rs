@@ -6,7 +6,7 @@ use chrono::SecondsFormat;
 use serde::Serialize;
 
 use super::values::{Participant, Session, Timestamp};
-use super::{CODEC, FRAMES_PER_MINUTE};
+use super::{CODEC, FRAMES_PER_MINUTE, chunks};
 use crate::clock::{Clock, Moment};
 use crate::config::Settings;
 use crate::domain::idle::IdleRule;
@@ -17,7 +17,7 @@ use crate::protocol::Refusal;
 use crate::protocol::codec::{Codec, EncodedFrame};
 use crate::room::feed::Message;
 use crate::room::notice::Phase;
-use crate::room::{self, Notice, People, Snapshot, Text};
+use crate::room::{self, Notice, People, Snapshot, Text, Texts};
 
 /// Encodes frames, with the timings of a server.
 #[derive(Clone, Debug)]
@@ -28,6 +28,21 @@ pub struct Frames {
     grace_ms: u128,
     pace: Pace,
     idle: IdleRule,
+    /// No frame is longer, in bytes.
+    max_frame_bytes: usize,
+}
+
+/// Who left, and why.
+#[derive(Serialize)]
+struct Leave {
+    id: ParticipantId,
+    reason: LeaveReason,
+}
+
+impl Leave {
+    fn of(&(id, reason): &(ParticipantId, LeaveReason)) -> Self {
+        Self { id, reason }
+    }
 }
 
 /// How fast a client may send, in a `welcome`.
@@ -66,11 +81,17 @@ impl Frames {
                 frames_per_minute: FRAMES_PER_MINUTE,
             },
             idle: settings.sessions.idle(),
+            max_frame_bytes: settings.limits.max_frame_bytes(),
         }
     }
 
     /// `welcome`.
-    pub fn welcome(&self, welcome: &Welcome<'_>, snapshot: &Snapshot, own: Option<&room::Participant>) -> EncodedFrame {
+    pub fn welcome(
+        &self,
+        welcome: &Welcome<'_>,
+        snapshot: &Snapshot,
+        own: Option<&room::Participant>,
+    ) -> Vec<EncodedFrame> {
         #[derive(Serialize)]
         struct Head<'a> {
             r#type: &'static str,
@@ -110,55 +131,54 @@ impl Frames {
     }
 
     /// `state`.
-    pub fn state(&self, snapshot: &Snapshot, own: Option<&room::Participant>) -> EncodedFrame {
+    pub fn state(&self, snapshot: &Snapshot, own: Option<&room::Participant>) -> Vec<EncodedFrame> {
         let head = format!(r#"{{"type":"state","seq":{},"occupancy":{}}}"#, snapshot.seq, snapshot.occupancy);
         self.with_participants(head, snapshot, own)
     }
 
     /// Adds `participants` to an object: the list that is encoded once for many frames, and behind it the
-    /// participants who joined since. In a room over its detail limit the receiver alone.
+    /// participants who joined since. In a room over its detail limit the receiver alone. What one frame cannot hold
+    /// follows in frames of its own.
     fn with_participants(
         &self,
-        mut start: String,
+        mut head: String,
         snapshot: &Snapshot,
         own: Option<&room::Participant>,
-    ) -> EncodedFrame {
-        start.pop();
-        start.push_str(",\"participants\":[");
-        let (shared, newer) = match &snapshot.people {
+    ) -> Vec<EncodedFrame> {
+        head.pop();
+        let (pieces, newer, own) = match &snapshot.people {
             Some(People { list, newer }) => {
-                let shared = list.encodings.get(CODEC, || {
+                let pieces = list.encodings.get(CODEC, || {
                     let mut people: Vec<_> = list.people.iter().collect();
                     people.sort_by_key(|person| (person.joined_at, person.id));
-                    self.items(people.into_iter().map(AsRef::as_ref)).into()
+                    chunks::pieces(people.into_iter().map(|person| self.participant(person)), self.max_frame_bytes)
                 });
-                (shared, self.items(newer.iter().map(AsRef::as_ref)))
+                (pieces, &newer[..], None)
             }
-            None => (Text::default(), self.items(own.into_iter())),
+            None => (Texts::default(), &[][..], own),
         };
-        let comma = if shared.is_empty() || newer.is_empty() { "" } else { "," };
-        EncodedFrame { start, shared, end: format!("{comma}{newer}]}}") }
+        let others = newer.iter().map(|person| &**person).chain(own).map(|person| self.participant(person));
+        let dealt = chunks::deal(head.len(), &pieces, others, self.max_frame_bytes);
+        let of = dealt.len();
+        let frame = |(chunks::Chunk { shared, own }, chunk)| {
+            let mut start = chunks::head(&head, Some(snapshot.seq), chunk, of);
+            start.push_str(r#","participants":["#);
+            EncodedFrame { start, shared, end: own + "]}" }
+        };
+        dealt.into_iter().zip(1..).map(frame).collect()
     }
 
-    /// The items of a JSON array, without its brackets.
-    fn items<'a>(&self, people: impl Iterator<Item = &'a room::Participant>) -> String {
-        let mut list = json(&people.map(|person| Participant::of(person, &self.clock)).collect::<Vec<_>>());
-        list.pop();
-        list.remove(0);
-        list
+    /// A participant, as JSON.
+    fn participant(&self, person: &room::Participant) -> String {
+        json(&Participant::of(person, &self.clock))
     }
 
-    /// `diff`, or `occupancy` in a room over its detail limit. Encoded once for all connections.
-    pub fn diff(&self, diff: &room::Diff) -> Text {
+    /// `diff`, or `occupancy` in a room over its detail limit, with what follows it. Encoded once for all connections.
+    pub fn diff(&self, diff: &room::Diff) -> Texts {
         diff.encodings.get(CODEC, || self.encode_diff(diff))
     }
 
-    fn encode_diff(&self, diff: &room::Diff) -> Text {
-        #[derive(Serialize)]
-        struct Leave {
-            id: ParticipantId,
-            reason: LeaveReason,
-        }
+    fn encode_diff(&self, diff: &room::Diff) -> Texts {
         #[derive(Serialize)]
         struct Diff<'a> {
             r#type: &'static str,
@@ -170,17 +190,36 @@ impl Frames {
         }
         let (seq, occupancy) = (diff.seq, diff.occupancy);
         let Some(changes) = &diff.changes else {
-            return format!(r#"{{"type":"occupancy","seq":{seq},"occupancy":{occupancy}}}"#).into();
+            return [format!(r#"{{"type":"occupancy","seq":{seq},"occupancy":{occupancy}}}"#).into()].into();
         };
-        json(&Diff {
+        let frame = json(&Diff {
             r#type: "diff",
             seq,
             occupancy,
             joins: changes.joins.iter().map(|person| Participant::of(person, &self.clock)).collect(),
             updates: changes.updates.iter().map(|person| Participant::of(person, &self.clock)).collect(),
-            leaves: changes.leaves.iter().map(|&(id, reason)| Leave { id, reason }).collect(),
-        })
-        .into()
+            leaves: changes.leaves.iter().map(Leave::of).collect(),
+        });
+        if frame.len() <= self.max_frame_bytes {
+            return [frame.into()].into();
+        }
+        self.encode_long_diff(seq, occupancy, changes)
+    }
+
+    /// The frames of a diff that is too long for one.
+    fn encode_long_diff(&self, seq: u64, occupancy: usize, changes: &room::Changes) -> Texts {
+        let joins = changes.joins.iter().map(|person| (0, self.participant(person)));
+        let updates = changes.updates.iter().map(|person| (1, self.participant(person)));
+        let leaves = changes.leaves.iter().map(|leave| (2, json(&Leave::of(leave))));
+        let dealt = chunks::deal_lists(joins.chain(updates).chain(leaves), self.max_frame_bytes);
+        let of = dealt.len();
+        let head = format!(r#"{{"type":"diff","seq":{seq},"occupancy":{occupancy}"#);
+        let frame = |([joins, updates, leaves], chunk): ([String; 3], usize)| {
+            let mut frame = chunks::head(&head, Some(seq), chunk, of);
+            let _ = write!(frame, r#","joins":[{joins}],"updates":[{updates}],"leaves":[{leaves}]}}"#);
+            frame.into()
+        };
+        dealt.into_iter().zip(1..).map(frame).collect()
     }
 
     /// The answer to a `beat`.
@@ -229,13 +268,13 @@ impl Frames {
 }
 
 impl Codec for Frames {
-    fn encode(&self, message: Message<'_>) -> EncodedFrame {
+    fn encode(&self, message: Message<'_>, send: &mut dyn FnMut(EncodedFrame)) {
         match message {
-            Message::State { snapshot, own } => self.state(snapshot, own),
-            Message::Diff(diff) => self.diff(diff).into(),
-            Message::Session(session) => self.session(session).into(),
-            Message::Expiring(at) => self.expiring(at).into(),
-            Message::Notice(it) => notice(it).into(),
+            Message::State { snapshot, own } => self.state(snapshot, own).into_iter().for_each(send),
+            Message::Diff(diff) => self.diff(diff).iter().for_each(|text| send(Text::clone(text).into())),
+            Message::Session(session) => send(self.session(session).into()),
+            Message::Expiring(at) => send(self.expiring(at).into()),
+            Message::Notice(it) => send(notice(it).into()),
         }
     }
 }
@@ -266,6 +305,17 @@ pub fn notice(notice: &Notice) -> Text {
     .into()
 }
 
+/// `history`: frames `stats`, this far apart, in as many frames as they need.
+pub fn history(interval_ms: u128, stats: &[&str], max_frame_bytes: usize) -> Vec<Text> {
+    let pieces = chunks::pieces(stats, max_frame_bytes);
+    let dealt = chunks::deal(0, &pieces, std::iter::empty(), max_frame_bytes);
+    let (first, of) = (format!(r#"{{"type":"history","interval_ms":{interval_ms}"#), dealt.len());
+    let frame = |(chunk, number): (chunks::Chunk, usize)| {
+        format!(r#"{},"frames":[{}]}}"#, chunks::head(&first, None, number, of), chunk.shared).into()
+    };
+    dealt.into_iter().zip(1..).map(frame).collect()
+}
+
 /// `error`.
 pub fn error(refusal: &Refusal, reference: Option<u64>) -> Text {
     let mut frame =
@@ -290,24 +340,4 @@ fn json(value: &impl Serialize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::domain::reading_session::CloseReason;
-    use crate::protocol::Code;
-
-    #[test]
-    fn an_error_frame_holds_what_applies() {
-        let refusal = Refusal::from(Code::Unavailable).retry_after(Duration::from_millis(1500));
-        assert_eq!(
-            error(&refusal, None).as_ref(),
-            r#"{"type":"error","code":"unavailable","message":"The server cannot do this just now. Try again in a moment.","retry":true,"retry_after_ms":1500}"#
-        );
-        let closed: serde_json::Value =
-            serde_json::from_str(&error(&Refusal::closed(CloseReason::Idle), Some(9))).expect("JSON");
-        assert_eq!(closed["reason"], "idle");
-        assert_eq!(closed["retry"], false);
-        assert_eq!(closed["ref"], 9);
-    }
-}
+mod tests;

@@ -171,9 +171,12 @@ fn who_says_goodbye_by_the_last_connection_leaves_at_once() {
     let (mut roster, ada, at) = (roster(), entrant("Ada"), now());
     let (phone, _) = join(&mut roster, &ada, at);
     let (tablet, _) = join(&mut roster, &ada, at);
-    assert_eq!(roster.leave(ada.id, phone).map(Said::from), Some(Said::Updated(ada.id)));
+    assert_eq!(roster.leave(ada.id, phone, LeaveReason::Left).map(Said::from), Some(Said::Updated(ada.id)));
     assert_eq!(shown(&roster, ada.id).connections, 1);
-    assert_eq!(roster.leave(ada.id, tablet).map(Said::from), Some(Said::Left(ada.id, LeaveReason::Left)));
+    assert_eq!(
+        roster.leave(ada.id, tablet, LeaveReason::Left).map(Said::from),
+        Some(Said::Left(ada.id, LeaveReason::Left))
+    );
     assert_eq!(roster.occupancy(), 0);
 }
 
@@ -183,13 +186,13 @@ fn a_connection_that_is_not_open_changes_nothing() {
     let (connection, _) = join(&mut roster, &ada, at);
     let stranger = ConnectionId::new();
     assert_eq!(said(roster.lose(ada.id, stranger, at)), []);
-    assert_eq!(said(roster.leave(ada.id, stranger)), []);
+    assert_eq!(said(roster.leave(ada.id, stranger, LeaveReason::Left)), []);
     assert_eq!(said(roster.set_quality(ada.id, stranger, Quality::Good)), []);
 
     // One that is gone already must not end the grace of the person either.
     roster.lose(ada.id, connection, at);
     assert_eq!(said(roster.lose(ada.id, connection, at + GRACE)), []);
-    assert_eq!(said(roster.leave(ada.id, connection)), []);
+    assert_eq!(said(roster.leave(ada.id, connection, LeaveReason::Left)), []);
     assert_eq!(shown(&roster, ada.id).status, Status::Reconnecting);
     assert_eq!(roster.next_deadline(), Some(at + GRACE));
 }
@@ -198,7 +201,7 @@ fn a_connection_that_is_not_open_changes_nothing() {
 fn nothing_happens_to_somebody_who_is_not_here() {
     let (mut roster, id, connection) = (roster(), ParticipantId::new(), ConnectionId::new());
     assert_eq!(said(roster.lose(id, connection, now())), []);
-    assert_eq!(said(roster.leave(id, connection)), []);
+    assert_eq!(said(roster.leave(id, connection, LeaveReason::Left)), []);
     assert_eq!(said(roster.remove(id, LeaveReason::Removed)), []);
     assert_eq!(said(roster.set_state(id, state(1))), []);
     assert_eq!(said(roster.set_quality(id, connection, Quality::Good)), []);
@@ -568,7 +571,7 @@ impl Run {
 
     fn leave(&mut self, who: usize, which: usize) -> (Vec<Said>, Vec<Said>) {
         let connection = self.connection(who, which);
-        let change = self.roster.leave(self.ids[who], connection);
+        let change = self.roster.leave(self.ids[who], connection, LeaveReason::Left);
         let open = self.modelled(who).map(|person| person.connections.clone()).unwrap_or_default();
         let expected = if open.len() == 1 && open[0].0 == connection {
             self.forget(who, LeaveReason::Left)

@@ -178,3 +178,64 @@ async fn a_late_tick_still_ends_what_is_over() {
     assert_eq!(room.occupancy(), 1);
     assert_eq!(bob.shown().status, Status::Idle);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_fails_before_it_has_sent_a_frame_has_no_grace() {
+    let (world, mut watcher) = watched(World::new().holding(2)).await;
+    let mute = world.join(&entrant("Mute"));
+    let id = mute.id();
+    world.tick().await;
+    assert_eq!(watcher.received_changes(), joins([id]));
+    mute.seat.fail();
+    let next = world.join(&entrant("Next"));
+    world.tick().await;
+    let mut expected = joins([next.id()]);
+    expected.leaves = vec![(id, LeaveReason::Timeout)];
+    assert_eq!(watcher.received_changes(), expected, "the place is free at once");
+    assert_eq!(world.written_leave(id), Some(LeaveReason::Timeout));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_fails_later_has_its_grace_whichever_connection_sent_the_frame() {
+    let (world, mut watcher) = watched(World::new()).await;
+    let ada = entrant("Ada");
+    let (phone, tablet) = (world.join(&ada), world.join(&ada));
+    phone.seat.confirm();
+    world.tick().await;
+    watcher.received();
+    phone.seat.fail();
+    assert_eq!((tablet.shown().connections, tablet.shown().status), (1, Status::Active));
+    tablet.seat.fail();
+    world.tick().await;
+    assert_eq!(watcher.received_changes(), updates(ada.id));
+    let back = world.join(&ada);
+    back.seat.fail();
+    world.pass(GRACE - A_MILLISECOND).await;
+    assert!(world.room().participant(ada.id).is_some(), "who was there before is expected back");
+    world.pass(A_MILLISECOND).await;
+    assert!(world.room().participant(ada.id).is_none());
+
+    // Whoever comes in after that has to send a frame again.
+    world.join(&ada).seat.fail();
+    assert!(world.room().participant(ada.id).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_of_several_connections_that_fails_is_gone_and_the_person_stays() {
+    let world = World::new();
+    let ada = entrant("Ada");
+    let (phone, tablet) = (world.join(&ada), world.join(&ada));
+    phone.seat.fail();
+    assert_eq!((tablet.shown().connections, tablet.shown().status), (1, Status::Active));
+    drop(tablet);
+    assert!(world.room().participant(ada.id).is_some(), "lost without an error");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_there_before_a_restart_has_a_grace() {
+    let world = World::new();
+    let ada = entrant("Ada");
+    world.room().restore(ada.clone(), world.now());
+    world.join(&ada).seat.fail();
+    assert!(world.room().participant(ada.id).is_some());
+}

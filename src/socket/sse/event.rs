@@ -11,9 +11,10 @@ use crate::room::Text;
 use crate::room::feed::Message;
 use crate::socket::frame::SHARED_BYTES;
 
-/// An event as it is sent. A long text that other streams are sent as well is a part of its own and is not copied: a
-/// copy for each slow client would cost as much memory as all of them together.
-#[derive(Debug)]
+/// A message as it is sent: as an event, or as several where it needs several frames. A long text that other streams are
+/// sent as well is a part of its own and is not copied: a copy for each slow client would cost as much memory as all of
+/// them together.
+#[derive(Debug, Default)]
 pub(super) struct Event(Vec<Bytes>);
 
 /// The bytes of a text that is shared.
@@ -28,19 +29,30 @@ impl AsRef<[u8]> for Shared {
 impl Event {
     /// A message as its frame, named after the frame's type.
     pub fn framed(frames: &Frames, message: Message<'_>) -> Self {
-        Self::of(v1::frame_type(&message), message.seq(), &frames.encode(message))
+        let (mut event, frame_type, seq) = (Self::default(), v1::frame_type(&message), message.seq());
+        frames.encode(message, &mut |frame| event.add(frame_type, seq, &frame));
+        event
     }
 
-    /// A frame of this type, which is one line; clients send its number back as `Last-Event-ID`.
-    pub fn of(frame_type: &str, seq: Option<u64>, frame: &EncodedFrame) -> Self {
+    /// The frames of a message of this type; clients send its number back as `Last-Event-ID`.
+    pub fn of(frame_type: &str, seq: Option<u64>, frames: &[EncodedFrame]) -> Self {
+        let mut event = Self::default();
+        frames.iter().for_each(|frame| event.add(frame_type, seq, frame));
+        event
+    }
+
+    /// Adds a frame, which is one line. Those after the first go on with it.
+    fn add(&mut self, frame_type: &str, seq: Option<u64>, frame: &EncodedFrame) {
+        let frame_type = if self.0.is_empty() { frame_type } else { v1::MORE };
         let id = seq.map_or_else(String::new, |seq| format!("id: {seq}\n"));
         let EncodedFrame { start, shared, end } = frame;
         let before = format!("event: {frame_type}\n{id}data: {start}");
         let after = format!("{end}\n\n");
         if shared.len() < SHARED_BYTES {
-            return Self(vec![[&*before, &**shared, &*after].concat().into()]);
+            self.0.push([&*before, &**shared, &*after].concat().into());
+        } else {
+            self.0.extend([before.into(), Bytes::from_owner(Shared(Text::clone(shared))), after.into()]);
         }
-        Self(vec![before.into(), Bytes::from_owner(Shared(Text::clone(shared))), after.into()])
     }
 
     /// A refusal as the frame `error`. Its event has a name of its own: an `EventSource` gives `error` to those who
@@ -80,8 +92,11 @@ mod tests {
 
     #[test]
     fn an_event_has_the_name_and_the_number_of_its_frame() {
-        let frame = |shared: &str| EncodedFrame { start: "{\"a\":[".into(), shared: shared.into(), end: "]}".into() };
+        let frame = |shared: &str| [EncodedFrame { start: "{\"a\":[".into(), shared: shared.into(), end: "]}".into() }];
         assert_eq!(text(Event::of("state", Some(7), &frame("1,2"))), "event: state\nid: 7\ndata: {\"a\":[1,2]}\n\n");
+        let two: Vec<_> = ["1", "2"].into_iter().flat_map(frame).collect();
+        let expected = "event: state\nid: 7\ndata: {\"a\":[1]}\n\nevent: more\nid: 7\ndata: {\"a\":[2]}\n\n";
+        assert_eq!(text(Event::of("state", Some(7), &two)), expected);
         let long = "1,".repeat(SHARED_BYTES);
         let expected = format!("event: session\ndata: {{\"a\":[{long}]}}\n\n");
         assert_eq!(text(Event::of("session", None, &frame(&long))), expected);
@@ -99,7 +114,7 @@ mod tests {
     #[test]
     fn a_text_of_many_is_not_copied_for_a_stream() {
         let shared: Text = "x".repeat(SHARED_BYTES).into();
-        let frame = EncodedFrame { start: "[".into(), shared: Text::clone(&shared), end: "]".into() };
+        let frame = [EncodedFrame { start: "[".into(), shared: Text::clone(&shared), end: "]".into() }];
         let events: Vec<_> = (0..100).map(|seq| Event::of("state", Some(seq), &frame)).collect();
         assert_eq!(Arc::strong_count(&shared), 2 + events.len());
         drop(events);

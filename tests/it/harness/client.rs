@@ -11,11 +11,14 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use uuid::Uuid;
 
 use super::PATIENCE;
+
+/// A frame that no server knows: it is ignored, and shows that the client has read its welcome.
+pub const HELLO: &str = r#"{"type":"hello"}"#;
 
 /// The close code of a refusal that another try may not meet.
 const TRY_AGAIN_LATER: u16 = 1013;
@@ -84,8 +87,12 @@ pub struct Client {
     pub view: BTreeMap<Uuid, Value>,
     pub seq: u64,
     pub occupancy: u64,
-    /// Every frame that was received, the welcome first.
+    /// Every message that was received, the welcome first; one that came in several frames is whole.
     pub heard: Vec<Value>,
+    /// A message of which not all frames have come.
+    begun: Option<Value>,
+    /// How long the frames were, in bytes.
+    pub lengths: Vec<usize>,
     /// Steps that were missing; stays empty where the server is right.
     pub gaps: Vec<(u64, u64)>,
     /// How often the server pinged.
@@ -105,28 +112,53 @@ impl Client {
         Self::over(TcpStream::connect(address).await?, session, join).await
     }
 
+    /// The same by a client that takes no message of more bytes than this, as libraries do by default.
+    pub async fn limited(address: SocketAddr, session: &str, join: &Join, bytes: usize) -> Result<Self, Error> {
+        let limit = WebSocketConfig::default().max_message_size(Some(bytes)).max_frame_size(Some(bytes));
+        Self::with(TcpStream::connect(address).await?, session, join, Some(limit)).await
+    }
+
     /// The same over a TCP stream of the test's making.
     pub async fn over(stream: TcpStream, session: &str, join: &Join) -> Result<Self, Error> {
+        Self::with(stream, session, join, None).await
+    }
+
+    async fn with(
+        stream: TcpStream,
+        session: &str,
+        join: &Join,
+        config: Option<WebSocketConfig>,
+    ) -> Result<Self, Error> {
         stream.set_nodelay(true)?;
         let request = join.request(stream.peer_addr()?, session);
-        let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
-        Ok(Self {
+        let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, config).await?;
+        Ok(Self::new(socket))
+    }
+
+    /// A client that has received nothing yet.
+    pub fn new(socket: WebSocketStream<TcpStream>) -> Self {
+        Self {
             socket,
             welcome: Value::Null,
             view: BTreeMap::new(),
             seq: 0,
             occupancy: 0,
             heard: Vec::new(),
+            begun: None,
+            lengths: Vec::new(),
             gaps: Vec::new(),
             pings: 0,
-        })
+        }
     }
 
-    /// Connects and receives `welcome`, or the refusal.
+    /// Connects and receives `welcome`, or the refusal. Says that it was read, as clients do.
     pub async fn try_join(address: SocketAddr, session: Uuid, join: &Join) -> Result<Self, Ended> {
         let mut client = Self::connect(address, &session.to_string(), join).await.expect("an upgrade");
         match client.step().await {
-            Step::Frame(frame) if frame["type"] == "welcome" => Ok(client),
+            Step::Frame(frame) if frame["type"] == "welcome" => {
+                client.confirm().await;
+                Ok(client)
+            }
             Step::Frame(frame) if frame["type"] == "error" => Err(client.ended().await),
             step => panic!("neither a welcome nor a refusal: {step:?}"),
         }
@@ -207,7 +239,8 @@ impl Client {
     async fn message(&mut self) -> Option<Step> {
         match self.socket.next().await {
             Some(Ok(Message::Text(text))) => {
-                let frame: Value = serde_json::from_str(&text).expect("JSON");
+                self.lengths.push(text.len());
+                let frame = self.whole(serde_json::from_str(&text).expect("JSON"))?;
                 self.fold(&frame);
                 self.heard.push(frame.clone());
                 Some(Step::Frame(frame))
@@ -333,6 +366,12 @@ impl Client {
         self.socket.flush().await.expect("sent");
     }
 
+    /// Says that the welcome was read: who is lost after that has a grace. By a frame that has no answer.
+    pub async fn confirm(&mut self) {
+        // What was welcomed may have ended by now.
+        let _ = self.socket.send(Message::text(HELLO)).await;
+    }
+
     /// Goes without a word: the TCP stream ends, with no close frame.
     pub fn vanish(self) {
         drop(self);
@@ -354,6 +393,35 @@ impl Client {
     pub async fn leave(mut self) -> Ended {
         self.send(json!({"type": "leave"})).await;
         self.ended().await
+    }
+
+    /// The message that a frame ends; `None` where it goes on. Nothing may come in between.
+    fn whole(&mut self, frame: Value) -> Option<Value> {
+        let number = |frame: &Value| frame["chunk"].as_u64().zip(frame["chunks"].as_u64()).unwrap_or((1, 1));
+        let (chunk, chunks) = number(&frame);
+        let mut message = match self.begun.take() {
+            None if chunk == 1 => frame,
+            Some(mut begun) if frame["type"] == "more" => {
+                assert_eq!((chunk - 1, chunks), number(&begun), "{frame}");
+                assert_eq!(frame["seq"], begun["seq"]);
+                for list in ["participants", "joins", "updates", "leaves", "frames"] {
+                    if let Some(more) = frame[list].as_array() {
+                        begun[list].as_array_mut().expect("a list").extend_from_slice(more);
+                    }
+                }
+                begun["chunk"] = chunk.into();
+                begun
+            }
+            begun => panic!("{frame} does not follow {begun:?}"),
+        };
+        if chunk < chunks {
+            self.begun = Some(message);
+            return None;
+        }
+        for number in ["chunk", "chunks"] {
+            message.as_object_mut().expect("an object").remove(number);
+        }
+        Some(message)
     }
 
     fn fold(&mut self, frame: &Value) {

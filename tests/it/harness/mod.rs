@@ -4,6 +4,7 @@
 pub mod catalog;
 pub mod client;
 pub mod cluster;
+pub mod crowd;
 pub mod document;
 pub mod issuer;
 pub mod login;

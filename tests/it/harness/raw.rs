@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::PATIENCE;
-use super::client::id;
+use super::client::{HELLO, id};
 
 pub const CONTINUATION: u8 = 0x0;
 pub const TEXT: u8 = 0x1;
@@ -76,11 +76,12 @@ impl Raw {
         raw
     }
 
-    /// Joins by an invite and is welcomed.
+    /// Joins by an invite, is welcomed, and says that the welcome was read.
     pub async fn join(address: SocketAddr, session: Uuid, invite: &str, name: &str) -> Self {
         let mut raw = Self::ask(address, session, invite, name, b"").await;
         raw.welcome = raw.json().await;
         assert_eq!(raw.welcome["type"], "welcome");
+        raw.send(&frame(FIN | TEXT, HELLO.as_bytes())).await;
         raw
     }
 
