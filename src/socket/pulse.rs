@@ -207,6 +207,7 @@ mod tests {
         quiet.seen(start + 20 * SECOND);
         quiet.heard();
         quiet.give(10 * SECOND, start + 40 * SECOND);
+        assert!(quiet.check(&RULES, start + 40 * SECOND).is_ok_and(|ping| ping.is_some()));
         assert_eq!(lives_until(&mut quiet, start), Some(start + RULES.silent_after + 30 * SECOND));
 
         let mut observer = Pulse::new(&RULES, None, false, Duration::ZERO, start);
