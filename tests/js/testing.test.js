@@ -249,7 +249,8 @@ test('it says what the real server said', async () => {
   await server.pass(200);
 
   for (const name of ['Ada', 'Bob', 'Cid', 'Dora']) assert.deepEqual(storyOf(name, frames), storyOf(name, recorded.frames), name);
-  const [own, real] = [formsOf(frames), formsOf(recorded.frames)];
+  // The fake one has no limit of frames: its messages are whole.
+  const [own, real] = [formsOf(frames), formsOf(recorded.frames.filter(({ chunk }) => !chunk))];
   assert.deepEqual(Object.keys(own).sort(), Object.keys(real).sort());
   assert.deepEqual(own, real);
   for (const room of [ear, dora, readers[6]]) room.leave();
