@@ -15,12 +15,14 @@ const SETTINGS = { 'max-handshakes-per-minute': 1_000_000, 'max-connections-per-
 const here = CLIENTS.filter(isHere);
 let server;
 let documented;
+let longest;
 const rows = new Map();
 
 before(async () => {
   server = await startServer(SETTINGS, {});
-  const { cells } = await tryAll(here, server);
-  for (const client of here) rows.set(client, row(client, cells));
+  const seen = await tryAll(here, server);
+  longest = seen.longest;
+  for (const client of here) rows.set(client, row(client, seen.cells));
   if (process.env.LASTSEEN_WRITE_CLIENTS) writeRows(CLIENTS, rows);
   documented = readRows();
 });
@@ -34,3 +36,7 @@ for (const client of CLIENTS) {
     assert.deepEqual(substance(client, rows.get(client)), substance(client, documented.get(client.name)), 'what was seen, and what docs/reference/clients.md says');
   });
 }
+
+test('no frame is longer than max-frame-bytes', () => {
+  assert.ok(longest <= 30_000, `${longest} bytes`);
+});
