@@ -197,7 +197,8 @@ parts! {
 
 /// How people reach the server: by what the settings say, else by where it listens.
 fn public_url(settings: &Settings, address: SocketAddr) -> PublicUrl {
-    settings.network.public_url.clone().unwrap_or_else(|| PublicUrl::of_origin(format!("http://{address}")))
+    let network = &settings.network;
+    network.public_url.clone().unwrap_or_else(|| PublicUrl::of_origin(format!("{}://{address}", network.scheme())))
 }
 
 fn registry(settings: &Settings, clock: Clock, sits: &Arc<Sits>, metrics: &Arc<Metrics>) -> Arc<Registry> {

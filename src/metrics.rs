@@ -29,6 +29,9 @@ pub struct Metrics {
     pub http_connections: Gauge,
     pub observers: Gauge,
     pub sse_connections: Gauge,
+    pub tls_handshake_failures: Counter,
+    pub tls_certificate_expires: Gauge,
+    pub tls_reload_failures: Counter,
     pub rooms: Gauge,
     pub tasks: Gauge,
     pub user_sessions: Gauge,
@@ -86,6 +89,9 @@ impl Default for Metrics {
             http_connections: Gauge::default(),
             observers: Gauge::default(),
             sse_connections: Gauge::default(),
+            tls_handshake_failures: Counter::default(),
+            tls_certificate_expires: Gauge::default(),
+            tls_reload_failures: Counter::default(),
             rooms: Gauge::default(),
             tasks: Gauge::default(),
             user_sessions: Gauge::default(),
@@ -144,6 +150,22 @@ impl Metrics {
         r.register("joins", "Participants who joined a room", self.joins.clone());
         r.register("leaves", "Participants who left a room, by reason", self.leaves.clone());
         r.register("beats", "Beats received", self.beats.clone());
+        r.register(
+            "tls_handshake_failures",
+            "Connections that ended before their TLS handshake was over",
+            self.tls_handshake_failures.clone(),
+        );
+        r.register_with_unit(
+            "tls_certificate_expires",
+            "When the certificate in use expires, in Unix time; 0 without one",
+            Unit::Seconds,
+            self.tls_certificate_expires.clone(),
+        );
+        r.register(
+            "tls_reload_failures",
+            "New certificates that could not be used; the one before stays in use",
+            self.tls_reload_failures.clone(),
+        );
         r.register("diffs", "Presence diffs published", self.diffs.clone());
         r.register("deliveries", "Presence frames sent to connections", self.deliveries.clone());
         r.register("lagged", "Connections that fell behind and were sent a snapshot", self.lagged.clone());

@@ -34,7 +34,7 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<ExitCode> {
         started = Server::start(&settings) => started?,
         () = signals.next() => return Ok(ExitCode::from(INTERRUPTED)),
     };
-    announce(server.address());
+    announce(settings.network.scheme(), server.address());
     signals.next().await;
     tokio::select! {
         () = server.stop() => Ok(ExitCode::SUCCESS),
@@ -46,9 +46,9 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<ExitCode> {
 }
 
 /// Prints where the server listens, in a thread of its own: standard output may be gone, or stall for ever.
-fn announce(address: SocketAddr) {
+fn announce(scheme: &'static str, address: SocketAddr) {
     thread::spawn(move || {
-        if let Err(error) = super::print(&format!("listening on http://{address}\n")) {
+        if let Err(error) = super::print(&format!("listening on {scheme}://{address}\n")) {
             tracing::warn!(%address, "listening; {error:#}");
         }
     });

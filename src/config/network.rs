@@ -1,6 +1,7 @@
 //! Settings of the server's address and its surroundings.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -16,6 +17,12 @@ pub struct NetworkSettings {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, env = "LASTSEEN_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+    /// Certificate of the server as PEM, with those of its issuers after it: TLS without a proxy. It is read again when the file changes
+    #[arg(long, env = "LASTSEEN_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of that certificate as PEM, without a passphrase
+    #[arg(long, env = "LASTSEEN_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// How people reach the server, for invite links, like `https://presence.example` or `https://example.com/presence`; from --listen without it
     #[arg(long, env = "LASTSEEN_PUBLIC_URL", value_name = "URL", value_parser = PublicUrl::parse)]
     pub public_url: Option<PublicUrl>,
@@ -43,6 +50,11 @@ pub struct NetworkSettings {
 }
 
 impl NetworkSettings {
+    /// The scheme of the server's own addresses.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls_cert.is_some() { "https" } else { "http" }
+    }
+
     /// Whether nobody but this machine is served, as far as the settings say.
     pub(super) fn is_private(&self) -> bool {
         self.listen.ip().is_loopback() && self.public_url.is_none() && self.trusted_proxies.is_empty()

@@ -25,7 +25,7 @@ impl Target {
         let plain = base.path() == "/" && base.query().is_none() && base.username().is_empty();
         ensure!(
             base.scheme() == "http" && base.has_host() && plain,
-            "--url must be of the form http://host:port: TLS is the business of the proxy in front of the server"
+            "--url must be of the form http://host:port: no TLS is spoken here, so load the server behind its proxy, or one without tls-cert"
         );
         let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let port = base.port_or_known_default().unwrap_or(80);

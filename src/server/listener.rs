@@ -22,9 +22,11 @@ use tower::ServiceExt;
 
 use super::overflow::Overflow;
 use super::places::{Place, Places};
+use super::tls::Tls;
 use crate::identity::client_address::{Network, is_trusted};
 use crate::socket::http_stream::{Doing, HttpStream};
 use crate::socket::sse::Cut;
+use crate::socket::stream::Stream;
 use crate::socket::upgrade::{Peer, Permitted};
 
 /// The kernel's send buffer of one connection: without a bound a stuck reader holds megabytes.
@@ -68,6 +70,7 @@ pub(super) struct Listener {
 #[derive(Debug)]
 pub(super) struct Front {
     pub app: Router,
+    pub tls: Option<Arc<Tls>>,
     pub places: Arc<Places>,
     pub overflow: Overflow,
     pub trusted_proxies: Vec<IpNet>,
@@ -107,6 +110,7 @@ fn welcome(front: &Arc<Front>, stream: TcpStream, peer: SocketAddr) {
 }
 
 async fn serve(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, place: Place, cut: CancellationToken) {
+    let Some(stream) = begin(&front, stream, &cut).await else { return };
     let stream = HttpStream::new(stream, Arc::clone(place.turn()), front.write_timeout);
     let (place, stop) = (Arc::new(place), front.stop.clone());
     let mut patience = Patience::new(Arc::clone(&place));
@@ -153,6 +157,18 @@ async fn serve(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, place: Pl
                 connection.as_mut().graceful_shutdown();
             }
         }
+    }
+}
+
+/// The stream of a connection, after its handshake where the server has a certificate. `None` where the client did not
+/// come so far in time. Until then it waits, and gives way like others that do.
+async fn begin(front: &Front, stream: TcpStream, cut: &CancellationToken) -> Option<Stream> {
+    let Some(tls) = &front.tls else { return Some(Stream::Plain(stream)) };
+    tokio::select! {
+        // Boxed: it is larger than all that comes after it.
+        stream = Box::pin(tls.accept(stream)) => stream,
+        () = cut.cancelled() => None,
+        () = front.stop.cancelled() => None,
     }
 }
 

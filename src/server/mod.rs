@@ -7,6 +7,7 @@ mod listener;
 mod overflow;
 mod places;
 mod recovery;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use keys::{secret_rules, server_secret};
 use listener::{Front, Listener};
 use overflow::Overflow;
 use places::Places;
+use tls::Tls;
 
 /// How many rooms are asked at once to reconnect later when the server stops, and the pause between batches.
 const DRAIN_BATCH: usize = 200;
@@ -71,6 +73,7 @@ impl Server {
             .with_context(|| format!("cannot listen on {}", settings.network.listen))?;
         let address = tcp.local_addr()?;
         let metrics = Arc::new(Metrics::default());
+        let tls = Tls::of(&settings.network, &metrics)?;
         let keys = keys::keys(&settings.identity, &settings.database, &metrics).await?;
         let database = Database::open(&settings.database).await?;
         let store = database.prepare(settings).await?;
@@ -80,7 +83,10 @@ impl Server {
         app.spawn(&tasks);
         warn_of_few(capacity, asked);
         let (accepting, stop_serving) = (Tasks::default(), CancellationToken::new());
-        let front = Arc::new(front(&app, settings, *capacity, stop_serving.clone()));
+        if let Some(tls) = &tls {
+            tasks.spawn("certificate", tls, tls::watch);
+        }
+        let front = Arc::new(front(&app, settings, *capacity, tls, stop_serving.clone()));
         accepting.spawn("accept", &Arc::new(Listener { tcp, front }), listener::accept);
         let drain_timeout = settings.limits.drain_timeout;
         Ok(Self { address, app, database, drain_timeout, tasks, accepting, stop_serving })
@@ -160,7 +166,7 @@ fn warn_of_few(capacity: &Capacity, asked: Option<usize>) {
     }
 }
 
-fn front(app: &App, settings: &Settings, capacity: Capacity, stop: CancellationToken) -> Front {
+fn front(app: &App, settings: &Settings, capacity: Capacity, tls: Option<Arc<Tls>>, stop: CancellationToken) -> Front {
     let routes = api::router(app);
     let of_network = settings.limits.max_connections_per_ip.max(LEAST_OF_NETWORK);
     Front {
@@ -170,8 +176,9 @@ fn front(app: &App, settings: &Settings, capacity: Capacity, stop: CancellationT
             Arc::clone(&app.limits),
             app.metrics.http_connections.clone(),
         )),
-        overflow: Overflow::new(routes.clone(), Arc::clone(&app.metrics), Arc::clone(&app.refusal_log)),
+        overflow: Overflow::new(routes.clone(), tls.clone(), Arc::clone(&app.metrics), Arc::clone(&app.refusal_log)),
         app: routes,
+        tls,
         trusted_proxies: app.trusted_proxies.clone(),
         write_timeout: settings.limits.write_timeout,
         stop,

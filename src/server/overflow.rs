@@ -19,10 +19,12 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
+use super::tls::Tls;
 use crate::admission::refusal_log::RefusalLog;
 use crate::api;
 use crate::metrics::Metrics;
 use crate::protocol::{Code, Refusal};
+use crate::socket::stream::Stream;
 
 /// How many are answered at a time. One more ends the oldest: a client that sends its request at once is answered before
 /// that, and silent ones keep no other out.
@@ -38,6 +40,7 @@ const NETWORK_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Overflow {
     app: Router,
+    tls: Option<Arc<Tls>>,
     metrics: Arc<Metrics>,
     log: Arc<RefusalLog>,
     newest: Mutex<VecDeque<AbortHandle>>,
@@ -45,8 +48,8 @@ pub(super) struct Overflow {
 
 impl Overflow {
     /// Answers by these routes where the question is about health.
-    pub(super) fn new(app: Router, metrics: Arc<Metrics>, log: Arc<RefusalLog>) -> Self {
-        Self { app, metrics, log, newest: Mutex::default() }
+    pub(super) fn new(app: Router, tls: Option<Arc<Tls>>, metrics: Arc<Metrics>, log: Arc<RefusalLog>) -> Self {
+        Self { app, tls, metrics, log, newest: Mutex::default() }
     }
 
     /// Answers one request of this stream in a task of its own, with this code unless it asks for the server's health.
@@ -65,13 +68,22 @@ impl Overflow {
                 Ok(refusal.into_response())
             }
         });
-        let connection = http1::Builder::new()
-            .keep_alive(false)
-            .header_read_timeout(None)
-            .serve_connection(TokioIo::new(stream), service);
-        let task = tokio::spawn(async move {
+        let tls = self.tls.clone();
+        let answer = async move {
+            let stream = match &tls {
+                Some(tls) => Box::pin(tls.accept(stream)).await,
+                None => Some(Stream::Plain(stream)),
+            };
+            let Some(stream) = stream else { return };
+            let connection = http1::Builder::new()
+                .keep_alive(false)
+                .header_read_timeout(None)
+                .serve_connection(TokioIo::new(stream), service);
             // An error here concerns the client's connection alone, which is closed.
-            let _ = timeout(ANSWER_TIMEOUT, connection).await;
+            let _ = connection.await;
+        };
+        let task = tokio::spawn(async move {
+            let _ = timeout(ANSWER_TIMEOUT, answer).await;
         });
         let mut newest = self.newest.lock();
         newest.push_back(task.abort_handle());

@@ -1,4 +1,4 @@
-//! The TCP stream under HTTP, which knows what its connection is doing and gives up a client that takes no answer.
+//! The stream under HTTP, which knows what its connection is doing and gives up a client that takes no answer.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+
+use super::stream::Stream;
 
 /// What a connection is doing. It is changed by the connection's task alone.
 #[derive(Debug)]
@@ -115,11 +116,11 @@ impl Turn {
     }
 }
 
-/// A TCP stream that notes when a request begins and when an answer is sent, and fails with [`ErrorKind::TimedOut`]
+/// A stream that notes when a request begins and when an answer is sent, and fails with [`ErrorKind::TimedOut`]
 /// where its client does not take an answer.
 #[derive(Debug)]
 pub struct HttpStream {
-    stream: TcpStream,
+    stream: Stream,
     turn: Arc<Turn>,
     write_timeout: Duration,
     /// When an answer that is not taken is given up; `None` while the client takes what is sent.
@@ -130,12 +131,12 @@ pub struct HttpStream {
 
 impl HttpStream {
     /// Over a stream that was just accepted.
-    pub fn new(stream: TcpStream, turn: Arc<Turn>, write_timeout: Duration) -> Self {
+    pub fn new(stream: Stream, turn: Arc<Turn>, write_timeout: Duration) -> Self {
         Self { stream, turn, write_timeout, stuck: None, is_bounded: false }
     }
 
     /// The bare stream.
-    pub fn into_inner(self) -> TcpStream {
+    pub fn into_inner(self) -> Stream {
         self.stream
     }
 
@@ -145,12 +146,12 @@ impl HttpStream {
         if self.turn.get() == STREAMED && !self.is_bounded {
             self.is_bounded = true;
             #[cfg(target_os = "linux")]
-            let _ = SockRef::from(&self.stream).set_tcp_user_timeout(Some(self.write_timeout));
+            let _ = SockRef::from(self.stream.tcp()).set_tcp_user_timeout(Some(self.write_timeout));
         }
     }
 
     /// Waits no longer for a client that takes nothing.
-    fn patiently(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn patiently<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stuck = None;
             return written;
@@ -158,7 +159,7 @@ impl HttpStream {
         let timeout = self.write_timeout;
         ready!(self.stuck.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx));
         // What is in the kernel's buffer is given up as well, or it would be kept for minutes.
-        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        let _ = SockRef::from(self.stream.tcp()).set_linger(Some(Duration::ZERO));
         Poll::Ready(Err(ErrorKind::TimedOut.into()))
     }
 }
@@ -200,7 +201,9 @@ impl AsyncWrite for HttpStream {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // With TLS, what was taken may still wait for the socket.
         let flushed = Pin::new(&mut this.stream).poll_flush(cx);
+        let flushed = this.patiently(cx, flushed);
         if flushed.is_ready() {
             this.turn.flushed();
         }

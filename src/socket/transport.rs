@@ -1,26 +1,24 @@
-//! The transport of a connection: a TCP stream that carries frames, written without waiting and closed
+//! The transport of a connection: a stream that carries frames, written without waiting and closed
 //! so that the last frames arrive.
 //!
 //! Any thread may write. What the socket does not take at once is buffered, and the connection's task is
 //! woken to send it.
 
 use std::future::poll_fn;
-use std::io::{self, ErrorKind, IoSlice, Read};
-use std::net::Shutdown;
+use std::io::{self, ErrorKind, IoSlice};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
-use socket2::SockRef;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::end::End;
 use super::frame::{Decoder, FrameBatch, Incoming, Part};
+use super::stream::Stream;
 use super::unsent::Unsent;
+use super::wire::Wire;
 use crate::protocol::Code;
 
 /// How long a client may read nothing of the last frames, and may take to hang up after them.
@@ -37,10 +35,10 @@ const READ_BYTES: usize = 2048;
 /// three where a list is sent that others get as well.
 const PARTS_AT_ONCE: usize = 8;
 
-/// A TCP stream after the upgrade.
+/// A stream after the upgrade.
 #[derive(Debug)]
 pub struct Transport {
-    stream: TcpStream,
+    wire: Wire,
     /// What the socket has not taken yet. Without memory while the client keeps up.
     unsent: Mutex<Unsent>,
     /// Whether the connection's task has something to do that writing alone does not.
@@ -59,15 +57,19 @@ pub enum Written {
 
 impl Transport {
     /// The transport over this stream.
-    pub fn new(stream: TcpStream) -> Self {
-        Self { stream, unsent: Mutex::default(), is_woken: AtomicBool::new(false), task: AtomicWaker::new() }
+    pub fn new(stream: Stream) -> Self {
+        Self {
+            wire: stream.into(),
+            unsent: Mutex::default(),
+            is_woken: AtomicBool::new(false),
+            task: AtomicWaker::new(),
+        }
     }
 
     /// Waits until there is something to read, or the stream is broken. May be cancelled and called
     /// again, by one task.
     pub async fn readable(&self) {
-        // An error of the stream is reported by reading it.
-        let _ = poll_fn(|cx| self.stream.poll_read_ready(cx)).await;
+        poll_fn(|cx| self.wire.poll_readable(cx)).await;
     }
 
     /// Reads what has arrived, without waiting, and passes each message to `take`.
@@ -81,7 +83,7 @@ impl Transport {
         take: impl FnMut(Incoming<'_>) -> Result<(), End>,
     ) -> Result<(), End> {
         let mut buffer = [0; READ_BYTES];
-        let read = self.try_read(&mut buffer);
+        let read = self.wire.try_read(&mut buffer);
         Self::take(read, &mut buffer, decoder, max_message_bytes, take)
     }
 
@@ -96,7 +98,7 @@ impl Transport {
         take: impl FnMut(Incoming<'_>) -> Result<(), End>,
     ) -> Result<(), End> {
         let mut buffer = [0; READ_BYTES];
-        let read = (&*SockRef::from(&self.stream)).read(&mut buffer);
+        let read = self.wire.read_now(&mut buffer);
         Self::take(read, &mut buffer, decoder, max_message_bytes, take)
     }
 
@@ -115,19 +117,6 @@ impl Transport {
         }
     }
 
-    /// Reads without waiting. A buffer that is not filled means that nothing is left: epoll reports new
-    /// data, so a second read would only return `WouldBlock`. Data that arrives in between is not missed,
-    /// since the runtime keeps a readiness that is newer than the read.
-    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut bytes = 0;
-        let read = self.stream.try_io(Interest::READABLE, || {
-            bytes = (&*SockRef::from(&self.stream)).read(buffer)?;
-            let drained = cfg!(target_os = "linux") && bytes > 0 && bytes < buffer.len();
-            if drained { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
-        });
-        if bytes > 0 { Ok(bytes) } else { read.map(|()| 0) }
-    }
-
     /// Writes all frames at once, behind those that are buffered. What the socket does not take is
     /// buffered, and the task is woken. On a broken stream the bytes are dropped; the read side reports
     /// the error.
@@ -136,7 +125,7 @@ impl Transport {
         let mut written = 0;
         if unsent.is_empty() {
             written = self.try_write(frames.parts().map(Part::bytes)).unwrap_or(frames.len());
-            if written == frames.len() {
+            if written == frames.len() && !self.wire.holds_back() {
                 return Written::All;
             }
         }
@@ -177,10 +166,10 @@ impl Transport {
     /// # Errors
     /// See [`Transport::flush`].
     pub async fn flush_some(&self, patience: Duration) -> Result<Written, End> {
-        if self.unsent.lock().is_empty() {
+        if self.unsent.lock().is_empty() && !self.wire.holds_back() {
             return Ok(Written::All);
         }
-        match timeout(patience, self.stream.writable()).await {
+        match timeout(patience, self.wire.writable()).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(End::Lost),
             Err(_) => return Err(Code::SlowConsumer.into()),
@@ -188,7 +177,7 @@ impl Transport {
         let mut unsent = self.unsent.lock();
         let written = self.try_write(unsent.parts())?;
         unsent.drop_front(written);
-        Ok(if unsent.is_empty() { Written::All } else { Written::Waiting(unsent.len()) })
+        Ok(if unsent.is_empty() && !self.wire.holds_back() { Written::All } else { Written::Waiting(unsent.len()) })
     }
 
     /// How many bytes of these parts the socket takes.
@@ -202,7 +191,7 @@ impl Transport {
             }
             let slices = &mut slices[..filled];
             let whole: usize = slices.iter().map(|slice| slice.len()).sum();
-            let taken = self.try_write_slices(slices)?;
+            let taken = self.wire.try_write(slices).map_err(|_| End::Lost)?;
             written += taken;
             if filled < PARTS_AT_ONCE || taken < whole {
                 return Ok(written);
@@ -210,49 +199,19 @@ impl Transport {
         }
     }
 
-    fn try_write_slices(&self, mut left: &mut [IoSlice<'_>]) -> Result<usize, End> {
-        let mut written = 0;
-        IoSlice::advance_slices(&mut left, 0);
-        while !left.is_empty() {
-            let taken = match &*left {
-                [one] => self.stream.try_write(one),
-                several => self.stream.try_write_vectored(several),
-            };
-            match taken {
-                Ok(more) => {
-                    written += more;
-                    IoSlice::advance_slices(&mut left, more);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => return Err(End::Lost),
-            }
-        }
-        Ok(written)
-    }
-
-    /// Sends the last frames. Then the write side of the TCP stream is shut down, and what still arrives
+    /// Sends the last frames. Then the write side of the stream is shut down, and what still arrives
     /// is read and dropped until the client hangs up: closing with unread data would reset the stream,
     /// and the client would lose a close frame that it has not read yet.
     pub async fn close(&self, last: FrameBatch) {
         self.write(last);
         let _ = timeout(CLOSE_TOTAL, self.flush(CLOSE_STEP)).await;
-        let _ = SockRef::from(&self.stream).shutdown(Shutdown::Write);
+        self.wire.finish();
         let _ = timeout(CLOSE_STEP, self.hung_up()).await;
     }
 
     /// Reads and drops what arrives, until the client hangs up.
     pub async fn hung_up(&self) {
-        loop {
-            self.readable().await;
-            // Not held across the wait.
-            let mut ignored = [0; 512];
-            match self.stream.try_read(&mut ignored) {
-                Ok(0) => return,
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => return,
-            }
-        }
+        self.wire.hung_up().await;
     }
 }
 

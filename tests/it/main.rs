@@ -78,6 +78,7 @@ mod start_stop;
 mod subjects;
 mod sweep;
 mod tarpit;
+mod tls;
 mod token_frames;
 mod tokens;
 mod uninstall;

@@ -20,6 +20,7 @@ pub mod reverse_proxy;
 pub mod rows;
 pub mod server;
 pub mod things;
+pub mod tls;
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -44,9 +44,14 @@ fn head(first: u8, mask_bit: u8, length: usize) -> Vec<u8> {
     }
 }
 
-/// A TCP connection to the server.
+/// TCP, or TLS over it.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// A connection to the server.
 pub struct Raw {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     /// Read, and not yet understood.
     buffer: Vec<u8>,
     /// The welcome, where there was one.
@@ -57,23 +62,33 @@ impl Raw {
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("a connection");
         stream.set_nodelay(true).expect("a socket");
-        Self { stream, buffer: Vec::new(), welcome: Value::Null }
+        Self::over(stream)
+    }
+
+    /// Over a stream of the test's making.
+    pub fn over(stream: impl Stream + 'static) -> Self {
+        Self { stream: Box::new(stream), buffer: Vec::new(), welcome: Value::Null }
     }
 
     /// A request for an upgrade to join by an invite, with `extra` behind it in the same write.
     pub async fn ask(address: SocketAddr, session: Uuid, invite: &str, name: &str, extra: &[u8]) -> Self {
         let mut raw = Self::connect(address).await;
+        raw.upgrade(&address.to_string(), session, invite, name, extra).await;
+        raw
+    }
+
+    /// The same on this connection.
+    pub async fn upgrade(&mut self, host: &str, session: Uuid, invite: &str, name: &str, extra: &[u8]) {
         let request = format!(
-            "GET /v1/reading-sessions/{session}/ws?invite={invite}&name={name} HTTP/1.1\r\nHost: {address}\r\n\
+            "GET /v1/reading-sessions/{session}/ws?invite={invite}&name={name} HTTP/1.1\r\nHost: {host}\r\n\
              Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
-        raw.send(&[request.as_bytes(), extra].concat()).await;
-        let head = raw.head().await;
+        self.send(&[request.as_bytes(), extra].concat()).await;
+        let head = self.head().await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         // The key and its answer are those of RFC 6455, section 1.3.
         assert!(head.to_ascii_lowercase().contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="), "{head}");
-        raw
     }
 
     /// Joins by an invite, is welcomed, and says that the welcome was read.

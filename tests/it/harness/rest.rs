@@ -65,6 +65,7 @@ impl Answer {
 #[derive(Clone)]
 pub struct Rest {
     pub address: SocketAddr,
+    base: String,
     http: reqwest::Client,
 }
 
@@ -79,9 +80,14 @@ pub struct Opened {
 
 impl Rest {
     pub fn new(address: SocketAddr) -> Self {
-        // A connection for each request: one that rests is closed by the server when a test lets time pass.
-        let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).pool_max_idle_per_host(0);
-        Self { address, http: http.build().expect("a client") }
+        Self { address, base: format!("http://{address}"), http: client().build().expect("a client") }
+    }
+
+    /// Of a server with this certificate, for `localhost`, and no other.
+    pub fn over_tls(address: SocketAddr, certificate: &[u8]) -> Self {
+        let trusted = reqwest::Certificate::from_pem(certificate).expect("a certificate");
+        let http = client().tls_certs_only([trusted]).resolve("localhost", address).build().expect("a client");
+        Self { address, base: format!("https://localhost:{}", address.port()), http }
     }
 
     /// Calls with a token or none, with a JSON body or none (`Value::Null`). As clients do, it comes again where the
@@ -100,7 +106,7 @@ impl Rest {
 
     /// Calls, and takes the first answer.
     pub async fn call_once(&self, method: Method, path: &str, token: Option<&str>, body: Value) -> Answer {
-        let mut request = self.http.request(method, format!("http://{}{path}", self.address));
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
@@ -112,7 +118,7 @@ impl Rest {
 
     /// Calls with these headers and this body, byte for byte.
     pub async fn raw(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
-        let mut request = self.http.request(method, format!("http://{}{path}", self.address)).body(body.into());
+        let mut request = self.http.request(method, format!("{}{path}", self.base)).body(body.into());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -207,6 +213,11 @@ impl Rest {
         let text = text.as_str().expect("text");
         text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok()).unwrap_or(0.0)
     }
+}
+
+/// A connection for each request: one that rests is closed by the server when a test lets time pass.
+fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy().redirect(Policy::none()).pool_max_idle_per_host(0)
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> Answer {

@@ -91,8 +91,12 @@ impl TestServer {
 
     /// A server on a database that has been used before.
     pub async fn on(database: TestDatabase, flags: &[&str]) -> Self {
-        let server = Server::start(&settings(&database, flags)).await.expect("a server");
-        let rest = Rest::new(server.address());
+        let settings = settings(&database, flags);
+        let server = Server::start(&settings).await.expect("a server");
+        let rest = match &settings.network.tls_cert {
+            Some(file) => Rest::over_tls(server.address(), &std::fs::read(file).expect("a certificate")),
+            None => Rest::new(server.address()),
+        };
         Self { server, database, rest }
     }
 
