@@ -120,10 +120,6 @@ impl ReverseProxy {
             let ended = proxy.child.try_wait().expect("a child");
             assert_eq!(ended, None, "{:?} ended: {}", proxy.kind, proxy.log());
             tokio::net::TcpStream::connect(address).await.ok()?;
-            // Its first process takes signals when its second one serves, and not before.
-            if kind == Haproxy && !proxy.log().contains("Loading success") {
-                return None;
-            }
             (Rest::new(address).get("/healthz", None).await.status == 200).then_some(())
         })
         .await;
@@ -160,11 +156,20 @@ impl ReverseProxy {
         true
     }
 
-    /// Signals its first process, and waits for a process that it has not had before.
+    /// Signals its first process until there is a process that it has not had before: HAProxy forgets a signal that comes
+    /// within a moment of its start, though it serves already.
     async fn renewed(&self, signal: Signal) {
+        const TRY_AGAIN: u32 = 300;
         let before = self.workers();
-        nix::sys::signal::kill(self.pid(), signal).expect("signalled");
-        eventually("a new process", async || self.workers().difference(&before).next().copied()).await;
+        let mut looks = 0;
+        eventually("a new process", async || {
+            if looks % TRY_AGAIN == 0 {
+                nix::sys::signal::kill(self.pid(), signal).expect("signalled");
+            }
+            looks += 1;
+            self.workers().difference(&before).next().copied()
+        })
+        .await;
     }
 
     fn workers(&self) -> BTreeSet<u32> {
