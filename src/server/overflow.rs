@@ -30,7 +30,7 @@ use crate::socket::stream::Stream;
 /// that, and silent ones keep no other out.
 pub(super) const MOST_REFUSED: usize = 64;
 
-/// How long a client may take to ask, and to take the answer.
+/// How long a client may take to ask, and to take the answer, once a handshake of TLS, which has its own limit, is over.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// When a client that was refused for its network may come back, at the earliest.
@@ -80,11 +80,9 @@ impl Overflow {
                 .header_read_timeout(None)
                 .serve_connection(TokioIo::new(stream), service);
             // An error here concerns the client's connection alone, which is closed.
-            let _ = connection.await;
+            let _ = timeout(ANSWER_TIMEOUT, connection).await;
         };
-        let task = tokio::spawn(async move {
-            let _ = timeout(ANSWER_TIMEOUT, answer).await;
-        });
+        let task = tokio::spawn(answer);
         let mut newest = self.newest.lock();
         newest.push_back(task.abort_handle());
         if newest.len() > MOST_REFUSED
