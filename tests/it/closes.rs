@@ -40,7 +40,7 @@ async fn a_close_that_a_proxy_sends_is_going_away_whatever_its_code() {
 
 #[tokio::test]
 async fn a_broken_rule_is_closed_with_what_was_wrong() {
-    let server = TestServer::start(&quiet(&[])).await;
+    let server = TestServer::start(&quiet(&["--max-message-bytes", "4096"])).await;
     let open = server.open().await;
     let broken = async |bytes: &[u8]| {
         let mut raw = Raw::join(server.address(), open.id, &open.invite, "Mallory").await;

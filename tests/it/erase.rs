@@ -196,7 +196,7 @@ async fn connections_end_and_nothing_that_waits_writes_a_row_again() {
         assert_eq!((ended.code, &ended.error["code"]), (4512, &json!("removed")));
     }
     let last = last_event(stream).await;
-    assert!(last.starts_with("error") && last.contains("\"removed\""), "{last}");
+    assert!(last.starts_with("refusal") && last.contains("\"removed\""), "{last}");
 
     // The others see that, and go on without a host.
     watcher.until("her leave", |watcher| !watcher.view.contains_key(&id)).await;
@@ -290,7 +290,7 @@ async fn another_server_ends_what_it_has_of_them() {
     let ended = there.ended().await;
     assert_eq!((ended.code, &ended.error["code"]), (4512, &json!("removed")));
     let last = last_event(stream).await;
-    assert!(last.starts_with("error") && last.contains("\"removed\""), "{last}");
+    assert!(last.starts_with("refusal") && last.contains("\"removed\""), "{last}");
     other.sweep().await;
     assert_eq!(rows_with(&server.database.pool, &una.to_string()).await, Vec::<String>::new());
 }

@@ -222,7 +222,7 @@ async fn tokens_count_in_the_pace_of_a_connection() {
     // In order, and none twice.
     let answered: Vec<_> =
         host.heard.iter().filter(|frame| frame["type"] == "token").map(|frame| frame["ref"].as_u64()).collect();
-    assert!(answered.len() >= 20 && answered.is_sorted() && answered.windows(2).all(|two| two[0] < two[1]));
+    assert!(answered.len() >= 19 && answered.is_sorted() && answered.windows(2).all(|two| two[0] < two[1]));
 }
 
 #[tokio::test]
