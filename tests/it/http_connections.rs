@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::harness::raw::Raw;
@@ -36,6 +36,8 @@ async fn stuck(server: &TestServer) -> TcpStream {
     let requests = "GET /static/admin/admin.css HTTP/1.1\r\nHost: lastseen\r\n\r\n".repeat(200);
     // Where there is no place, the server may hang up before it has read all of it.
     let _ = stream.write_all(requests.as_bytes()).await;
+    // Until a request is read, the connection gives way to the next one.
+    let _ = stream.read_u8().await;
     stream
 }
 
