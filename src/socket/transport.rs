@@ -210,8 +210,8 @@ impl Transport {
     }
 
     /// Reads and drops what arrives, until the client hangs up.
-    pub async fn hung_up(&self) {
-        self.wire.hung_up().await;
+    pub fn hung_up(&self) -> impl Future<Output = ()> {
+        self.wire.hung_up()
     }
 }
 
