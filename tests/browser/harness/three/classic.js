@@ -33,10 +33,10 @@ export async function launchClassic({ driver, env, capabilities, hiding }) {
       await session.switchTo().newWindow('tab');
       const own = current = await session.getWindowHandle();
       /** In this tab. */
-      const here = async (act) => {
+      const here = (act) => inTime(async () => {
         if (current !== own) await session.switchTo().window(current = own);
         return act();
-      };
+      });
       return {
         goto: (address) => here(() => session.get(address)),
         back: () => here(() => session.executeScript('setTimeout(() => history.back())')),
@@ -59,6 +59,15 @@ export async function launchClassic({ driver, env, capabilities, hiding }) {
 
     return { program, version: `${found.get('browserName')} ${found.get('browserVersion')}`, openTab };
   }
+}
+
+/** A driver that does not answer any more fails the test, and does not hold it for ever. */
+async function inTime(act) {
+  let timer;
+  const limit = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error('the driver of the browser does not answer')), 2 * PATIENCE_MS);
+  });
+  return Promise.race([act(), limit]).finally(() => clearTimeout(timer));
 }
 
 /** Another tab is before it, until it is asked for. */
